@@ -1,0 +1,3 @@
+//! Every backend beside its raw driver.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! A small web application on any session store.
+
+fn main() {}

@@ -1,0 +1,114 @@
+//! The second, smaller contract: for stores whose place is the cookie itself.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use crate::{Backend, Record, Result, SessionId};
+
+/// A store without a server side: it turns a session into a cookie value and back.
+///
+/// Both directions are pure computation. What needs a server, remembering which sessions were
+/// logged out, is left to an ordinary [`Backend`] that [`revocation`](Self::revocation) names; the
+/// handle does the rest.
+///
+/// 1. `open(seal(x))` is x, and any change of a value, by as little as one bit, is `None`.
+/// 2. Nothing depends on anything the client chose before its authenticity is established, in
+///    constant time.
+/// 3. Expiry is inside the sealed value and enforced by `open`, by this machine's wall clock.
+/// 4. A value that was sealed for another cookie name, purpose or key is `None`.
+pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
+    /// A short name for errors and logs, for example `"cookie"`.
+    fn name(&self) -> &'static str;
+
+    /// The name of the cookie that values are sealed for. The web layer must use this one.
+    fn cookie_name(&self) -> &str;
+
+    /// Turns a session into the value of a cookie.
+    ///
+    /// # Errors
+    /// `TooLarge` when no browser would keep the cookie.
+    fn seal(&self, id: &SessionId, record: &Record, expiry: Expiry) -> Result<Sealed>;
+
+    /// Turns a value back into the session; `None` for whatever is not a value of this store that is
+    /// still alive. The reasons look alike from outside.
+    ///
+    /// # Errors
+    /// `Corrupt` when an authentic value can't be understood.
+    fn open(&self, value: &str) -> Result<Option<Opened>>;
+
+    /// Where destroyed sessions are remembered until their cookies have expired. Without one, an old
+    /// cookie can be replayed after a logout until it expires.
+    fn revocation(&self) -> Option<&dyn Backend> {
+        None
+    }
+
+    /// How long after its expiry `open` still accepts a value (default: not at all).
+    fn leeway(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// When a sealed value expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expiry {
+    /// This long after now, never zero; more than [`MAX_TTL`](crate::MAX_TTL) is clamped.
+    After(Duration),
+    /// Where an earlier [`Sealed`] or [`Opened`] said.
+    At(SystemTime),
+}
+
+/// What [`CookieBackend::seal`] gives.
+#[derive(Clone)]
+pub struct Sealed {
+    /// The value of the cookie.
+    pub value: String,
+    /// When it expires.
+    pub expires_at: SystemTime,
+}
+
+/// What [`CookieBackend::open`] gives.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The session's random id.
+    pub id: SessionId,
+    /// The record.
+    pub record: Record,
+    /// When the value expires.
+    pub expires_at: SystemTime,
+    /// The value should be sealed anew although nothing changed: an older key sealed it.
+    pub reseal: bool,
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed")
+            .field("value_bytes", &self.value.len())
+            .field("expires_at", &self.expires_at)
+            .finish()
+    }
+}
+
+/// What the client's cookie shall hold: the session id, or the sealed session. It is a secret;
+/// `Debug` does not show it and there is no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CookieValue(pub(crate) String);
+
+impl CookieValue {
+    /// The value. Only characters that RFC 6265bis (4.1.1) allows in a cookie without quoting.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value.
+    #[must_use]
+    pub fn into_string(self) -> String {
+        self.0
+    }
+}
+
+impl fmt::Debug for CookieValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CookieValue(..)")
+    }
+}

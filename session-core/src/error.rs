@@ -1,0 +1,208 @@
+//! The one error of the whole family.
+
+use std::borrow::Cow;
+use std::error::Error as StdError;
+use std::fmt;
+
+/// A result whose error is [`Error`] unless another is named.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What went wrong, in which operation of which backend, and why.
+///
+/// It never holds a session id, a cookie value, a key or a value of the session, and neither must
+/// the source that a backend attaches.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: Cow<'static, str>,
+    operation: Option<&'static str>,
+    backend: Option<&'static str>,
+    source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+impl Error {
+    /// An error of `kind`. The message says what to do about it where that is known.
+    pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            operation: None,
+            backend: None,
+            source: None,
+        }))
+    }
+
+    /// The session that was expected is not there any more: destroyed, expired or never stored.
+    #[must_use]
+    pub fn gone() -> Self {
+        Self::new(ErrorKind::Gone, "the session is not there any more")
+    }
+
+    /// Someone else saved the session since it was loaded.
+    #[must_use]
+    pub fn conflict() -> Self {
+        Self::new(
+            ErrorKind::Conflict,
+            "another request saved the session meanwhile",
+        )
+    }
+
+    /// A live session stands under the key already.
+    #[must_use]
+    pub fn already_exists() -> Self {
+        Self::new(
+            ErrorKind::AlreadyExists,
+            "a session stands under this key already",
+        )
+    }
+
+    /// What the store holds is not a record.
+    pub fn corrupt(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    /// The store can't be reached or did not answer in time.
+    pub fn unavailable(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Unavailable, message)
+    }
+
+    /// A value that can't be accepted, or can't be read as what was asked for.
+    pub fn invalid_value(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidValue, message)
+    }
+
+    /// A setting that can't be accepted.
+    pub fn invalid_config(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::InvalidConfig, message)
+    }
+
+    /// Attaches the cause, which [`source`](StdError::source) gives back.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// Names the operation, unless one is named already: the innermost knows best.
+    #[must_use]
+    pub fn with_operation(mut self, operation: &'static str) -> Self {
+        self.0.operation.get_or_insert(operation);
+        self
+    }
+
+    /// Names the backend, unless one is named already.
+    #[must_use]
+    pub fn with_backend(mut self, backend: &'static str) -> Self {
+        self.0.backend.get_or_insert(backend);
+        self
+    }
+
+    /// The class of the error, for decisions in code.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// What happened, for people.
+    #[must_use]
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
+    /// The operation that failed, for example `"load"`.
+    #[must_use]
+    pub fn operation(&self) -> Option<&'static str> {
+        self.0.operation
+    }
+
+    /// The backend that failed, for example `"redis"`.
+    #[must_use]
+    pub fn backend(&self) -> Option<&'static str> {
+        self.0.backend
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.backend(), self.operation()) {
+            (Some(backend), Some(operation)) => write!(f, "{backend}: {operation}: ")?,
+            (Some(one), None) | (None, Some(one)) => write!(f, "{one}: ")?,
+            (None, None) => {}
+        }
+        f.write_str(self.message())
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Error")
+            .field("kind", &self.0.kind)
+            .field("message", &self.0.message)
+            .field("operation", &self.0.operation)
+            .field("backend", &self.0.backend)
+            .field("source", &self.0.source)
+            .finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
+    }
+}
+
+/// The classes of [`Error`]. A missing session is not among them: that is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// A session was expected and is not there any more. Nothing was written.
+    Gone,
+    /// Someone else saved the session meanwhile. Nothing was written.
+    Conflict,
+    /// A live session stands under the key already. Nothing was written.
+    AlreadyExists,
+    /// What the store holds is not a record. Its bytes were kept.
+    Corrupt,
+    /// A size limit was exceeded. Nothing was written.
+    TooLarge,
+    /// The store can't be reached or did not answer in time. Whether a write was carried out is not
+    /// known, unless the message says so.
+    Unavailable,
+    /// A value that can't be accepted, or can't be read as the type that was asked for.
+    InvalidValue,
+    /// A setting that can't be accepted.
+    InvalidConfig,
+    /// The store can't do this.
+    Unsupported,
+    /// Anything else; the source tells.
+    Other,
+}
+
+impl ErrorKind {
+    /// Whether an error of this kind says for certain that nothing was written.
+    #[must_use]
+    pub fn is_definite(self) -> bool {
+        !matches!(self, Self::Unavailable | Self::Other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn display_names_backend_operation_and_message_and_keeps_the_source() {
+        let error = Error::unavailable("no answer within 5 s")
+            .with_source(std::io::Error::other("reset"))
+            .with_operation("load")
+            .with_operation("outer")
+            .with_backend("redis");
+        assert_eq!(error.to_string(), "redis: load: no answer within 5 s");
+        assert_eq!(error.source().unwrap().to_string(), "reset");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+}

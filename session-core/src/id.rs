@@ -1,0 +1,108 @@
+//! The session id: what the client holds.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::Key;
+
+const BYTES: usize = 32;
+const CHARS: usize = 43;
+
+/// 256 bits from the operating system's random source: the secret that the client's cookie holds.
+///
+/// 256 bits exceed the 128 that OWASP ASVS 5 (7.2.3) and the 64 that NIST SP 800-63B-4 (5.1) ask for.
+/// In text it is 43 characters of unpadded base64url (RFC 4648, section 5). It has no `Display` and a
+/// redacted `Debug`, so that it does not reach a log by accident, and no `PartialEq`: compare
+/// [`Key`]s, whose comparison tells an attacker nothing.
+#[derive(Clone)]
+pub struct SessionId([u8; BYTES]);
+
+impl SessionId {
+    /// Reads the text form. It is strict and canonical: one id has one spelling, and anything else
+    /// (padding, blanks, another length, other characters, spare bits set) is `None`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        if text.len() != CHARS {
+            return None;
+        }
+        let mut bytes = [0; BYTES];
+        // The engine refuses padding and trailing bits that are not zero.
+        let written = URL_SAFE_NO_PAD.decode_slice_unchecked(text, &mut bytes);
+        (written == Ok(BYTES)).then_some(Self(bytes))
+    }
+
+    /// The id of these bytes, which must come from a cryptographic random source. Cookie stores
+    /// read the id back from a sealed value with it; everyone else gets ids from the handle.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes. They are the secret itself; a cookie store seals them, nobody else needs them.
+    #[must_use]
+    pub fn expose_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// The 43 characters that the client gets. They are the secret itself.
+    #[must_use]
+    pub fn expose(&self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    /// What a store files the session under: the SHA-256 of the 32 bytes.
+    #[must_use]
+    pub fn key(&self) -> Key {
+        Key::digest(&self.0)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SessionId(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_form_round_trips() {
+        let id = SessionId::from_bytes(std::array::from_fn(|i| u8::try_from(i * 7).unwrap()));
+        let text = id.expose();
+        assert_eq!(text.len(), 43);
+        assert_eq!(SessionId::parse(&text).unwrap().key(), id.key());
+    }
+
+    #[test]
+    fn only_the_canonical_spelling_is_an_id() {
+        let good = SessionId::from_bytes([0xA5; 32]).expose();
+        let spare_bits = format!("{}{}", &good[..42], 'V'); // the last character carries 4 bits
+        let others = [
+            String::new(),
+            format!("{good}="),
+            format!("{good}A"),
+            format!(" {}", &good[1..]),
+            format!("{}\0", &good[..42]),
+            format!("+{}", &good[1..]),
+            format!("/{}", &good[1..]),
+            good[..42].to_owned(),
+            "é".repeat(21) + "a",
+            spare_bits,
+        ];
+        for other in others {
+            assert!(SessionId::parse(&other).is_none(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn debug_is_redacted() {
+        assert_eq!(
+            format!("{:?}", SessionId::from_bytes([7; 32])),
+            "SessionId(..)"
+        );
+    }
+}

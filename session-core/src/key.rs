@@ -1,0 +1,75 @@
+//! The key: what a store files a session under.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use sha2::{Digest, Sha256};
+
+/// The SHA-256 of a session id.
+///
+/// Stores see keys only, so nothing that a store, its log or its dump holds can be used as a cookie,
+/// and no store can be tricked by a strange id. All 32 bytes count: two keys that differ anywhere are
+/// two sessions.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Key([u8; 32]);
+
+impl Key {
+    pub(crate) fn digest(id: &[u8; 32]) -> Self {
+        Self(Sha256::digest(id).into())
+    }
+
+    /// The key of these bytes, for tests and for tools that read a store.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// 64 lower-case hexadecimal digits, for stores whose keys are text.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        self.0
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| char::from(DIGITS[usize::from(digit)]))
+            .collect()
+    }
+
+    /// The first eight bytes as a number: uniformly distributed, for choosing a shard.
+    #[must_use]
+    pub fn prefix(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    }
+}
+
+/// Eight bytes of a cryptographic digest hash as well as all 32.
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.prefix());
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Key(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_64_lower_case_digits() {
+        let key = Key::from_bytes(std::array::from_fn(|i| u8::try_from(i * 8).unwrap()));
+        assert!(key.to_hex().starts_with("0008101820"));
+        assert_eq!(key.to_hex().len(), 64);
+    }
+}

@@ -1,0 +1,20 @@
+//! Web sessions over any store.
+
+mod backend;
+mod capabilities;
+mod cookie;
+mod error;
+mod id;
+mod key;
+mod record;
+
+/// For implementors of [`Backend`]: the attribute that its methods need, and the bytes of a payload.
+pub use {async_trait::async_trait, bytes::Bytes};
+
+pub use backend::Backend;
+pub use capabilities::Capabilities;
+pub use cookie::{CookieBackend, CookieValue, Expiry, Opened, Sealed};
+pub use error::{Error, ErrorKind, Result};
+pub use id::SessionId;
+pub use key::Key;
+pub use record::{Loaded, MAX_TTL, Owner, Record, Revision, Update, Write, ttl_millis};

@@ -1,0 +1,180 @@
+//! What a store keeps, and how it is written.
+
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::{Error, Result};
+
+/// The longest life that a store has to understand: 10,000 years of 365 days. More is clamped to it.
+pub const MAX_TTL: Duration = Duration::from_secs(10_000 * 365 * 86_400);
+
+/// One session as a store keeps it.
+///
+/// The fields are public and the struct is exhaustive on purpose: a store that takes it apart and
+/// forgets a field does not compile.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The session's document, opaque to the store: any bytes, 0 of them or a mebibyte and more.
+    pub payload: Bytes,
+    /// Chosen by the writer; the store only compares it.
+    pub revision: Revision,
+    /// Whose session it is, where the application said so.
+    pub owner: Option<Owner>,
+}
+
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Record")
+            .field("payload_bytes", &self.payload.len())
+            .field("revision", &self.revision)
+            .field("owner", &self.owner)
+            .finish()
+    }
+}
+
+/// A live record and what is left of its life.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loaded {
+    /// The record.
+    pub record: Record,
+    /// The time until it expires by the store's own clock, to the millisecond; never zero.
+    pub expires_in: Duration,
+}
+
+/// A random 64-bit value that the writer of a record chose.
+///
+/// It is no counter: a writer whose acknowledgement was lost finds its own revision in the store or
+/// does not, and so knows whether its write was carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The revision of this number. All 2⁶⁴ values are valid.
+    #[must_use]
+    pub const fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn to_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The same 64 bits as a signed number, for databases that have no unsigned one.
+    #[must_use]
+    pub const fn to_i64(self) -> i64 {
+        self.0.cast_signed()
+    }
+
+    /// The revision of these 64 bits.
+    #[must_use]
+    pub const fn from_i64(number: i64) -> Self {
+        Self(number.cast_unsigned())
+    }
+}
+
+/// Who owns a session: the application's name for an account. 1 to 255 bytes of UTF-8, compared byte
+/// by byte. It is personal data, therefore `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner(Box<str>);
+
+impl Owner {
+    /// The greatest length, in bytes.
+    pub const MAX_BYTES: usize = 255;
+
+    /// # Errors
+    /// `InvalidValue` when the name is empty or longer than 255 bytes.
+    pub fn new(name: impl Into<Box<str>>) -> Result<Self> {
+        let name = name.into();
+        if name.is_empty() || name.len() > Self::MAX_BYTES {
+            return Err(Error::invalid_value("an owner has 1 to 255 bytes"));
+        }
+        Ok(Self(name))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Owner(..)")
+    }
+}
+
+/// How [`Backend::save`](crate::Backend::save) writes. There is no unconditional write: it would
+/// bring a session back that was logged out meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Write {
+    /// Only if no live record stands under the key. An expired one counts as absent.
+    Create {
+        /// The new record's life, in milliseconds; never zero.
+        ttl: Duration,
+    },
+    /// Only over the expected revision of a live record.
+    Update(Update),
+}
+
+/// A compare-and-swap.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Update {
+    /// The revision that the writer loaded.
+    pub expected: Revision,
+    /// The life that begins now, or `None`: the deadline stays exactly where it is.
+    pub ttl: Option<Duration>,
+}
+
+/// A ttl in whole milliseconds, as a store should read it: a part of a millisecond counts as a
+/// whole one, and more than [`MAX_TTL`] is clamped to it.
+///
+/// # Errors
+/// `InvalidValue` for zero: such a record would be born dead.
+pub fn ttl_millis(ttl: Duration) -> Result<u64> {
+    if ttl.is_zero() {
+        return Err(Error::invalid_value(
+            "a session must live for at least one millisecond",
+        ));
+    }
+    let nanos = ttl.min(MAX_TTL).as_nanos();
+    Ok(u64::try_from(nanos.div_ceil(1_000_000)).expect("MAX_TTL has far less than 2^64 ms"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ttl_is_rounded_up_clamped_and_never_zero() {
+        assert!(ttl_millis(Duration::ZERO).is_err());
+        assert_eq!(ttl_millis(Duration::from_nanos(1)).unwrap(), 1);
+        assert_eq!(ttl_millis(Duration::from_micros(1001)).unwrap(), 2);
+        assert_eq!(
+            ttl_millis(Duration::MAX).unwrap(),
+            10_000 * 365 * 86_400_000
+        );
+    }
+
+    #[test]
+    fn owner_has_1_to_255_bytes_and_a_redacted_debug() {
+        assert!(Owner::new("").is_err());
+        assert!(Owner::new("é".repeat(128)).is_err());
+        assert_eq!(
+            format!("{:?}", Owner::new("é".repeat(127)).unwrap()),
+            "Owner(..)"
+        );
+    }
+
+    #[test]
+    fn revision_keeps_all_64_bits() {
+        for number in [0, 1, u64::MAX, 1 << 63] {
+            let revision = Revision::from_u64(number);
+            assert_eq!(Revision::from_i64(revision.to_i64()), revision);
+        }
+    }
+}

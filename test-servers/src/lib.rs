@@ -1,0 +1,1 @@
+//! Private Redis, PostgreSQL and MariaDB instances for tests and benchmarks.
