@@ -1,0 +1,103 @@
+//! Redis: one node here, more of them in [`cluster`] and [`sentinel`].
+
+pub mod cluster;
+mod probe;
+pub mod sentinel;
+
+use std::io;
+use std::sync::OnceLock;
+
+use crate::process::{Launch, Process, Ready, ServerDirectory};
+use crate::{Missing, Options, Server, binaries, port};
+
+const ENVIRONMENT: &str = "SESSION_TEST_REDIS_URL";
+const HOW_TO_GET_IT: &str =
+    "set SESSION_TEST_REDIS_URL or install redis-server (Debian: apt-get install redis-server)";
+
+/// The instance that all tests of this process share. Keep to a prefix of your own.
+///
+/// # Errors
+/// [`Missing`], the same at every call.
+pub fn shared() -> Result<&'static Server, &'static Missing> {
+    static SHARED: OnceLock<Result<Server, Missing>> = OnceLock::new();
+    SHARED.get_or_init(first_that_works).as_ref()
+}
+
+fn first_that_works() -> Result<Server, Missing> {
+    if let Ok(url) = std::env::var(ENVIRONMENT) {
+        return Ok(Server::elsewhere(url));
+    }
+    let local = start_new(Options::default());
+    #[cfg(feature = "containers")]
+    let local = local.or_else(|missing| crate::container::redis().map_err(|_| missing));
+    local
+}
+
+/// Starts a private instance from local binaries. [`Options::set`] takes every setting of
+/// `redis.conf`, `requirepass`, `replicaof` and `maxmemory` among them.
+///
+/// # Errors
+/// [`Missing`] when there is no `redis-server` or when it does not start.
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "options are built for one call"
+)]
+pub fn start_new(options: Options) -> Result<Server, Missing> {
+    let start = || {
+        let port = port::free()?;
+        let process = launch(port, &options)?;
+        let password = options
+            .setting("requirepass")
+            .map(|password| format!(":{password}@"))
+            .unwrap_or_default();
+        let url = format!("redis://{password}127.0.0.1:{port}/");
+        Ok(Server::local(url, process))
+    };
+    with_retries(start)
+}
+
+/// Runs `start` until it works, at most three times: a port may be taken between our look and the
+/// server's start.
+pub(super) fn with_retries<T>(start: impl Fn() -> io::Result<T>) -> Result<T, Missing> {
+    let mut result = start();
+    for _ in 0..2 {
+        match &result {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => result = start(),
+            _ => break,
+        }
+    }
+    result.map_err(|error| Missing::new(format!("no Redis: {error}"), HOW_TO_GET_IT))
+}
+
+/// One node on this port.
+fn launch(port: u16, options: &Options) -> io::Result<Process> {
+    let program = binaries::find("redis-server")
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "redis-server is not installed"))?;
+    let mut arguments = vec![
+        "--port".to_owned(),
+        port.to_string(),
+        "--bind".to_owned(),
+        "127.0.0.1".to_owned(),
+        "--save".to_owned(),
+        String::new(),
+    ];
+    if options.durable {
+        arguments.extend(["--appendonly".to_owned(), "yes".to_owned()]);
+    }
+    for (name, value) in &options.settings {
+        arguments.push(format!("--{name}"));
+        // A value of several words is several arguments, as in the configuration file.
+        arguments.extend(value.split(' ').map(str::to_owned));
+    }
+    let launch = Launch {
+        program,
+        arguments,
+        account: None,
+        ready: Ready {
+            probe: probe::ping,
+            port,
+            password: options.setting("requirepass").map(str::to_owned),
+        },
+    };
+    Process::launch(launch, ServerDirectory::new(None)?)
+}
