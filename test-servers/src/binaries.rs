@@ -18,8 +18,6 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .chain(postgres)
         .map(|directory| directory.join(name))
         .find(|candidate| candidate.is_file())
-        // A symbolic link would hide the programs and files that lie beside the real one.
-        .and_then(|found| found.canonicalize().ok())
 }
 
 fn major_version(bin: &Path) -> u32 {

@@ -49,8 +49,10 @@ pub fn start_new(options: Options) -> Result<Server, Missing> {
 }
 
 fn launch(options: &Options) -> io::Result<Server> {
+    // A symbolic link in PATH would hide the programs that lie beside the real one.
     let program = binaries::find("postgres")
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "postgres is not installed"))?;
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "postgres is not installed"))?
+        .canonicalize()?;
     let account = binaries::account_for("postgres");
     let directory = ServerDirectory::new(account)?;
     let data = directory.path().join("data");

@@ -1,10 +1,21 @@
 //! Every kind of server starts, stops, pauses, restarts and cleans up after itself.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use test_servers::{Missing, Options, Origin, Server, mariadb, postgres, redis};
+
+/// Nothing but a program that is not installed excuses a test, and in strict mode not even that.
+fn skip(missing: &Missing) {
+    let strict = std::env::var_os("CONFORMANCE_STRICT").is_some_and(|value| value == "1");
+    assert!(
+        missing.what.contains("not installed") && !strict,
+        "{missing}"
+    );
+    println!("SKIPPED: {missing}");
+}
 
 fn connects(server: &Server) -> bool {
     TcpStream::connect(server.address()).is_ok()
@@ -14,7 +25,7 @@ fn connects(server: &Server) -> bool {
 fn lives_and_dies(started: Result<Server, Missing>) {
     let server = match started {
         Ok(server) => server,
-        Err(missing) => return println!("SKIPPED: {missing}"),
+        Err(missing) => return skip(&missing),
     };
     assert_eq!(server.origin(), Origin::Local);
     assert!(connects(&server));
@@ -54,7 +65,7 @@ fn shared_servers_start_once() {
     ] {
         match (first, second) {
             (Ok(first), Ok(second)) => assert_eq!(first.url(), second.url()),
-            (Err(missing), _) => println!("SKIPPED: {missing}"),
+            (Err(missing), _) => skip(missing),
             _ => panic!("the same call gave two answers"),
         }
     }
@@ -64,7 +75,7 @@ fn shared_servers_start_once() {
 fn a_paused_redis_is_silent_until_it_resumes() {
     let server = match redis::start_new(Options::default()) {
         Ok(server) => server,
-        Err(missing) => return println!("SKIPPED: {missing}"),
+        Err(missing) => return skip(&missing),
     };
     let mut stream = TcpStream::connect(server.address()).unwrap();
     stream
@@ -80,4 +91,68 @@ fn a_paused_redis_is_silent_until_it_resumes() {
         .unwrap();
     stream.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"+PONG\r\n");
+}
+
+#[test]
+fn a_cluster_replaces_a_dead_master() {
+    let cluster = match redis::cluster::start_new(3, 1) {
+        Ok(cluster) => cluster,
+        Err(missing) => return skip(&missing),
+    };
+    assert_eq!(cluster.nodes().count(), 6);
+    assert_eq!(cluster.masters().count(), 3);
+    let master = cluster.masters().next().unwrap();
+    master.kill().unwrap();
+    let started = Instant::now();
+    while cluster.masters().count() < 3 {
+        assert!(started.elapsed() < Duration::from_secs(30));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    cluster.wait_until_healthy().unwrap();
+}
+
+#[test]
+fn sentinels_find_each_other() {
+    match redis::sentinel::start_new() {
+        Ok(sentinels) => assert_eq!(sentinels.urls().len(), 3),
+        Err(missing) => skip(&missing),
+    }
+}
+
+/// Set in the process that [`servers_die_with_a_killed_process`] starts and kills.
+const VICTIM: &str = "TEST_SERVERS_VICTIM";
+
+#[test]
+fn servers_die_with_a_killed_process() {
+    if std::env::var_os(VICTIM).is_some() {
+        let server = redis::start_new(Options::default()).unwrap();
+        println!("\nserver {}", server.address());
+        std::thread::sleep(Duration::from_secs(60));
+        return;
+    }
+    if let Err(missing) = redis::start_new(Options::default()) {
+        return skip(&missing);
+    }
+    let mut victim = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "servers_die_with_a_killed_process",
+            "--nocapture",
+        ])
+        .env(VICTIM, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let address = BufReader::new(victim.stdout.take().unwrap())
+        .lines()
+        .find_map(|line| Some(line.unwrap().strip_prefix("server ")?.to_owned()))
+        .unwrap();
+    assert!(TcpStream::connect(&address).is_ok());
+    victim.kill().unwrap();
+    victim.wait().unwrap();
+    let killed = Instant::now();
+    while TcpStream::connect(&address).is_ok() {
+        assert!(killed.elapsed() < Duration::from_secs(10));
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

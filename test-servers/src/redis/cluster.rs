@@ -1,1 +1,134 @@
 //! A Redis Cluster of local nodes.
+
+use std::io;
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::probe;
+use crate::{Missing, Options, Server, binaries, port};
+
+/// How long the nodes may take to agree.
+const AGREEMENT_LIMIT: Duration = Duration::from_secs(60);
+
+/// The nodes of a cluster. All of them end when this is dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    nodes: Vec<Node>,
+}
+
+#[derive(Debug)]
+struct Node {
+    server: Server,
+    port: u16,
+}
+
+impl Cluster {
+    /// The nodes, in no particular order.
+    pub fn nodes(&self) -> impl Iterator<Item = &Server> {
+        self.nodes.iter().map(|node| &node.server)
+    }
+
+    /// The URL of every node; a client needs any one of them that is up.
+    #[must_use]
+    pub fn urls(&self) -> Vec<String> {
+        self.nodes().map(|node| node.url().to_owned()).collect()
+    }
+
+    /// The nodes that answer and are masters now.
+    pub fn masters(&self) -> impl Iterator<Item = &Server> {
+        self.nodes
+            .iter()
+            .filter(|node| {
+                probe::ask(node.port, None, "INFO replication")
+                    .is_ok_and(|info| info.contains("role:master"))
+            })
+            .map(|node| &node.server)
+    }
+
+    /// Waits until the nodes that answer agree that every slot is served and every replica follows
+    /// its master: after the start, and after a failover.
+    ///
+    /// # Errors
+    /// `TimedOut` after 60 s.
+    pub fn wait_until_healthy(&self) -> io::Result<()> {
+        let started = Instant::now();
+        while !self.nodes.iter().all(Node::is_content) {
+            if started.elapsed() > AGREEMENT_LIMIT {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "the cluster did not come together within 60 s",
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
+
+impl Node {
+    fn is_content(&self) -> bool {
+        let Ok(cluster) = probe::ask(self.port, None, "CLUSTER INFO") else {
+            return true;
+        };
+        let follows = probe::ask(self.port, None, "INFO replication")
+            .is_ok_and(|info| !info.contains("master_link_status:down"));
+        cluster.contains("cluster_state:ok") && follows
+    }
+}
+
+/// The cluster of three masters that all tests of this process share. Keep to a prefix of your own.
+///
+/// # Errors
+/// [`Missing`], the same at every call.
+pub fn shared() -> Result<&'static Cluster, &'static Missing> {
+    static SHARED: OnceLock<Result<Cluster, Missing>> = OnceLock::new();
+    SHARED.get_or_init(|| start_new(3, 0)).as_ref()
+}
+
+/// Starts `masters` (at least three) with so many replicas each, from local binaries. A dead master
+/// is replaced within some three seconds.
+///
+/// # Errors
+/// [`Missing`] when `redis-server` or `redis-cli` is not installed or the nodes don't come together.
+pub fn start_new(masters: usize, replicas_of_each: usize) -> Result<Cluster, Missing> {
+    super::with_retries(|| {
+        let mut nodes = Vec::new();
+        for _ in 0..masters * (1 + replicas_of_each) {
+            nodes.push(start_node()?);
+        }
+        let cluster = Cluster { nodes };
+        create(&cluster, replicas_of_each)?;
+        cluster.wait_until_healthy()?;
+        Ok(cluster)
+    })
+}
+
+fn start_node() -> io::Result<Node> {
+    let port = port::free()?;
+    let options = Options::default()
+        .set("cluster-enabled", "yes")
+        .set("cluster-node-timeout", "1500")
+        .set("repl-diskless-sync-delay", "0");
+    let process = super::launch(port, &options)?;
+    let server = Server::local(format!("redis://127.0.0.1:{port}/"), process);
+    Ok(Node { server, port })
+}
+
+fn create(cluster: &Cluster, replicas_of_each: usize) -> io::Result<()> {
+    let client = binaries::find("redis-cli")
+        .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "redis-cli is not installed"))?;
+    let output = Command::new(client)
+        .args(["--cluster", "create"])
+        .args(cluster.nodes().map(Server::address))
+        .args(["--cluster-replicas", &replicas_of_each.to_string()])
+        .arg("--cluster-yes")
+        .output()?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(io::Error::other(format!(
+        "redis-cli --cluster create failed: {}",
+        String::from_utf8_lossy(&output.stdout)
+    )))
+}
