@@ -1,0 +1,307 @@
+//! The store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use session_core::{
+    Backend, Bytes, CookieBackend, Error, ErrorKind, Expiry, Opened, Record, Result, Sealed,
+    SessionId, ttl_millis,
+};
+
+use crate::SecretKey;
+use crate::envelope::{self, Times};
+use crate::protection::{Protection, Refusal};
+use crate::signed::Signed;
+use crate::size::{self, Size};
+
+const DEFAULT_PURPOSE: &str = "session";
+const DEFAULT_LEEWAY: Duration = Duration::from_secs(1);
+
+/// Sessions that live in the client's cookie, signed or encrypted.
+///
+/// # ⚠ An old cookie can be replayed
+///
+/// The server remembers nothing, so **without [`with_revocation`](Self::with_revocation) a logout
+/// only asks the browser to forget its cookie**. Whoever kept a copy (another device, a thief, the
+/// user) is logged in again with it until the time inside it has come. The same holds for every older
+/// state of a session: a client that puts yesterday's cookie back has yesterday's cart, balance or
+/// role back. Keep lifetimes short, keep nothing in the session whose older value is worth something,
+/// or give the store a memory with `with_revocation`, which makes logouts final.
+///
+/// For the same reason concurrent requests of one client can't be merged: each answers with the whole
+/// session, and the last `Set-Cookie` wins.
+///
+/// # Example
+///
+/// ```
+/// use session_cookie::{CookieStore, SecretKey};
+///
+/// # fn main() -> session_core::Result<()> {
+/// # let (new_key, old_key) = (SecretKey::generate()?, SecretKey::generate()?);
+/// // The first key seals, every key opens.
+/// let store = CookieStore::signed("__Host-session", [new_key, old_key])?;
+/// # Ok(()) }
+/// ```
+pub struct CookieStore {
+    name: String,
+    /// Purpose and cookie name, each after its length.
+    context: Vec<u8>,
+    protection: Box<dyn Protection>,
+    leeway: Duration,
+    attribute_reserve: usize,
+    revocation: Option<Box<dyn Backend>>,
+    clock: Option<Clock>,
+}
+
+type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
+
+impl CookieStore {
+    /// A store whose values the client can read and can't change: HMAC-SHA256.
+    ///
+    /// The values are for the cookie of this name only; the web layer must use it. The first key
+    /// seals, every key opens; what an older key opened is sealed anew with the first one at the next
+    /// opportunity, and removing a key ends all it sealed. A value that no key opens costs one HMAC
+    /// per key, so keep the ring short.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when the name is no cookie name, there is no key, or one twice.
+    pub fn signed(
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = SecretKey>,
+    ) -> Result<Self> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        Self::new(name.into(), Box::new(Signed::new(&keys)?))
+    }
+
+    /// A store whose values the client can neither read nor change: XChaCha20-Poly1305. It opens
+    /// nothing else; a value that is merely signed is refused, also with the same keys.
+    ///
+    /// Otherwise as [`signed`](Self::signed). The length of a session still shows.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when the name is no cookie name, there is no key, or one twice.
+    #[cfg(feature = "encryption")]
+    pub fn encrypted(
+        name: impl Into<String>,
+        keys: impl IntoIterator<Item = SecretKey>,
+    ) -> Result<Self> {
+        let keys: Vec<_> = keys.into_iter().collect();
+        Self::new(
+            name.into(),
+            Box::new(crate::encrypted::Encrypted::new(&keys)?),
+        )
+    }
+
+    fn new(name: String, protection: Box<dyn Protection>) -> Result<Self> {
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(Error::invalid_config(
+                "the name of a cookie consists of letters, digits and !#$%&'*+-.^_`|~",
+            ));
+        }
+        Ok(Self {
+            context: context(DEFAULT_PURPOSE, &name),
+            name,
+            protection,
+            leeway: DEFAULT_LEEWAY,
+            attribute_reserve: size::DEFAULT_RESERVE,
+            revocation: None,
+            clock: None,
+        })
+    }
+
+    /// What the values are for (default `"session"`). Values of one purpose are refused for any
+    /// other: two applications that share a key and a cookie name must differ in it.
+    #[must_use]
+    pub fn with_purpose(mut self, purpose: &str) -> Self {
+        self.context = context(purpose, &self.name);
+        self
+    }
+
+    /// How long after its expiry a value is still accepted, for servers whose clocks differ
+    /// (default 1 s).
+    #[must_use]
+    pub fn with_leeway(mut self, leeway: Duration) -> Self {
+        self.leeway = leeway;
+        self
+    }
+
+    /// How many of a cookie's 4096 bytes are kept free for its attributes.
+    ///
+    /// The default, 120, is enough for all attributes with their longest values except `Domain` and
+    /// a `Path` other than `/`: add `"; Domain=".len()`, the domain's length and the path's.
+    #[must_use]
+    pub fn with_attribute_reserve(mut self, bytes: usize) -> Self {
+        self.attribute_reserve = bytes;
+        self
+    }
+
+    /// Where destroyed sessions are remembered until their values have expired: any store on a
+    /// server. Each load asks it once, so it is as available as that store, and logouts are final.
+    #[must_use]
+    pub fn with_revocation(mut self, backend: impl Backend) -> Self {
+        self.revocation = Some(Box::new(backend));
+        self
+    }
+
+    /// Reads the time from `clock` instead of from the system: for tests.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    fn try_open(&self, value: &str, now: u64) -> Result<Result<Opened, Refusal>> {
+        if value.len() > size::LIMIT {
+            return Ok(Err(Refusal::TooLong));
+        }
+        // Strict: no padding, no other alphabet, no bit that stands for nothing.
+        let Ok(mut bytes) = URL_SAFE_NO_PAD.decode(value) else {
+            return Ok(Err(Refusal::NotBase64));
+        };
+        let authentic = match self.protection.authenticate(&self.context, &mut bytes) {
+            Ok(authentic) => authentic,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+
+        let start = authentic.envelope.start;
+        let not_understood = || Error::corrupt("an authentic cookie value can't be understood");
+        let envelope = envelope::parse(&bytes[authentic.envelope]).ok_or_else(not_understood)?;
+        let leeway = u64::try_from(self.leeway.as_millis()).unwrap_or(u64::MAX);
+        if now >= envelope.times.expires.saturating_add(leeway) {
+            return Ok(Err(Refusal::Expired));
+        }
+        let expires_at = SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_millis(envelope.times.expires))
+            .ok_or_else(not_understood)?;
+        let payload = start + envelope.payload.start..start + envelope.payload.end;
+        Ok(Ok(Opened {
+            id: envelope.id,
+            record: Record {
+                payload: Bytes::from(bytes).slice(payload), // no copy
+                revision: envelope.revision,
+                owner: envelope.owner,
+            },
+            expires_at,
+            reseal: authentic.key != 0,
+        }))
+    }
+
+    fn check_size(&self, sealed_bytes: usize, payload: &[u8]) -> Result<()> {
+        let size = Size {
+            name: self.name.len(),
+            value: sealed_bytes.saturating_mul(4).div_ceil(3),
+            attributes: self.attribute_reserve,
+        };
+        if size.total() > size::LIMIT {
+            return Err(size.too_large(payload));
+        }
+        Ok(())
+    }
+
+    /// Milliseconds since 1970.
+    fn now(&self) -> Result<u64> {
+        let now = self
+            .clock
+            .as_ref()
+            .map_or_else(SystemTime::now, |clock| clock());
+        millis(now).ok_or_else(|| {
+            Error::new(
+                ErrorKind::Other,
+                "the clock of this machine is wrong: it stands before 1970",
+            )
+        })
+    }
+}
+
+impl CookieBackend for CookieStore {
+    fn name(&self) -> &'static str {
+        "cookie"
+    }
+
+    fn cookie_name(&self) -> &str {
+        &self.name
+    }
+
+    /// # Errors
+    /// `TooLarge` when name, value and attributes exceed 4096 bytes; the text names the largest
+    /// entries. `InvalidValue` for a lifetime of zero. `Other` when the random source fails.
+    fn seal(&self, id: &SessionId, record: &Record, expiry: Expiry) -> Result<Sealed> {
+        let issued = self.now()?;
+        let expires = match expiry {
+            Expiry::After(ttl) => issued.saturating_add(ttl_millis(ttl)?),
+            Expiry::At(time) => millis(time)
+                .ok_or_else(|| Error::invalid_value("a session can't expire before 1970"))?,
+        };
+        let expires_at = SystemTime::UNIX_EPOCH
+            .checked_add(Duration::from_millis(expires))
+            .ok_or_else(|| Error::invalid_value("a session can't expire this late"))?;
+
+        let length = self.protection.overhead() + envelope::length(record);
+        self.check_size(length, &record.payload)?;
+        let mut sealed = Vec::with_capacity(length);
+        self.protection.begin(&mut sealed)?;
+        envelope::write(&mut sealed, Times { issued, expires }, id, record);
+        self.protection.finish(&self.context, &mut sealed);
+        Ok(Sealed {
+            value: URL_SAFE_NO_PAD.encode(sealed),
+            expires_at,
+        })
+    }
+
+    /// # Errors
+    /// `Corrupt` when an authentic value can't be understood.
+    fn open(&self, value: &str) -> Result<Option<Opened>> {
+        match self.try_open(value, self.now()?)? {
+            Ok(opened) => Ok(Some(opened)),
+            Err(refusal) => {
+                let reason = refusal.reason();
+                tracing::debug!(cookie = self.name, reason, "a session cookie was refused");
+                Ok(None)
+            }
+        }
+    }
+
+    fn revocation(&self) -> Option<&dyn Backend> {
+        self.revocation.as_deref()
+    }
+
+    fn leeway(&self) -> Duration {
+        self.leeway
+    }
+}
+
+impl fmt::Debug for CookieStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CookieStore")
+            .field("name", &self.name)
+            .field("protection", &self.protection.name())
+            .field("keys", &self.protection.keys())
+            .field("leeway", &self.leeway)
+            .field("attribute_reserve", &self.attribute_reserve)
+            .field("revocation", &self.revocation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What every value is bound to. Lengths first: no other purpose and name give the same bytes.
+fn context(purpose: &str, name: &str) -> Vec<u8> {
+    let mut context = Vec::with_capacity(8 + 8 + purpose.len() + name.len());
+    for part in [purpose, name] {
+        context.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        context.extend_from_slice(part.as_bytes());
+    }
+    context
+}
+
+fn millis(time: SystemTime) -> Option<u64> {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
+    u64::try_from(since.as_millis()).ok()
+}
+
+/// A token character of RFC 9110 (5.6.2), which the name of a cookie consists of (RFC 6265, 4.1.1).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
