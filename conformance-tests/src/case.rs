@@ -1,0 +1,205 @@
+//! What a case is, and what it is given.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use session_core::{
+    Backend, Bytes, Capabilities, Error, ErrorKind, Key, Loaded, Owner, Record, Revision, Update,
+    Write,
+};
+
+use crate::fixture::{BoxFuture, Fixture, Kind};
+
+/// A life that no case outlives.
+pub(crate) const LONG: Duration = Duration::from_secs(3600);
+
+/// What clocks may differ by: this machine's and the server's run at slightly different speeds, and
+/// stores count whole milliseconds.
+pub(crate) const SLACK: Duration = Duration::from_millis(20);
+
+/// A named fact about a store.
+pub(crate) struct Case {
+    /// `group::fact`.
+    pub(crate) name: &'static str,
+    /// The clause of the contract, or the promise of the session, that it proves.
+    pub(crate) promise: &'static str,
+    pub(crate) run: fn(Arc<Context>) -> BoxFuture<Verdict>,
+}
+
+/// The list of a module's cases: the promise, then the function of the case's name.
+macro_rules! cases {
+    ($group:literal: $($promise:literal => $case:ident,)+) => {
+        pub(crate) const CASES: &[$crate::case::Case] = &[$($crate::case::Case {
+            name: concat!($group, "::", stringify!($case)),
+            promise: $promise,
+            run: |context| Box::pin(async move { $case(&context).await }),
+        }),+];
+    };
+}
+pub(crate) use cases;
+
+/// Fails the case with a message unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($message:tt)+) => {
+        if !$condition {
+            return Err($crate::case::Failure::Failed(format!($($message)+)));
+        }
+    };
+}
+pub(crate) use ensure;
+
+pub(crate) type Verdict<T = ()> = Result<T, Failure>;
+
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Failed(String),
+    Skipped(String),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Failed(format!(
+            "an operation that must succeed failed: {:?}, {error}",
+            error.kind()
+        ))
+    }
+}
+
+/// The store that a case examines.
+pub(crate) struct Context {
+    pub(crate) fixture: Fixture,
+    pub(crate) capabilities: Capabilities,
+}
+
+impl Context {
+    /// A handle to the store's data; another one with each call where the harness can.
+    pub(crate) async fn backend(&self) -> Verdict<Arc<dyn Backend>> {
+        match &self.fixture.kind {
+            Kind::Backend(connect) => Ok(connect().await?),
+            Kind::Missing(reason) => Err(skip(reason)),
+        }
+    }
+}
+
+pub(crate) fn skip(reason: impl Into<String>) -> Failure {
+    Failure::Skipped(reason.into())
+}
+
+/// A key that no other case and no other call uses.
+pub(crate) fn key() -> Key {
+    Key::from_bytes(std::array::from_fn(|_| fastrand::u8(..)))
+}
+
+pub(crate) fn revision() -> Revision {
+    Revision::from_u64(fastrand::u64(..))
+}
+
+/// A record without an owner, with a revision of its own.
+pub(crate) fn record(payload: impl AsRef<[u8]>) -> Record {
+    Record {
+        payload: Bytes::copy_from_slice(payload.as_ref()),
+        revision: revision(),
+        owner: None,
+    }
+}
+
+pub(crate) fn owner(name: &str) -> Owner {
+    Owner::new(name).expect("the cases' owners have 1 to 255 bytes")
+}
+
+pub(crate) const fn create(ttl: Duration) -> Write {
+    Write::Create { ttl }
+}
+
+/// An update over the record that was seen.
+pub(crate) const fn update(seen: &Record, ttl: Option<Duration>) -> Write {
+    Write::Update(over(seen, ttl))
+}
+
+pub(crate) const fn over(seen: &Record, ttl: Option<Duration>) -> Update {
+    Update {
+        expected: seen.revision,
+        ttl,
+    }
+}
+
+/// Fails unless the operation was refused with this kind.
+pub(crate) fn refused<T: Debug>(
+    result: Result<T, Error>,
+    kind: ErrorKind,
+    what: &str,
+) -> Verdict<()> {
+    match result {
+        Err(error) if error.kind() == kind => Ok(()),
+        Err(error) => Err(Failure::Failed(format!(
+            "{what} must be {kind:?}, but was {:?} ({error})",
+            error.kind()
+        ))),
+        Ok(value) => Err(Failure::Failed(format!(
+            "{what} must be {kind:?}, but was Ok({value:?})"
+        ))),
+    }
+}
+
+/// The live record under the key, which must be there.
+pub(crate) async fn standing(backend: &dyn Backend, key: &Key, after: &str) -> Verdict<Loaded> {
+    match backend.load(key).await? {
+        Some(loaded) => Ok(loaded),
+        None => Err(Failure::Failed(format!("the record is missing {after}"))),
+    }
+}
+
+/// Fails unless exactly this record stands under the key.
+pub(crate) async fn stands(
+    backend: &dyn Backend,
+    key: &Key,
+    expected: &Record,
+    after: &str,
+) -> Verdict<Loaded> {
+    let loaded = standing(backend, key, after).await?;
+    same(&loaded.record, expected, after)?;
+    Ok(loaded)
+}
+
+/// Fails unless no live record stands under the key.
+pub(crate) async fn absent(backend: &dyn Backend, key: &Key, after: &str) -> Verdict {
+    let loaded = backend.load(key).await?;
+    ensure!(
+        loaded.is_none(),
+        "load must be None {after}, but gave {loaded:?}"
+    );
+    Ok(())
+}
+
+/// Says which part of a record is not what it must be.
+pub(crate) fn same(found: &Record, expected: &Record, after: &str) -> Verdict {
+    let (is, must) = (&found.payload, &expected.payload);
+    if is != must {
+        let at = is.iter().zip(must).take_while(|(a, b)| a == b).count();
+        return Err(Failure::Failed(format!(
+            "the payload {after} differs from byte {at} on: {} bytes instead of {}",
+            is.len(),
+            must.len()
+        )));
+    }
+    ensure!(
+        found.revision == expected.revision,
+        "the revision {after} is {:?} instead of {:?}",
+        found.revision,
+        expected.revision
+    );
+    let name = |record: &Record| record.owner.as_ref().map(|owner| owner.as_str().to_owned());
+    ensure!(
+        found.owner == expected.owner,
+        "the owner {after} is {:?} instead of {:?}",
+        name(found),
+        name(expected)
+    );
+    Ok(())
+}
+
+/// Waits until a life that began at or before this moment has surely ended.
+pub(crate) async fn outlive(ttl: Duration) {
+    tokio::time::sleep(ttl + SLACK).await;
+}

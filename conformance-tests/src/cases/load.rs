@@ -1,0 +1,118 @@
+//! Reading, and what a store says of itself.
+
+use std::time::Instant;
+
+use session_core::ErrorKind;
+
+use crate::case::{
+    Context, LONG, SLACK, Verdict, absent, cases, create, ensure, key, record, refused, same,
+    stands, update,
+};
+
+cases! { "load":
+    "the harness's declaration" => capabilities_are_as_declared,
+    "clause 3" => missing_is_none,
+    "clause 3" => of_missing_creates_nothing,
+    "clause 12" => does_not_renew,
+    "clause 1" => gives_the_same_each_time,
+    "clause 1" => every_handle_sees_the_same,
+    "the claim `durable`" => finds_records_after_reopening,
+}
+
+async fn capabilities_are_as_declared(cx: &Context) -> Verdict {
+    let claimed = cx.backend().await?.capabilities();
+    ensure!(
+        claimed == cx.capabilities,
+        "the store claims {claimed:?}, the harness expects {:?}",
+        cx.capabilities
+    );
+    ensure!(
+        claimed.detects_conflicts && claimed.revocable,
+        "every store on a server detects conflicts and can revoke, but it claims {claimed:?}"
+    );
+    Ok(())
+}
+
+async fn missing_is_none(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    store
+        .save(&key(), &record("another session"), create(LONG))
+        .await?;
+    absent(&*store, &key(), "of a key that was never saved").await
+}
+
+async fn of_missing_creates_nothing(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let key = key();
+    absent(&*store, &key, "of a key that was never saved").await?;
+    let seen = record("never saved");
+    let result = store.save(&key, &seen, update(&seen, None)).await;
+    refused(result, ErrorKind::Gone, "an update after such a load")
+}
+
+async fn does_not_renew(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, record) = (key(), record("x"));
+    store.save(&key, &record, create(LONG)).await?;
+    let created = Instant::now();
+    tokio::time::sleep(SLACK * 3).await;
+    for _ in 0..2 {
+        let elapsed = created.elapsed();
+        let loaded = stands(&*store, &key, &record, "after a load").await?;
+        ensure!(
+            loaded.expires_in <= LONG - elapsed + SLACK,
+            "a load must leave the deadline alone: {:?} are left of {LONG:?} after {elapsed:?}",
+            loaded.expires_in
+        );
+    }
+    Ok(())
+}
+
+async fn gives_the_same_each_time(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, record) = (key(), record("the same each time"));
+    store.save(&key, &record, create(LONG)).await?;
+    for _ in 0..3 {
+        stands(&*store, &key, &record, "of a repeated load").await?;
+    }
+    Ok(())
+}
+
+async fn every_handle_sees_the_same(cx: &Context) -> Verdict {
+    let (one, other) = (cx.backend().await?, cx.backend().await?);
+    let (key, first, second) = (key(), record("first"), record("second"));
+    one.save(&key, &first, create(LONG)).await?;
+    stands(&*other, &key, &first, "that another handle created").await?;
+    other.save(&key, &second, update(&first, None)).await?;
+    stands(&*one, &key, &second, "that another handle updated").await?;
+    ensure!(
+        one.destroy(&key, None).await?,
+        "the record must be there for the first handle to destroy"
+    );
+    absent(&*other, &key, "after another handle destroyed it").await
+}
+
+async fn finds_records_after_reopening(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    if !cx.capabilities.durable {
+        return Err(crate::case::skip("the store does not claim to be durable"));
+    }
+    let (key, gone, record) = (key(), crate::case::key(), record("durable"));
+    store.save(&key, &record, create(LONG)).await?;
+    store.save(&gone, &record, create(LONG)).await?;
+    store.destroy(&gone, None).await?;
+    drop(store);
+    let store = cx.backend().await?;
+    let Some(loaded) = store.load(&key).await? else {
+        return Err(crate::case::Failure::Failed(
+            "a record is missing after reopening".to_owned(),
+        ));
+    };
+    same(&loaded.record, &record, "after reopening")?;
+    ensure!(
+        loaded.expires_in <= LONG,
+        "reopening must not prolong a life, but {:?} are left of {LONG:?}",
+        loaded.expires_in
+    );
+    absent(&*store, &gone, "of a destroyed record after reopening").await
+}

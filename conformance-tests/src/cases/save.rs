@@ -1,0 +1,226 @@
+//! Writing: create, and update as compare-and-swap.
+
+use std::time::{Duration, Instant};
+
+use session_core::ErrorKind;
+
+use crate::case::{
+    Context, LONG, SLACK, Verdict, absent, cases, create, ensure, key, outlive, record, refused,
+    stands, update,
+};
+
+cases! { "save":
+    "clause 5" => create_stores,
+    "clause 5" => create_over_live_already_exists,
+    "clause 5" => create_after_destroy_succeeds,
+    "clause 6" => update_of_missing_is_gone,
+    "clause 6" => update_after_destroy_is_gone,
+    "clause 6" => update_of_other_revision_conflicts,
+    "clause 6" => update_of_older_revision_conflicts,
+    "clause 6" => update_leaves_other_records_alone,
+    "clause 7" => update_without_ttl_keeps_deadline,
+    "clause 7" => update_with_ttl_renews,
+    "clause 7" => update_with_ttl_shortens,
+    "clause 8" => update_replaces_payload,
+    "clause 9" => identical_update_succeeds,
+}
+
+async fn create_stores(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, record) = (key(), record("hello"));
+    store.save(&key, &record, create(LONG)).await?;
+    stands(&*store, &key, &record, "after a create").await?;
+    Ok(())
+}
+
+async fn create_over_live_already_exists(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, old) = (key(), record("old"));
+    store.save(&key, &old, create(LONG)).await?;
+    for intruder in [record("new"), old.clone()] {
+        let result = store.save(&key, &intruder, create(LONG * 2)).await;
+        refused(
+            result,
+            ErrorKind::AlreadyExists,
+            "a create over a live record",
+        )?;
+    }
+    let left = stands(&*store, &key, &old, "after a refused create").await?;
+    ensure!(
+        left.expires_in <= LONG,
+        "a refused create must leave the deadline, but {:?} are left of {LONG:?}",
+        left.expires_in
+    );
+    Ok(())
+}
+
+async fn create_after_destroy_succeeds(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, old, new) = (key(), record("old"), record("new"));
+    store.save(&key, &old, create(LONG)).await?;
+    store.destroy(&key, None).await?;
+    store.save(&key, &new, create(LONG)).await?;
+    stands(&*store, &key, &new, "after a create of a destroyed key").await?;
+    Ok(())
+}
+
+async fn update_of_missing_is_gone(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, record) = (key(), record("never created"));
+    for ttl in [None, Some(LONG)] {
+        let result = store.save(&key, &record, update(&record, ttl)).await;
+        refused(result, ErrorKind::Gone, "an update where nothing stands")?;
+        absent(&*store, &key, "after a refused update").await?;
+    }
+    Ok(())
+}
+
+async fn update_after_destroy_is_gone(cx: &Context) -> Verdict {
+    let (slow, fast) = (cx.backend().await?, cx.backend().await?);
+    let (key, loaded) = (key(), record("logged in"));
+    slow.save(&key, &loaded, create(LONG)).await?;
+    ensure!(
+        fast.destroy(&key, None).await?,
+        "the record must be there to destroy"
+    );
+    for ttl in [None, Some(LONG)] {
+        let result = slow
+            .save(&key, &record("of a slow request"), update(&loaded, ttl))
+            .await;
+        refused(result, ErrorKind::Gone, "an update after a destroy")?;
+        absent(&*slow, &key, "after an update of a destroyed record").await?;
+    }
+    Ok(())
+}
+
+async fn update_of_other_revision_conflicts(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, old) = (key(), record("old"));
+    store.save(&key, &old, create(LONG)).await?;
+    let never_there = record("never there");
+    for ttl in [None, Some(LONG * 2)] {
+        let result = store
+            .save(&key, &record("lost"), update(&never_there, ttl))
+            .await;
+        refused(
+            result,
+            ErrorKind::Conflict,
+            "an update over another revision",
+        )?;
+    }
+    let left = stands(&*store, &key, &old, "after a refused update").await?;
+    ensure!(
+        left.expires_in <= LONG,
+        "a refused update must leave the deadline, but {:?} are left of {LONG:?}",
+        left.expires_in
+    );
+    Ok(())
+}
+
+async fn update_of_older_revision_conflicts(cx: &Context) -> Verdict {
+    let (slow, fast) = (cx.backend().await?, cx.backend().await?);
+    let (key, old, new) = (key(), record("old"), record("new"));
+    slow.save(&key, &old, create(LONG)).await?;
+    fast.save(&key, &new, update(&old, None)).await?;
+    let result = slow.save(&key, &record("late"), update(&old, None)).await;
+    refused(
+        result,
+        ErrorKind::Conflict,
+        "an update over an older revision",
+    )?;
+    stands(&*slow, &key, &new, "after a refused update").await?;
+    Ok(())
+}
+
+async fn update_leaves_other_records_alone(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let old = record("the same revision in both");
+    let (one, other) = (key(), key());
+    store.save(&one, &old, create(LONG)).await?;
+    store.save(&other, &old, create(LONG)).await?;
+    let new = record("new");
+    store.save(&one, &new, update(&old, Some(LONG))).await?;
+    stands(&*store, &one, &new, "after an update").await?;
+    stands(&*store, &other, &old, "after an update of another key").await?;
+    Ok(())
+}
+
+async fn update_without_ttl_keeps_deadline(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, mut last) = (key(), record("0"));
+    let before = Instant::now();
+    store.save(&key, &last, create(LONG)).await?;
+    let created = Instant::now();
+    for round in 1..=10 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        let next = record(round.to_string());
+        store.save(&key, &next, update(&last, None)).await?;
+        last = next;
+    }
+    let at_most = LONG - created.elapsed() + SLACK;
+    let left = stands(&*store, &key, &last, "after ten updates")
+        .await?
+        .expires_in;
+    ensure!(
+        left <= at_most,
+        "an update without ttl must leave the deadline where it is, but it moved later: {left:?} are left, {at_most:?} can be"
+    );
+    let at_least = LONG.saturating_sub(before.elapsed() + SLACK);
+    ensure!(
+        left >= at_least,
+        "an update without ttl must leave the deadline where it is, but it moved earlier: {left:?} are left, {at_least:?} must be"
+    );
+    Ok(())
+}
+
+async fn update_with_ttl_renews(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, old, new) = (key(), record("old"), record("new"));
+    store.save(&key, &old, create(LONG)).await?;
+    let before = Instant::now();
+    store.save(&key, &new, update(&old, Some(LONG * 2))).await?;
+    let left = stands(&*store, &key, &new, "after an update")
+        .await?
+        .expires_in;
+    let at_least = LONG * 2 - before.elapsed() - SLACK;
+    ensure!(
+        left >= at_least && left <= LONG * 2,
+        "an update with a ttl of {:?} must begin a new life, but {left:?} are left",
+        LONG * 2
+    );
+    Ok(())
+}
+
+async fn update_with_ttl_shortens(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, old, new) = (key(), record("old"), record("new"));
+    let ttl = Duration::from_millis(100);
+    store.save(&key, &old, create(LONG)).await?;
+    store.save(&key, &new, update(&old, Some(ttl))).await?;
+    outlive(ttl).await;
+    absent(&*store, &key, "after the shorter life of an update").await
+}
+
+async fn update_replaces_payload(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, mut last) = (key(), record("a first payload of middling length"));
+    store.save(&key, &last, create(LONG)).await?;
+    for payload in [&b"short"[..], &[7; 5000], b"", b"tail"] {
+        let next = record(payload);
+        store.save(&key, &next, update(&last, None)).await?;
+        stands(&*store, &key, &next, "after an update").await?;
+        last = next;
+    }
+    Ok(())
+}
+
+async fn identical_update_succeeds(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, record) = (key(), record("as it was"));
+    store.save(&key, &record, create(LONG)).await?;
+    for ttl in [None, None, Some(LONG), Some(LONG)] {
+        store.save(&key, &record, update(&record, ttl)).await?;
+        stands(&*store, &key, &record, "after an identical update").await?;
+    }
+    Ok(())
+}

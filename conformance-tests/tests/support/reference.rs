@@ -1,0 +1,149 @@
+//! A correct store, as plain as can be: one map under one lock.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use session_core::{
+    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write,
+    async_trait, ttl_millis,
+};
+
+pub(crate) const CLAIMS: Capabilities = Capabilities {
+    detects_conflicts: true,
+    revocable: true,
+    durable: false,
+    expires_natively: false,
+    owner_index: false,
+};
+
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) record: Record,
+    pub(crate) deadline: Instant,
+}
+
+impl Entry {
+    pub(crate) fn live(&self) -> bool {
+        Instant::now() < self.deadline
+    }
+}
+
+/// The broken stores reach into it, therefore its parts are public.
+#[derive(Debug, Default)]
+pub(crate) struct Reference(Mutex<HashMap<Key, Entry>>);
+
+pub(crate) fn deadline(ttl: Duration) -> Result<Instant> {
+    // The clock of a process can't count 10,000 years everywhere; a century is as good here.
+    let millis = ttl_millis(ttl)?.min(100 * 365 * 86_400_000);
+    Ok(Instant::now() + Duration::from_millis(millis))
+}
+
+impl Reference {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::default()
+    }
+
+    pub(crate) fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
+        self.0
+            .lock()
+            .expect("no case panics while it holds the lock")
+    }
+}
+
+/// The live entry, if it is the expected one.
+pub(crate) fn expected<'a>(
+    entries: &'a mut HashMap<Key, Entry>,
+    key: &Key,
+    revision: Revision,
+) -> Result<&'a mut Entry> {
+    let entry = entries.get_mut(key).filter(|entry| entry.live());
+    let entry = entry.ok_or_else(Error::gone)?;
+    if entry.record.revision == revision {
+        Ok(entry)
+    } else {
+        Err(Error::conflict())
+    }
+}
+
+#[async_trait]
+impl Backend for Reference {
+    fn name(&self) -> &'static str {
+        "reference"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        CLAIMS
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        let entries = self.entries();
+        Ok(entries
+            .get(key)
+            .filter(|entry| entry.live())
+            .map(|entry| Loaded {
+                record: entry.record.clone(),
+                expires_in: entry.deadline - Instant::now(),
+            }))
+    }
+
+    async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+        let record = record.clone();
+        let mut entries = self.entries();
+        match write {
+            Write::Create { ttl } => {
+                if entries.get(key).is_some_and(Entry::live) {
+                    return Err(Error::already_exists());
+                }
+                let deadline = deadline(ttl)?;
+                entries.insert(*key, Entry { record, deadline });
+            }
+            Write::Update(Update {
+                expected: revision,
+                ttl,
+            }) => {
+                let entry = expected(&mut entries, key, revision)?;
+                entry.deadline = ttl.map_or(Ok(entry.deadline), deadline)?;
+                entry.record = record;
+            }
+        }
+        Ok(())
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+        let deadline = deadline(ttl)?;
+        let mut entries = self.entries();
+        let entry = entries.get_mut(key).filter(|entry| entry.live());
+        entry.ok_or_else(Error::gone)?.deadline = deadline;
+        Ok(())
+    }
+
+    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
+        let mut entries = self.entries();
+        let other = |entry: &Entry| only.is_some_and(|only| only != entry.record.revision);
+        if entries.get(key).is_some_and(other) {
+            return Ok(false);
+        }
+        Ok(entries.remove(key).is_some_and(|entry| entry.live()))
+    }
+
+    async fn gc(&self, limit: usize) -> Result<u64> {
+        let mut entries = self.entries();
+        let dead = entries.iter().filter(|(_, entry)| !entry.live());
+        let dead: Vec<Key> = dead.map(|(key, _)| *key).take(limit).collect();
+        for key in &dead {
+            entries.remove(key);
+        }
+        Ok(dead.len() as u64)
+    }
+
+    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
+        let mut entries = self.entries();
+        let entry = expected(&mut entries, old, write.expected)?;
+        let deadline = write.ttl.map_or(Ok(entry.deadline), deadline)?;
+        entries.remove(old);
+        let record = record.clone();
+        entries.insert(*new, Entry { record, deadline });
+        Ok(())
+    }
+}
