@@ -1,0 +1,144 @@
+//! The session's cookie as the client sends it.
+
+use http::{HeaderMap, header};
+
+/// How many different values of the cookie are tried, in the order in which the client sent them.
+/// More than one means that a cookie was set for another path or domain, or planted; the bound keeps
+/// a client from buying many store calls with one request.
+const MAX_CANDIDATES: usize = 4;
+
+/// The values under which the client may have a session.
+///
+/// The name is compared byte by byte, without trimming, unquoting or percent-decoding: anything
+/// more lenient lets another cookie pass as a `__Host-` one (CVE-2020-7070, CVE-2022-31629,
+/// CVE-2023-23934). A value with a character that the server never sends is left out, and so is
+/// one that `is_plausible` refuses; neither counts against the bound.
+pub(crate) fn candidates(
+    headers: &HeaderMap,
+    name: &str,
+    is_plausible: impl Fn(&str) -> bool,
+) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let pairs = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    for pair in pairs {
+        let pair = pair.strip_prefix(b" ").unwrap_or(pair);
+        let Some(value) = value_of(pair, name.as_bytes()) else {
+            continue;
+        };
+        if is_plausible(value) && found.iter().all(|known| known != value) {
+            found.push(value.to_owned());
+            if found.len() == MAX_CANDIDATES {
+                break;
+            }
+        }
+    }
+    found
+}
+
+/// The pair's value, if it has this name and only characters of an unquoted value (RFC 6265bis,
+/// 4.1.1).
+fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a str> {
+    let value = pair.strip_prefix(name)?.strip_prefix(b"=")?;
+    let allowed =
+        |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\');
+    if value.is_empty() || !value.iter().all(allowed) {
+        return None;
+    }
+    str::from_utf8(value).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn found(lines: &[&str]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append(header::COOKIE, HeaderValue::from_str(line).unwrap());
+        }
+        candidates(&headers, "__Host-id", |value| value.len() < 10)
+    }
+
+    #[test]
+    fn finds_the_cookie_among_others_and_in_several_headers() {
+        assert_eq!(found(&["a=b; __Host-id=v; c=d"]), ["v"]);
+        assert_eq!(found(&["__Host-id=v"]), ["v"]);
+        assert_eq!(found(&["a=b;__Host-id=v;c=d"]), ["v"]);
+        assert_eq!(
+            found(&["a=b", "__Host-id=v", "__Host-id=w; c=d"]),
+            ["v", "w"]
+        );
+        assert_eq!(found(&["__Host-id=v=w"]), ["v=w"]);
+        assert!(found(&[]).is_empty());
+    }
+
+    #[test]
+    fn cookie_prefix_bypass_php_cve_2022_31629_werkzeug_cve_2023_23934() {
+        for line in [
+            "=__Host-id=v",
+            "==__Host-id=v",
+            "%5f_Host-id=v",
+            "%5F%5FHost-id=v",
+            "..Host-id=v",
+            "._Host-id=v",
+            "_ Host-id=v",
+            " _Host-id=v",
+            "__host-id=v",
+            "__HOST-ID=v",
+            "__Host-id =v",
+            "\t__Host-id=v",
+            "a=b;  __Host-id=v",
+            "\"__Host-id\"=v",
+            "__Host-id[]=v",
+            "__Host-id[a]=v",
+            "__Host-id",
+            "__Host-id2=v",
+            "x__Host-id=v",
+            "a=\"; b=__Host-id=v",
+        ] {
+            assert!(found(&[line]).is_empty(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn malformed_values_are_left_out() {
+        for value in ["", " v", "v ", "\"v\"", "v,w", "v w", "v\\", "v\t", "é"] {
+            assert!(
+                found(&[&format!("__Host-id={value}")]).is_empty(),
+                "{value:?}"
+            );
+        }
+        let mut headers = HeaderMap::new();
+        let raw = HeaderValue::from_bytes(b"__Host-id=\xff\xfe").unwrap();
+        headers.append(header::COOKIE, raw);
+        assert!(candidates(&headers, "__Host-id", |_| true).is_empty());
+    }
+
+    #[test]
+    fn several_cookies_of_one_name_are_tried_in_order_up_to_a_bound() {
+        let implausible = "__Host-id=much-too-long; ".repeat(100);
+        let line = format!("{implausible}__Host-id=a; __Host-id=b; __Host-id=a; __Host-id=c");
+        assert_eq!(found(&[&line]), ["a", "b", "c"]);
+        let many: String = (0..100).map(|n| format!("__Host-id={n}; ")).collect();
+        assert_eq!(found(&[&many]), ["0", "1", "2", "3"]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_without_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(value) = HeaderValue::from_bytes(&line) {
+                let mut headers = HeaderMap::new();
+                headers.append(header::COOKIE, value);
+                for found in candidates(&headers, "a", |_| true) {
+                    prop_assert!(line.windows(found.len() + 2).any(|w| w == format!("a={found}").as_bytes()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Removing expired sessions on the way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use session_core::{Error, Result, SessionStore};
+
+use crate::failure::log;
+
+/// Starts `gc` now and then, in the background, one at a time.
+#[derive(Debug, Clone)]
+pub(crate) struct Gc {
+    probability: f64,
+    running: Arc<AtomicBool>,
+}
+
+impl Gc {
+    pub(crate) fn new(probability: f64) -> Result<Self> {
+        if !(0.0..=1.0).contains(&probability) {
+            return Err(Error::invalid_config(
+                "the probability of a garbage collection is a number from 0 (never) to 1",
+            ));
+        }
+        Ok(Self {
+            probability,
+            running: Arc::default(),
+        })
+    }
+
+    pub(crate) fn maybe_start(&self, store: &SessionStore) {
+        if fastrand::f64() >= self.probability || store.capabilities().expires_natively {
+            return;
+        }
+        if self.running.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let running = Running(Arc::clone(&self.running));
+        let store = store.clone();
+        tokio::spawn(async move {
+            let _running = running;
+            match store.gc().await {
+                Ok(removed) => tracing::debug!(removed, "removed expired sessions"),
+                Err(error) => log("expired sessions not removed", &error),
+            }
+        });
+    }
+}
+
+impl Default for Gc {
+    fn default() -> Self {
+        Self {
+            probability: 0.02,
+            running: Arc::default(),
+        }
+    }
+}
+
+/// Lets the next one start, also after a panic.
+struct Running(Arc<AtomicBool>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probability_is_between_0_and_1() {
+        for bad in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
+            assert!(Gc::new(bad).is_err(), "{bad}");
+        }
+        assert!(Gc::new(0.0).is_ok() && Gc::new(1.0).is_ok());
+    }
+}
