@@ -15,6 +15,9 @@ pub struct Capabilities {
     pub durable: bool,
     /// The server removes expired records by itself: `gc` has nothing to do.
     pub expires_natively: bool,
+    /// `rotate` is one atomic step, so that after a lost acknowledgement the new record alone says
+    /// that it was carried out.
+    pub rotates_atomically: bool,
     /// The owner is indexed, so that the sessions of one account can be found.
     pub owner_index: bool,
 }

@@ -42,19 +42,13 @@ impl Error {
     /// Someone else saved the session since it was loaded.
     #[must_use]
     pub fn conflict() -> Self {
-        Self::new(
-            ErrorKind::Conflict,
-            "another request saved the session meanwhile",
-        )
+        Self::new(ErrorKind::Conflict, "another request saved the session meanwhile")
     }
 
     /// A live session stands under the key already.
     #[must_use]
     pub fn already_exists() -> Self {
-        Self::new(
-            ErrorKind::AlreadyExists,
-            "a session stands under this key already",
-        )
+        Self::new(ErrorKind::AlreadyExists, "a session stands under this key already")
     }
 
     /// What the store holds is not a record.
@@ -148,10 +142,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0
-            .source
-            .as_deref()
-            .map(|source| source as &(dyn StdError + 'static))
+        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
     }
 }
 

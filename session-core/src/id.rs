@@ -100,9 +100,6 @@ mod tests {
 
     #[test]
     fn debug_is_redacted() {
-        assert_eq!(
-            format!("{:?}", SessionId::from_bytes([7; 32])),
-            "SessionId(..)"
-        );
+        assert_eq!(format!("{:?}", SessionId::from_bytes([7; 32])), "SessionId(..)");
     }
 }

@@ -137,9 +137,7 @@ pub struct Update {
 /// `InvalidValue` for zero: such a record would be born dead.
 pub fn ttl_millis(ttl: Duration) -> Result<u64> {
     if ttl.is_zero() {
-        return Err(Error::invalid_value(
-            "a session must live for at least one millisecond",
-        ));
+        return Err(Error::invalid_value("a session must live for at least one millisecond"));
     }
     let nanos = ttl.min(MAX_TTL).as_nanos();
     Ok(u64::try_from(nanos.div_ceil(1_000_000)).expect("MAX_TTL has far less than 2^64 ms"))
@@ -154,20 +152,14 @@ mod tests {
         assert!(ttl_millis(Duration::ZERO).is_err());
         assert_eq!(ttl_millis(Duration::from_nanos(1)).unwrap(), 1);
         assert_eq!(ttl_millis(Duration::from_micros(1001)).unwrap(), 2);
-        assert_eq!(
-            ttl_millis(Duration::MAX).unwrap(),
-            10_000 * 365 * 86_400_000
-        );
+        assert_eq!(ttl_millis(Duration::MAX).unwrap(), 10_000 * 365 * 86_400_000);
     }
 
     #[test]
     fn owner_has_1_to_255_bytes_and_a_redacted_debug() {
         assert!(Owner::new("").is_err());
         assert!(Owner::new("é".repeat(128)).is_err());
-        assert_eq!(
-            format!("{:?}", Owner::new("é".repeat(127)).unwrap()),
-            "Owner(..)"
-        );
+        assert_eq!(format!("{:?}", Owner::new("é".repeat(127)).unwrap()), "Owner(..)");
     }
 
     #[test]

@@ -1,0 +1,231 @@
+//! Finds the structure of a JSON text without decoding its values.
+
+use std::fmt;
+use std::ops::Range;
+
+use memchr::memchr2;
+
+use crate::{Error, Result};
+
+/// Deeper nesting than serde_json reads back (it stops at 128).
+const MAX_DEPTH: u32 = 100;
+
+/// A part of a text. 32 bits are enough: a record is far smaller than 4 GiB.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    pub(super) fn new(start: usize, end: usize) -> Self {
+        // `Scanner::new` and the encoder refuse texts beyond 32 bits.
+        let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: narrow(start), end: narrow(end) }
+    }
+
+    pub(super) fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    pub(super) fn of(self, text: &[u8]) -> &[u8] {
+        text.get(self.range()).unwrap_or_default()
+    }
+
+    /// With the quotes around it.
+    pub(super) fn quoted(self) -> Self {
+        Self { start: self.start - 1, end: self.end + 1 }
+    }
+}
+
+/// What is wrong with a text, and where; not what stands there.
+#[derive(Debug)]
+pub(super) struct Malformed {
+    what: &'static str,
+    at: usize,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.what, self.at)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+pub(super) struct Scanner<'a> {
+    text: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a [u8]) -> Result<Self, Malformed> {
+        if u32::try_from(text.len()).is_err() {
+            return Err(Malformed { what: "more than 4 GiB", at: 0 });
+        }
+        Ok(Self { text, at: 0 })
+    }
+
+    pub(super) fn malformed(&self, what: &'static str) -> Malformed {
+        Malformed { what, at: self.at }
+    }
+
+    /// An object; `member` gets each name (and whether it holds escapes) and reads the value.
+    pub(super) fn members(
+        &mut self,
+        mut member: impl FnMut(&mut Self, Span, bool) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        self.expect(b'{', "an object should begin")?;
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.blanks();
+            let (name, escaped) = self.string()?;
+            self.expect(b':', "a colon is missing")?;
+            self.blanks();
+            member(self, name, escaped)?;
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                _ => return Err(self.malformed("a comma or brace is missing")),
+            }
+        }
+    }
+
+    /// Any value; its content is checked for balanced brackets and ended strings only.
+    pub(super) fn value(&mut self) -> Result<Span, Malformed> {
+        let start = self.at;
+        match self.text.get(self.at) {
+            Some(b'"') => {
+                self.string()?;
+            }
+            Some(b'{' | b'[') => self.nested()?,
+            _ => self.scalar()?,
+        }
+        Ok(Span::new(start, self.at))
+    }
+
+    pub(super) fn number(&mut self) -> Result<u64, Malformed> {
+        let span = {
+            let start = self.at;
+            self.scalar()?;
+            Span::new(start, self.at)
+        };
+        std::str::from_utf8(span.of(self.text))
+            .ok()
+            .and_then(|digits| digits.parse().ok())
+            .ok_or_else(|| self.malformed("a number should stand here"))
+    }
+
+    pub(super) fn end(&mut self) -> Result<(), Malformed> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.malformed("something follows the end")),
+        }
+    }
+
+    /// What stands between the quotes, and whether it holds escapes.
+    fn string(&mut self) -> Result<(Span, bool), Malformed> {
+        if self.text.get(self.at) != Some(&b'"') {
+            return Err(self.malformed("a string should begin"));
+        }
+        let start = self.at + 1;
+        let mut at = start;
+        let mut escaped = false;
+        loop {
+            let rest = self.text.get(at..).unwrap_or_default();
+            let Some(found) = memchr2(b'"', b'\\', rest) else {
+                return Err(self.malformed("a string does not end"));
+            };
+            at += found;
+            if self.text[at] == b'"' {
+                self.at = at + 1;
+                return Ok((Span::new(start, at), escaped));
+            }
+            escaped = true;
+            at += 2;
+        }
+    }
+
+    /// An array or object. One bit per level remembers which bracket closes it.
+    fn nested(&mut self) -> Result<(), Malformed> {
+        let mut braces: u128 = 0;
+        let mut depth = 0;
+        while let Some(&byte) = self.text.get(self.at) {
+            match byte {
+                b'"' => {
+                    self.string()?;
+                    continue;
+                }
+                b'{' | b'[' => {
+                    depth += 1;
+                    if depth > MAX_DEPTH {
+                        return Err(self.malformed("nested too deeply"));
+                    }
+                    braces = braces << 1 | u128::from(byte == b'{');
+                }
+                b'}' | b']' => {
+                    if (braces & 1 == 1) != (byte == b'}') {
+                        return Err(self.malformed("the wrong bracket closes"));
+                    }
+                    braces >>= 1;
+                    depth -= 1;
+                    if depth == 0 {
+                        self.at += 1;
+                        return Ok(());
+                    }
+                }
+                _ => {}
+            }
+            self.at += 1;
+        }
+        Err(self.malformed("a bracket is not closed"))
+    }
+
+    /// A number, `true`, `false` or `null`.
+    fn scalar(&mut self) -> Result<(), Malformed> {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+        let length = rest.iter().position(|byte| !belongs(byte)).unwrap_or(rest.len());
+        if length == 0 {
+            return Err(self.malformed("a value is missing"));
+        }
+        self.at += length;
+        Ok(())
+    }
+
+    fn expect(&mut self, byte: u8, what: &'static str) -> Result<(), Malformed> {
+        if self.peek() != Some(byte) {
+            return Err(self.malformed(what));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    fn peek(&mut self) -> Option<u8> {
+        self.blanks();
+        self.text.get(self.at).copied()
+    }
+
+    fn blanks(&mut self) {
+        while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
+            self.at += 1;
+        }
+    }
+}
+
+/// Refuses a value that could be written but not read back.
+pub(crate) fn check_nesting(json: &[u8]) -> Result<()> {
+    if !matches!(json.first(), Some(b'{' | b'[')) {
+        return Ok(());
+    }
+    Scanner::new(json)
+        .and_then(|mut scanner| scanner.value())
+        .map(drop)
+        .map_err(|malformed| Error::invalid_value("the value can't be kept").with_source(malformed))
+}
