@@ -1,1 +1,10 @@
-//! Sessions in the memory of one process.
+#![doc = include_str!("../README.md")]
+
+mod backend;
+mod clock;
+mod deadlines;
+mod entry;
+#[cfg(test)]
+mod tests;
+
+pub use backend::MemoryBackend;

@@ -1,0 +1,52 @@
+//! The clock that sessions in memory expire by.
+
+use std::time::{Duration, Instant};
+
+/// A moment of the store's clock: microseconds since the store was made.
+pub(crate) type Moment = u64;
+
+/// The operating system's monotonic clock: setting the time of day neither kills a session nor
+/// prolongs it.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    start: Instant,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        Self { start: Instant::now() }
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        let elapsed = self.start.elapsed();
+        elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros())
+    }
+}
+
+/// The moment this many milliseconds after `now`. 10,000 years fit several times over.
+pub(crate) fn after(now: Moment, millis: u64) -> Moment {
+    now.saturating_add(millis.saturating_mul(1_000))
+}
+
+/// From `now` to a later moment, in whole milliseconds: a begun one counts, so it is never zero.
+pub(crate) fn until(moment: Moment, now: Moment) -> Duration {
+    Duration::from_millis(moment.saturating_sub(now).div_ceil(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use session_core::{MAX_TTL, ttl_millis};
+
+    #[test]
+    fn the_longest_life_fits() {
+        let millis = ttl_millis(MAX_TTL).unwrap();
+        assert_eq!(until(after(5, millis), 5), MAX_TTL);
+    }
+
+    #[test]
+    fn the_last_microsecond_counts_as_a_millisecond() {
+        assert_eq!(until(1_001, 1_000), Duration::from_millis(1));
+        assert_eq!(until(3_000, 1_000), Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,238 @@
+//! What the contract does not ask of every store. The contract itself is proven by
+//! `conformance-tests`.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::Duration;
+
+use session_core::{Backend as _, Bytes, ErrorKind, Key, Record, Result, Revision, Update, Write};
+
+use crate::MemoryBackend;
+
+const HOUR: Duration = Duration::from_secs(3600);
+const MOMENT: Duration = Duration::from_millis(20);
+
+/// Spread over all shards, as digests are.
+fn key(number: u64) -> Key {
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
+    bytes[24..].copy_from_slice(&number.to_be_bytes());
+    Key::from_bytes(bytes)
+}
+
+fn record(revision: u64) -> Record {
+    Record {
+        payload: Bytes::from_static(b"{}"),
+        revision: Revision::from_u64(revision),
+        owner: None,
+    }
+}
+
+fn update(expected: u64, ttl: Option<Duration>) -> Update {
+    Update { expected: Revision::from_u64(expected), ttl }
+}
+
+async fn create(store: &MemoryBackend, number: u64, ttl: Duration) -> Result<()> {
+    store.save(&key(number), &record(1), Write::Create { ttl }).await
+}
+
+#[tokio::test]
+async fn full_store_refuses_new_sessions_and_keeps_the_live_ones() {
+    let store = MemoryBackend::new().max_sessions(2);
+    create(&store, 1, HOUR).await.unwrap();
+    create(&store, 2, HOUR).await.unwrap();
+    let refused = create(&store, 3, HOUR).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Unavailable);
+    assert!(refused.message().contains("nothing was written"));
+
+    store.save(&key(1), &record(2), Write::Update(update(1, None))).await.unwrap();
+    store.touch(&key(2), HOUR).await.unwrap();
+    store.rotate(&key(1), &key(3), &record(3), update(2, None)).await.unwrap();
+    assert_eq!(store.len(), 2);
+    assert!(store.load(&key(3)).await.unwrap().is_some());
+
+    assert!(store.destroy(&key(2), None).await.unwrap());
+    create(&store, 4, HOUR).await.unwrap();
+    assert!(create(&store, 5, HOUR).await.is_err());
+}
+
+#[tokio::test]
+async fn full_store_removes_what_expired_before_it_refuses() {
+    let store = MemoryBackend::new().max_sessions(100);
+    for number in 0..100 {
+        create(&store, number, MOMENT).await.unwrap();
+    }
+    // Half of them are prolonged, and so due to be filed anew rather than removed.
+    for number in 0..50 {
+        store.touch(&key(number), HOUR).await.unwrap();
+    }
+    sleep(MOMENT);
+    for number in 100..150 {
+        create(&store, number, HOUR).await.unwrap();
+    }
+    assert!(create(&store, 150, HOUR).await.is_err());
+    for number in (0..50).chain(100..150) {
+        assert!(store.load(&key(number)).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn limit_is_exact_when_many_create_at_once() {
+    let store = Arc::new(MemoryBackend::new().max_sessions(500));
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move {
+                let mut created = 0;
+                for number in 0..200 {
+                    created += u32::from(create(&store, task * 200 + number, HOUR).await.is_ok());
+                    tokio::task::yield_now().await;
+                }
+                created
+            })
+        })
+        .collect();
+    let mut created = 0;
+    for task in tasks {
+        created += task.await.unwrap();
+    }
+    assert_eq!(created, 500);
+    assert_eq!(store.len(), 500);
+    store.assert_consistent();
+}
+
+#[tokio::test]
+async fn a_shorter_life_is_collected_on_time_and_a_longer_one_is_not() {
+    let store = MemoryBackend::new();
+    create(&store, 1, HOUR).await.unwrap();
+    create(&store, 2, MOMENT).await.unwrap();
+    store.touch(&key(1), MOMENT).await.unwrap();
+    store.touch(&key(2), HOUR).await.unwrap();
+    sleep(MOMENT);
+    assert_eq!(store.gc(100).await.unwrap(), 1);
+    assert!(store.load(&key(2)).await.unwrap().is_some());
+    assert_eq!(store.len(), 1);
+    store.assert_consistent();
+}
+
+#[tokio::test]
+async fn sessions_whose_keys_share_a_prefix_are_all_collected() {
+    let store = MemoryBackend::new();
+    for last in 0..50 {
+        let mut bytes = [9; 32];
+        bytes[31] = last;
+        let ttl = if last % 2 == 0 { MOMENT } else { HOUR };
+        store.save(&Key::from_bytes(bytes), &record(1), Write::Create { ttl }).await.unwrap();
+    }
+    sleep(MOMENT);
+    assert_eq!(store.gc(100).await.unwrap(), 25);
+    assert_eq!(store.len(), 25);
+    store.assert_consistent();
+}
+
+/// However often a session is touched, replaced or destroyed, it is filed once: the files can't grow
+/// beyond the map.
+#[tokio::test]
+async fn every_session_is_filed_exactly_once() {
+    let store = MemoryBackend::new();
+    let (mut next, mut live) = (0, Vec::new());
+    for step in 0_u64..20_000 {
+        let long = Duration::from_millis(1 + step % 5_000);
+        match step.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 61 {
+            0..=2 => {
+                create(&store, next, long).await.unwrap();
+                live.push(next);
+                next += 1;
+            }
+            3 => {
+                if let Some(number) = live.pop() {
+                    store.destroy(&key(number), None).await.unwrap();
+                }
+            }
+            4 => {
+                if let Some(number) = live.last() {
+                    let _ = store
+                        .save(&key(*number), &record(1), Write::Update(update(1, Some(long))))
+                        .await;
+                }
+            }
+            5 => {
+                if let Some(number) = live.pop() {
+                    let (old, new) = (key(number), key(next));
+                    if store.rotate(&old, &new, &record(1), update(1, None)).await.is_ok() {
+                        live.push(next);
+                    }
+                    next += 1;
+                }
+            }
+            6 => {
+                store.gc(3).await.unwrap();
+            }
+            _ => {
+                if let Some(number) = live.get(live.len() / 2) {
+                    let _ = store.touch(&key(*number), long).await;
+                }
+            }
+        }
+    }
+    assert!(store.len() > 100);
+    store.assert_consistent();
+}
+
+#[tokio::test]
+async fn a_session_does_not_keep_the_callers_buffer_alive() {
+    struct Buffer(Vec<u8>, Arc<AtomicBool>);
+    impl AsRef<[u8]> for Buffer {
+        fn as_ref(&self) -> &[u8] {
+            &self.0
+        }
+    }
+    impl Drop for Buffer {
+        fn drop(&mut self) {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+
+    let freed = Arc::new(AtomicBool::new(false));
+    let large = Bytes::from_owner(Buffer(vec![7; 1 << 20], Arc::clone(&freed)));
+    let store = MemoryBackend::new();
+    let small = Record { payload: large.slice(10..20), ..record(1) };
+    store.save(&key(1), &small, Write::Create { ttl: HOUR }).await.unwrap();
+    drop((large, small));
+    assert!(freed.load(Ordering::Relaxed));
+    let loaded = store.load(&key(1)).await.unwrap().unwrap();
+    assert_eq!(loaded.record.payload, [7; 10][..]);
+}
+
+/// Rotations and updates race for one session: the loads see one of the keys' records, an
+/// acknowledged update is never lost, and one rotation wins.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn rotations_of_one_session_have_one_winner() {
+    for round in 0..200 {
+        let store = Arc::new(MemoryBackend::new());
+        create(&store, round, HOUR).await.unwrap();
+        let tasks: Vec<_> = (0..8)
+            .map(|task| {
+                let store = Arc::clone(&store);
+                tokio::spawn(async move {
+                    let new = key(10_000 + task);
+                    store.rotate(&key(round), &new, &record(2 + task), update(1, None)).await
+                })
+            })
+            .collect();
+        let mut won = 0;
+        for task in tasks {
+            won += u32::from(task.await.unwrap().is_ok());
+        }
+        assert_eq!((won, store.len()), (1, 1));
+        store.assert_consistent();
+    }
+}
+
+#[tokio::test]
+async fn debug_shows_numbers_only() {
+    let store = MemoryBackend::new().max_sessions(5);
+    create(&store, 1, HOUR).await.unwrap();
+    assert_eq!(format!("{store:?}"), "MemoryBackend { sessions: 1, max_sessions: 5 }");
+}
