@@ -1,31 +1,33 @@
-//! XChaCha20-Poly1305: the client can neither read nor change its session.
+//! AES-256-GCM-SIV (RFC 8452): the client can neither read nor change its session.
 //!
-//! Its nonce of 192 bits may be random: one key seals 2⁸⁰ values before two nonces are the same with
-//! a probability of 2⁻³², so nothing has to be counted or remembered between servers.
+//! Its nonces may be random. Nothing has to be counted or remembered between servers, because two
+//! equal nonces give away no more than whether two envelopes are the same, and they never are: each
+//! holds a random id and revision. On processors with AES instructions it costs about a fifth of
+//! XChaCha20-Poly1305.
 
 use std::io;
 
-use chacha20poly1305::aead::AeadInOut as _;
-use chacha20poly1305::{KeyInit as _, Tag, XChaCha20Poly1305, XNonce};
+use aes_gcm_siv::aead::AeadInOut as _;
+use aes_gcm_siv::{Aes256GcmSiv, KeyInit as _, Nonce, Tag};
 use session_core::{Error, ErrorKind, Result};
 
 use crate::SecretKey;
 use crate::protection::{Authentic, HEADER_BYTES, Protection, Refusal, Ring};
 
 const VERSION: u8 = 2;
-const NONCE_BYTES: usize = 24;
+const NONCE_BYTES: usize = 12;
 const TAG_BYTES: usize = 16;
 const ENVELOPE_START: usize = HEADER_BYTES + NONCE_BYTES;
 
 pub(crate) struct Encrypted {
-    ring: Ring<XChaCha20Poly1305>,
+    ring: Ring<Aes256GcmSiv>,
     random: fn(&mut [u8]) -> io::Result<()>,
 }
 
 impl Encrypted {
     pub(crate) fn new(keys: &[SecretKey]) -> Result<Self> {
-        let label = "session-cookie 2 XChaCha20-Poly1305";
-        let prepare = |key: &[u8; 32]| XChaCha20Poly1305::new(key.into());
+        let label = "session-cookie 2 AES-256-GCM-SIV";
+        let prepare = |key: &[u8; 32]| Aes256GcmSiv::new(key.into());
         Ok(Self {
             ring: Ring::new(VERSION, label, keys, prepare)?,
             random: |buffer| getrandom::fill(buffer).map_err(io::Error::other),
@@ -35,7 +37,7 @@ impl Encrypted {
 
 impl Protection for Encrypted {
     fn name(&self) -> &'static str {
-        "XChaCha20-Poly1305"
+        "AES-256-GCM-SIV"
     }
 
     fn keys(&self) -> usize {
@@ -67,7 +69,7 @@ impl Protection for Encrypted {
             .ring
             .first()
             .encrypt_inout_detached(&nonce, &associated, envelope.into())
-            .expect("an envelope is shorter than 256 GiB");
+            .expect("an envelope is shorter than 64 GiB");
         sealed.extend_from_slice(&tag);
     }
 
@@ -81,8 +83,8 @@ impl Protection for Encrypted {
             let (head, envelope) = rest.split_at_mut(ENVELOPE_START);
             let (associated, nonce) = associated_and_nonce(context, head);
             let tag = Tag::try_from(&*tag).expect("split off with this length");
-            // It compares the tag, in constant time, before it decrypts: what it refuses it leaves
-            // as it was, so that the next key can be tried.
+            // The tag, of the clear text, is compared in constant time. What it refuses is as it was
+            // afterwards, so that the next key can be tried.
             key.decrypt_inout_detached(&nonce, &associated, envelope.into(), &tag)
                 .is_ok()
         })?;
@@ -94,9 +96,9 @@ impl Protection for Encrypted {
 }
 
 /// Context and header are authenticated along; the nonce is by its nature.
-fn associated_and_nonce(context: &[u8], head: &[u8]) -> (Vec<u8>, XNonce) {
+fn associated_and_nonce(context: &[u8], head: &[u8]) -> (Vec<u8>, Nonce) {
     let (header, nonce) = head.split_at(HEADER_BYTES);
-    let nonce = XNonce::try_from(nonce).expect("the head ends with a nonce");
+    let nonce = Nonce::try_from(nonce).expect("the head ends with a nonce");
     ([context, header].concat(), nonce)
 }
 

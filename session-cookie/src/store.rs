@@ -76,7 +76,7 @@ impl CookieStore {
         Self::new(name.into(), Box::new(Signed::new(&keys)?))
     }
 
-    /// A store whose values the client can neither read nor change: XChaCha20-Poly1305. It opens
+    /// A store whose values the client can neither read nor change: AES-256-GCM-SIV. It opens
     /// nothing else; a value that is merely signed is refused, also with the same keys.
     ///
     /// Otherwise as [`signed`](Self::signed). The length of a session still shows.
