@@ -1,0 +1,341 @@
+//! The save algorithm: writes that fail, answers that are lost, requests that race.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::faulty::{Fault, Faulty};
+use session_core::{Config, ErrorKind, Saved, Session, SessionStore};
+
+fn store() -> (Arc<Faulty>, SessionStore) {
+    with_config(Config::default().deadline(Duration::from_millis(400)), false)
+}
+
+fn with_config(config: Config, atomic: bool) -> (Arc<Faulty>, SessionStore) {
+    let backend = Arc::new(Faulty::new(atomic));
+    let store = SessionStore::new(Arc::clone(&backend)).with_config(config).unwrap();
+    (backend, store)
+}
+
+fn increment(session: &Session) {
+    session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
+}
+
+async fn stored(store: &SessionStore) -> (String, Session) {
+    let session = store.create();
+    session.insert("n", &0).unwrap();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    let cookie = store.cookie_value(&session).unwrap().into_string();
+    let session = store.load(&cookie).await.unwrap().unwrap();
+    (cookie, session)
+}
+
+async fn n(store: &SessionStore, cookie: &str) -> u32 {
+    store.load(cookie).await.unwrap().unwrap().get("n").unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn an_update_whose_answer_was_lost_is_applied_once() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    backend.fail(&[Fault::LoseAnswer]);
+    backend.take_calls();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(backend.take_calls(), ["save", "load"]);
+    assert_eq!(n(&store, &cookie).await, 1);
+    assert!(!session.changed());
+}
+
+#[tokio::test]
+async fn an_update_that_was_lost_on_the_way_is_sent_again() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    backend.fail(&[Fault::LoseRequest]);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 1);
+}
+
+#[tokio::test]
+async fn a_write_that_hangs_is_found_out_within_the_deadline() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    backend.fail(&[Fault::Hang]);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 1);
+}
+
+#[tokio::test]
+async fn when_the_store_cant_be_asked_either_the_next_save_finds_out() {
+    for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
+        let (backend, store) = store();
+        let (cookie, session) = stored(&store).await;
+        increment(&session);
+        backend.fail(&[fault]);
+        backend.failing_loads.store(1, Ordering::SeqCst);
+        let error = store.save(&session).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(session.changed());
+        increment(&session);
+        assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+        assert_eq!(n(&store, &cookie).await, 2, "after {fault:?}");
+        assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
+    }
+}
+
+#[tokio::test]
+async fn a_write_in_doubt_that_others_overwrote_is_never_applied_twice() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    let other = store.load(&cookie).await.unwrap().unwrap();
+    increment(&session);
+    backend.fail(&[Fault::LoseAnswer]);
+    backend.failing_loads.store(1, Ordering::SeqCst);
+    store.save(&session).await.unwrap_err();
+    increment(&other);
+    assert_eq!(store.save(&other).await.unwrap(), Saved::Updated);
+    for _ in 0..2 {
+        let error = store.save(&session).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert_eq!(n(&store, &cookie).await, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_create_whose_answer_was_lost_is_one_session() {
+    for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::Hang] {
+        let (backend, store) = store();
+        let session = store.create();
+        increment(&session);
+        backend.fail(&[fault]);
+        assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+        assert_eq!(backend.len(), 1);
+        let cookie = store.cookie_value(&session).unwrap();
+        assert_eq!(n(&store, cookie.as_str()).await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_whose_answers_were_lost_leaves_one_session() {
+    for atomic in [true, false] {
+        for faults in [
+            &[Fault::LoseAnswer][..],
+            &[Fault::LoseRequest],
+            &[Fault::None, Fault::LoseRequest],
+            &[Fault::Hang],
+        ] {
+            let config = Config::default().deadline(Duration::from_millis(400));
+            let (backend, store) = with_config(config, atomic);
+            let (old, session) = stored(&store).await;
+            increment(&session);
+            session.regenerate();
+            backend.fail(faults);
+            assert_eq!(store.save(&session).await.unwrap(), Saved::Issued, "{atomic} {faults:?}");
+            let new = store.cookie_value(&session).unwrap();
+            assert_ne!(new.as_str(), old);
+            assert_eq!(n(&store, new.as_str()).await, 1);
+            assert!(store.load(&old).await.unwrap().is_none());
+            assert_eq!(backend.len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_save_that_was_dropped_under_way_is_found_out_by_the_next() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    backend.fail(&[Fault::Hang]);
+    tokio::time::timeout(Duration::from_millis(50), store.save(&session)).await.unwrap_err();
+    increment(&session);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 2);
+}
+
+#[tokio::test]
+async fn what_changes_while_a_save_is_under_way_waits_for_the_next() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    session.insert("a", "first").unwrap();
+    backend.fail(&[Fault::Hang]);
+    let saving = {
+        let (store, session) = (store.clone(), session.clone());
+        tokio::spawn(async move { store.save(&session).await })
+    };
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    increment(&session);
+    session.insert("a", "second").unwrap();
+    session.flash().message("info", "late");
+    assert_eq!(saving.await.unwrap().unwrap(), Saved::Updated);
+    let seen = store.load(&cookie).await.unwrap().unwrap();
+    assert_eq!(seen.get::<String>("a").unwrap().unwrap(), "first");
+    assert!(seen.flash().peek_messages().is_empty());
+    assert!(session.changed());
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    let seen = store.load(&cookie).await.unwrap().unwrap();
+    assert_eq!(seen.get::<String>("a").unwrap().unwrap(), "second");
+    assert_eq!(seen.get::<u32>("n").unwrap(), Some(2));
+    assert_eq!(seen.flash().peek_messages().len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_destroyed_while_its_save_is_under_way_stays_destroyed() {
+    for regenerate in [false, true] {
+        let (backend, store) = store();
+        let (cookie, session) = stored(&store).await;
+        increment(&session);
+        if regenerate {
+            session.regenerate();
+        }
+        backend.fail(&[Fault::Hang]);
+        let saving = {
+            let (store, session) = (store.clone(), session.clone());
+            tokio::spawn(async move { store.save(&session).await })
+        };
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        session.destroy();
+        let _ = saving.await.unwrap();
+        assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
+        assert!(store.cookie_value(&session).is_none());
+        assert!(store.load(&cookie).await.unwrap().is_none());
+        assert_eq!(backend.len(), 0, "regenerate: {regenerate}");
+    }
+}
+
+#[tokio::test]
+async fn a_destroy_that_failed_is_tried_again() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    backend.fail(&[Fault::LoseRequest]);
+    assert_eq!(store.destroy(&session).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert!(session.changed());
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
+    assert!(store.load(&cookie).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn what_is_inserted_after_a_destroy_gets_a_new_id() {
+    let (_, store) = store();
+    let (cookie, session) = stored(&store).await;
+    session.destroy();
+    assert!(!session.contains("n"));
+    session.insert("fresh", &1).unwrap();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    assert!(store.load(&cookie).await.unwrap().is_none());
+    let new = store.cookie_value(&session).unwrap();
+    assert_ne!(new.as_str(), cookie);
+    let seen = store.load(new.as_str()).await.unwrap().unwrap();
+    assert_eq!(seen.keys(), ["fresh"]);
+}
+
+#[tokio::test]
+async fn discarded_changes_are_gone_and_a_destroy_is_not() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    session.regenerate();
+    session.discard_changes();
+    backend.take_calls();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
+    assert!(backend.take_calls().is_empty());
+    session.destroy();
+    session.insert("after", &1).unwrap();
+    session.discard_changes();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
+    assert!(store.load(&cookie).await.unwrap().is_none());
+    assert_eq!(backend.len(), 0);
+}
+
+#[tokio::test]
+async fn an_update_that_does_not_fit_the_rebased_value_is_an_error_and_writes_nothing() {
+    let (_, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    let other = store.load(&cookie).await.unwrap().unwrap();
+    other.insert("n", "text").unwrap();
+    assert_eq!(store.save(&other).await.unwrap(), Saved::Updated);
+    assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::InvalidValue);
+    let seen = store.load(&cookie).await.unwrap().unwrap();
+    assert_eq!(seen.get::<String>("n").unwrap().unwrap(), "text");
+}
+
+#[tokio::test]
+async fn an_update_may_use_the_session_it_updates() {
+    let (_, store) = store();
+    let (_, session) = stored(&store).await;
+    let inner = session.clone();
+    let outcome =
+        session.update("copy", move |_: Option<u32>| inner.get::<u32>("n").unwrap().unwrap() + 41);
+    assert_eq!(outcome.unwrap(), 41);
+}
+
+#[tokio::test]
+async fn a_failing_random_source_makes_no_session() {
+    for source in [
+        (|_: &mut [u8]| Err(std::io::Error::other("no entropy"))) as session_core::RandomSource,
+        |_: &mut [u8]| Ok(()),
+    ] {
+        let (backend, store) = with_config(Config::default().random_source(source), true);
+        let session = store.create();
+        increment(&session);
+        assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Other);
+        assert_eq!(backend.len(), 0);
+        assert!(store.cookie_value(&session).is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_corrupt_record_is_an_error_and_its_bytes_are_kept() {
+    let (backend, store) = store();
+    let id = session_core::SessionId::from_bytes([9; 32]);
+    backend.put_raw(id.key(), b"{\"v\":1,\"data\":{\"secret-value");
+    let error = store.load(&id.expose()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Corrupt);
+    assert!(!format!("{error:?}{error}").contains("secret"));
+    assert_eq!(backend.len(), 1);
+}
+
+#[tokio::test]
+async fn spawned_gc_survives_errors() {
+    let (backend, store) = store();
+    backend.failing_gcs.store(3, Ordering::SeqCst);
+    let gc = store.spawn_gc(Duration::from_millis(2));
+    while backend.gcs.load(Ordering::SeqCst) < 6 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    gc.abort();
+}
+
+#[tokio::test]
+async fn the_global_store_says_when_it_is_missing() {
+    use session_core::global;
+    assert_eq!(global::load("x").await.unwrap_err().kind(), ErrorKind::InvalidConfig);
+    let (_, store) = store();
+    global::cache_store(store);
+    let session = Session::new();
+    increment(&session);
+    assert_eq!(global::save(&session).await.unwrap(), Saved::Issued);
+    let cookie = global::cookie_value(&session).unwrap().unwrap();
+    let seen = global::load(cookie.as_str()).await.unwrap().unwrap();
+    assert_eq!(seen.get::<u32>("n").unwrap(), Some(1));
+    global::destroy(&seen).await.unwrap();
+    assert!(global::load(cookie.as_str()).await.unwrap().is_none());
+    assert_eq!(global::gc().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn settings_that_make_no_sense_are_refused() {
+    for config in [
+        Config::default().lifetime(Duration::ZERO),
+        Config::default().absolute_lifetime(Duration::ZERO),
+        Config::default().renew_after(f64::NAN),
+        Config::default().deadline(Duration::ZERO),
+        Config::default().max_record_size(0),
+    ] {
+        let error = SessionStore::new(Faulty::default()).with_config(config).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    }
+}
