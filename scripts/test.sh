@@ -1,8 +1,92 @@
 #!/usr/bin/env bash
-# Everything CI proves, in one command.
+# Everything that is proven about this project, in one command.
+#
+#   scripts/test.sh          installs what is missing on Debian (as root), then checks and tests all
+#   scripts/test.sh fast     the same without servers' conformance, documentation and the browser
+#
+# Servers (Redis, PostgreSQL, MariaDB) and the browser are started privately by the tests, on free
+# ports in temporary directories, and ended with them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+step() { printf '\n== %s\n' "$*"; }
+
+# -- what the tests need ---------------------------------------------------------------------------
+
+# program:Debian package; the server programs of Debian are not all on the PATH.
+needed=(
+    cc:gcc
+    redis-server:redis-server
+    mariadbd:mariadb-server
+    postgres:postgresql
+    chromium:chromium
+    chromedriver:chromium-driver
+)
+
+found() {
+    PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v "$1" >/dev/null && return
+    compgen -G "/usr/lib/postgresql/*/bin/$1" >/dev/null
+}
+
+provide() {
+    local missing=() packages=() entry
+    for entry in "${needed[@]}"; do
+        found "${entry%%:*}" || { missing+=("${entry%%:*}"); packages+=("${entry##*:}"); }
+    done
+    [ ${#missing[@]} -eq 0 ] && return
+    if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
+        step "installing ${packages[*]}"
+        apt-get update -qq
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            "${packages[@]}" >/dev/null
+        return
+    fi
+    printf 'Missing: %s\n' "${missing[*]}" >&2
+    printf 'On Debian or Ubuntu:  sudo apt-get install %s\n' "${packages[*]}" >&2
+    printf 'Elsewhere: the packages that bring these programs, or point the tests to servers of\n' >&2
+    printf 'yours with SESSION_TEST_REDIS_URL, SESSION_TEST_POSTGRES_URL, SESSION_TEST_MYSQL_URL.\n' >&2
+    exit 1
+}
+
+command -v cargo >/dev/null || {
+    echo 'Missing: cargo. Get Rust 1.95 or newer from https://rustup.rs' >&2
+    exit 1
+}
+[ "${1:-}" = fast ] || provide
+
+# -- the checks ------------------------------------------------------------------------------------
+
+step 'format'
 cargo fmt --all --check
-cargo clippy --workspace --all-targets --all-features -- -D warnings
-cargo test --workspace
+
+step 'clippy, all features'
+cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
+
+step 'each feature alone'
+for manifest in session-*/Cargo.toml test-servers/Cargo.toml conformance-tests/Cargo.toml; do
+    crate=$(dirname "$manifest")
+    cargo check --quiet -p "$crate" --no-default-features
+    features=$(awk '/^\[/ { on = /^\[features\]/; next } on && /^[a-z]/ { print $1 }' "$manifest")
+    for feature in $features; do
+        [ "$feature" = default ] && continue
+        cargo check --quiet -p "$crate" --no-default-features --features "$feature"
+    done
+done
+
+if [ "${1:-}" = fast ]; then
+    step 'tests without servers'
+    cargo test -p session-core -p session-memory -p session-file -p session-cookie -p session-tower
+    exit
+fi
+
+step 'documentation'
+RUSTDOCFLAGS='-D warnings' cargo doc --workspace --all-features --no-deps --quiet
+
+# A missing server is a failure from here on, not a skip.
+export CONFORMANCE_STRICT=1
+
+step 'tests: units, documentation examples, conformance of every backend, self check, browser'
+cargo test --workspace --all-features
+
+step 'a store of a stranger, outside the workspace'
+cargo test --manifest-path conformance-tests/examples/third-party-store/Cargo.toml
