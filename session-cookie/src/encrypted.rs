@@ -51,11 +51,8 @@ impl Protection for Encrypted {
     fn begin(&self, sealed: &mut Vec<u8>) -> Result<()> {
         let mut nonce = [0; NONCE_BYTES];
         (self.random)(&mut nonce).map_err(|source| {
-            Error::new(
-                ErrorKind::Other,
-                "the operating system's random source failed",
-            )
-            .with_source(source)
+            Error::new(ErrorKind::Other, "the operating system's random source failed")
+                .with_source(source)
         })?;
         self.ring.write_header(sealed);
         sealed.extend_from_slice(&nonce);
@@ -85,13 +82,9 @@ impl Protection for Encrypted {
             let tag = Tag::try_from(&*tag).expect("split off with this length");
             // The tag, of the clear text, is compared in constant time. What it refuses is as it was
             // afterwards, so that the next key can be tried.
-            key.decrypt_inout_detached(&nonce, &associated, envelope.into(), &tag)
-                .is_ok()
+            key.decrypt_inout_detached(&nonce, &associated, envelope.into(), &tag).is_ok()
         })?;
-        Ok(Authentic {
-            envelope: ENVELOPE_START..end,
-            key,
-        })
+        Ok(Authentic { envelope: ENVELOPE_START..end, key })
     }
 }
 

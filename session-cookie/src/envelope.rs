@@ -64,10 +64,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<Envelope> {
         name => Some(Owner::new(name).ok()?),
     };
     Some(Envelope {
-        times: Times {
-            issued: u64::from_be_bytes(*issued),
-            expires: u64::from_be_bytes(*expires),
-        },
+        times: Times { issued: u64::from_be_bytes(*issued), expires: u64::from_be_bytes(*expires) },
         id: SessionId::from_bytes(*id),
         revision: Revision::from_u64(u64::from_be_bytes(*revision)),
         owner,

@@ -70,10 +70,7 @@ impl SecretKey {
                 _ => {}
             }
         }
-        let digits = standard
-            .iter()
-            .rposition(|&byte| byte != b'=')
-            .map_or(0, |last| last + 1);
+        let digits = standard.iter().rposition(|&byte| byte != b'=').map_or(0, |last| last + 1);
         let bytes = STANDARD_NO_PAD
             .decode(&standard[..digits])
             .map(Zeroizing::new)
@@ -126,11 +123,8 @@ impl SecretKey {
     pub fn generate() -> Result<Self> {
         let mut bytes = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut bytes).map_err(|source| {
-            Error::new(
-                ErrorKind::Other,
-                "the operating system's random source failed",
-            )
-            .with_source(source)
+            Error::new(ErrorKind::Other, "the operating system's random source failed")
+                .with_source(source)
         })?;
         Ok(Self(bytes))
     }

@@ -98,10 +98,7 @@ impl<K> Ring<K> {
         keys: &[SecretKey],
         prepare: impl Fn(&[u8; 32]) -> K,
     ) -> Result<Self> {
-        let mut ring = Self {
-            version,
-            keys: Vec::with_capacity(keys.len()),
-        };
+        let mut ring = Self { version, keys: Vec::with_capacity(keys.len()) };
         for key in keys {
             let id = *key
                 .derive("session-cookie key identifier")
@@ -128,6 +125,11 @@ impl<K> Ring<K> {
     /// The key that seals.
     pub(crate) fn first(&self) -> &K {
         &self.keys[0].1
+    }
+
+    #[cfg(test)]
+    pub(crate) fn id_of(&self, index: usize) -> KeyId {
+        self.keys[index].0
     }
 
     /// Appends the header of a value that the first key seals.
@@ -160,11 +162,7 @@ impl<K> Ring<K> {
     fn diagnose(&self, sealed: &[u8]) -> Refusal {
         if sealed[0] != self.version {
             Refusal::OtherVersion
-        } else if self
-            .keys
-            .iter()
-            .all(|(id, _)| sealed[1..HEADER_BYTES] != *id)
-        {
+        } else if self.keys.iter().all(|(id, _)| sealed[1..HEADER_BYTES] != *id) {
             Refusal::UnknownKey
         } else {
             Refusal::NotAuthentic

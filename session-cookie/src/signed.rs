@@ -55,14 +55,45 @@ impl Protection for Signed {
             let (message, tag) = sealed.split_at(end);
             mac(key, context, message).verify_slice(tag).is_ok() // in constant time
         })?;
-        Ok(Authentic {
-            envelope: HEADER_BYTES..end,
-            key,
-        })
+        Ok(Authentic { envelope: HEADER_BYTES..end, key })
     }
 }
 
 /// The context says where it ends, so no two pairs of context and message are the same bytes.
 fn mac(key: &Hmac<Sha256>, context: &[u8], message: &[u8]) -> Hmac<Sha256> {
     key.clone().chain_update(context).chain_update(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Only this crate could make such a value: it is authentic, and says it is another's.
+    fn sealed_with_header(signed: &Signed, change: impl Fn(&mut [u8])) -> Vec<u8> {
+        let mut sealed = Vec::new();
+        signed.begin(&mut sealed).unwrap();
+        change(&mut sealed);
+        sealed.extend_from_slice(b"envelope");
+        signed.finish(b"context", &mut sealed);
+        sealed
+    }
+
+    #[test]
+    fn version_and_key_identifier_count_even_under_a_valid_mac() {
+        let keys = [SecretKey::generate().unwrap(), SecretKey::generate().unwrap()];
+        let signed = Signed::new(&keys).unwrap();
+        let open = |change: &dyn Fn(&mut [u8])| {
+            let mut sealed = sealed_with_header(&signed, change);
+            signed.authenticate(b"context", &mut sealed).map(|authentic| authentic.key)
+        };
+        assert_eq!(open(&|_| {}), Ok(0));
+        assert_eq!(open(&|header| header[0] = 2), Err(Refusal::OtherVersion));
+        assert_eq!(open(&|header| header[1] ^= 1), Err(Refusal::UnknownKey));
+        let second = signed.0.id_of(1);
+        assert_eq!(
+            open(&|header| header[1..].copy_from_slice(&second)),
+            Err(Refusal::UnknownKey),
+            "the identifier of another key of the ring"
+        );
+    }
 }

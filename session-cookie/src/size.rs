@@ -34,7 +34,7 @@ pub(crate) struct Size {
 impl Size {
     /// The `=` counts, too.
     pub(crate) fn total(self) -> usize {
-        self.name + 1 + self.value + self.attributes
+        (self.name + 1 + self.value).saturating_add(self.attributes)
     }
 
     /// The error that says what to do about it.
@@ -82,10 +82,8 @@ fn largest_keys(payload: &[u8]) -> String {
     if sizes.is_empty() {
         return String::new();
     }
-    let list: Vec<String> = sizes
-        .into_iter()
-        .map(|(key, bytes)| format!("{key} {bytes}"))
-        .collect();
+    let list: Vec<String> =
+        sizes.into_iter().map(|(key, bytes)| format!("{key} {bytes}")).collect();
     format!("; the largest entries, in bytes: {}", list.join(", "))
 }
 

@@ -89,10 +89,7 @@ impl CookieStore {
         keys: impl IntoIterator<Item = SecretKey>,
     ) -> Result<Self> {
         let keys: Vec<_> = keys.into_iter().collect();
-        Self::new(
-            name.into(),
-            Box::new(crate::encrypted::Encrypted::new(&keys)?),
-        )
+        Self::new(name.into(), Box::new(crate::encrypted::Encrypted::new(&keys)?))
     }
 
     fn new(name: String, protection: Box<dyn Protection>) -> Result<Self> {
@@ -203,10 +200,7 @@ impl CookieStore {
 
     /// Milliseconds since 1970.
     fn now(&self) -> Result<u64> {
-        let now = self
-            .clock
-            .as_ref()
-            .map_or_else(SystemTime::now, |clock| clock());
+        let now = self.clock.as_ref().map_or_else(SystemTime::now, |clock| clock());
         millis(now).ok_or_else(|| {
             Error::new(
                 ErrorKind::Other,
@@ -245,10 +239,7 @@ impl CookieBackend for CookieStore {
         self.protection.begin(&mut sealed)?;
         envelope::write(&mut sealed, Times { issued, expires }, id, record);
         self.protection.finish(&self.context, &mut sealed);
-        Ok(Sealed {
-            value: URL_SAFE_NO_PAD.encode(sealed),
-            expires_at,
-        })
+        Ok(Sealed { value: URL_SAFE_NO_PAD.encode(sealed), expires_at })
     }
 
     /// # Errors

@@ -47,10 +47,7 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> Option<&'static str> {
     if has_placeholder(bytes) {
         return Some("it is a placeholder");
     }
-    if bytes
-        .iter()
-        .all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace())
-    {
+    if bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
         return Some("it is text, not random bytes (base64 is read by from_base64)");
     }
     None
@@ -79,9 +76,7 @@ pub(crate) fn of_text(text: &[u8]) -> Option<&'static str> {
 /// 0, 1, 2, 3, …, and the like.
 fn is_progression(bytes: &[u8]) -> bool {
     let step = bytes[1].wrapping_sub(bytes[0]);
-    bytes
-        .windows(2)
-        .all(|pair| pair[1].wrapping_sub(pair[0]) == step)
+    bytes.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step)
 }
 
 /// The same again and again, the last time perhaps not whole.
@@ -91,16 +86,11 @@ fn repeats(bytes: &[u8]) -> bool {
 
 fn different(bytes: &[u8]) -> usize {
     let mut seen = [false; 256];
-    bytes
-        .iter()
-        .filter(|byte| !std::mem::replace(&mut seen[usize::from(**byte)], true))
-        .count()
+    bytes.iter().filter(|byte| !std::mem::replace(&mut seen[usize::from(**byte)], true)).count()
 }
 
 fn has_placeholder(bytes: &[u8]) -> bool {
-    PLACEHOLDERS.iter().any(|word| {
-        bytes
-            .windows(word.len())
-            .any(|window| window.eq_ignore_ascii_case(word))
-    })
+    PLACEHOLDERS
+        .iter()
+        .any(|word| bytes.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
 }

@@ -1,0 +1,206 @@
+//! Key rings that rotate, and keys that are refused.
+
+mod common;
+
+use std::fs;
+
+use common::{NAME, key, modes, open, record, seal};
+use session_cookie::{CookieStore, SecretKey};
+use session_core::ErrorKind;
+
+/// `openssl rand -base64 32`, once.
+const GOOD: &str = "9W0nV3qXb1uYJm0Qm0rZ2fXb9dMUlhC5o7c3yq8hV6E=";
+
+#[test]
+fn the_first_key_seals_and_every_key_opens() {
+    for (mode, make) in modes() {
+        let (old, new) = (key(), key());
+        let value = seal(&make(NAME, &[old.clone()]), &record());
+
+        let rotated = make(NAME, &[new.clone(), old.clone()]);
+        let opened = open(&rotated, &value).expect(mode);
+        assert_eq!(opened.record, record(), "{mode}");
+        assert!(opened.reseal, "{mode}: an older key sealed it");
+
+        let anew = seal(&rotated, &record());
+        assert!(!open(&rotated, &anew).expect(mode).reseal, "{mode}");
+        assert!(open(&make(NAME, &[new]), &anew).is_some(), "{mode}: the new key sealed it");
+        assert!(open(&make(NAME, &[old]), &anew).is_none(), "{mode}: the old one did not");
+    }
+}
+
+#[test]
+fn removing_a_key_ends_what_it_sealed() {
+    for (mode, make) in modes() {
+        let (old, new) = (key(), key());
+        let value = seal(&make(NAME, &[old.clone()]), &record());
+        assert!(open(&make(NAME, &[new.clone(), old]), &value).is_some(), "{mode}");
+        assert!(open(&make(NAME, &[new]), &value).is_none(), "{mode}");
+    }
+}
+
+#[test]
+fn no_key_or_one_twice_is_refused_when_the_store_is_built() {
+    let none = CookieStore::signed(NAME, []).unwrap_err();
+    assert_eq!(none.kind(), ErrorKind::InvalidConfig);
+    assert!(none.message().contains("openssl rand -base64 32"), "{none}");
+    let key = key();
+    let twice = CookieStore::signed(NAME, [key.clone(), key]).unwrap_err();
+    assert_eq!(twice.kind(), ErrorKind::InvalidConfig);
+}
+
+#[test]
+fn weak_bytes_are_refused_with_the_command_that_makes_a_good_key() {
+    let halves = [[1; 16], [2; 16]].concat();
+    let words = b"correct horse battery staple, and then some more".to_vec();
+    let weak: Vec<(&str, Vec<u8>)> = vec![
+        ("empty", vec![]),
+        ("short", (0..31).map(|i: u8| i.wrapping_mul(77)).collect()),
+        ("all equal", vec![0xA7; 32]),
+        ("zero", vec![0; 64]),
+        ("counting", (0..32).collect()),
+        ("counting down", (0..32).map(|i| 255 - 3 * i).collect()),
+        ("a pattern of four", [0xDE, 0xAD, 0xBE, 0xEF].repeat(8)),
+        ("two halves", halves),
+        ("changeme", b"changeme".repeat(4)),
+        ("a placeholder inside", b"\x01\x99my-Secret-\xf0 key that is long enough\x7f".to_vec()),
+        ("words", words),
+        ("base64 as bytes", GOOD.as_bytes().to_vec()),
+    ];
+    for (what, bytes) in weak {
+        let error = SecretKey::from_bytes(&bytes).expect_err(what);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{what}");
+        assert!(error.message().ends_with("openssl rand -base64 32"), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_placeholder_key_in_base64_is_refused() {
+    let weak = [
+        "",
+        "=",
+        "changeme",
+        "Y2hhbmdlbWU=",
+        "secretsecretsecretsecretsecretsecretsecretse",
+        "MySecretKeyForTheShopThatNobodyKnowsAnywayOk",
+        "ChangeMeBeforeGoingToProductionPleasePlease1",
+        "correct-horse-battery-staple-and-some-more-words",
+        "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
+        "abCDabCDabCDabCDabCDabCDabCDabCDabCDabCDabCD",
+        "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=",
+        "not base64 at all!",
+        "9W0nV3qXb1uYJm0Qm0rZ2fXb9dMUlhC5o7c3yq8hV6F=",
+    ];
+    for text in weak {
+        let error = SecretKey::from_base64(text).expect_err(text);
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{text}");
+        assert!(error.message().ends_with("openssl rand -base64 32"), "{text}: {error}");
+        assert!(text.len() < 20 || !error.message().contains(text), "no key in a message");
+    }
+}
+
+#[test]
+fn random_keys_are_accepted_in_every_spelling() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+
+    let mut random = fastrand::Rng::with_seed(3);
+    for round in 0..4_000 {
+        let mut bytes = vec![0; [32, 33, 48, 64][round % 4]];
+        random.fill(&mut bytes);
+        SecretKey::from_bytes(&bytes).expect("random bytes");
+        let mut spellings = vec![
+            STANDARD.encode(&bytes),
+            STANDARD_NO_PAD.encode(&bytes),
+            URL_SAFE.encode(&bytes),
+            URL_SAFE_NO_PAD.encode(&bytes),
+            format!(" {}\r\n", STANDARD.encode(&bytes)),
+        ];
+        if bytes.len() == 32 {
+            // `openssl rand -hex 32`: as random when it is read as base64.
+            spellings.push(bytes.iter().map(|byte| format!("{byte:02x}")).collect());
+        }
+        for text in spellings {
+            SecretKey::from_base64(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn a_key_is_the_same_from_bytes_base64_and_file() {
+    use base64::Engine as _;
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("key");
+    fs::write(&path, format!("{GOOD}\n")).unwrap();
+    let bytes = base64::engine::general_purpose::STANDARD.decode(GOOD).unwrap();
+
+    for (mode, make) in modes() {
+        let value = seal(&make(NAME, &[SecretKey::from_bytes(&bytes).unwrap()]), &record());
+        for same in [SecretKey::from_base64(GOOD), SecretKey::from_file(&path)] {
+            assert!(open(&make(NAME, &[same.unwrap()]), &value).is_some(), "{mode}");
+        }
+    }
+}
+
+#[test]
+fn a_key_file_that_is_missing_weak_or_no_text_is_refused_by_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("session.key");
+    let refused = || {
+        let error = SecretKey::from_file(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.message().contains("session.key"), "{error}");
+        assert!(error.message().contains("openssl rand -base64 32"), "{error}");
+    };
+    refused();
+    for contents in [&b""[..], b"changeme\n", &[0xFF; 40]] {
+        fs::write(&path, contents).unwrap();
+        refused();
+    }
+}
+
+#[test]
+fn a_generated_key_file_is_private_and_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("session.key");
+    let first = SecretKey::from_file_or_generate(&path).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let second = SecretKey::from_file_or_generate(&path).unwrap();
+    let (mode, make) = modes()[0];
+    let value = seal(&make(NAME, &[first]), &record());
+    assert!(open(&make(NAME, &[second]), &value).is_some(), "{mode}");
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "no temporary file");
+}
+
+#[test]
+fn processes_that_start_together_agree_on_one_generated_key() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("session.key");
+    let keys: Vec<SecretKey> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| SecretKey::from_file_or_generate(&path).unwrap()))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let (mode, make) = modes()[0];
+    let value = seal(&make(NAME, &keys[..1]), &record());
+    for key in keys {
+        assert!(open(&make(NAME, &[key]), &value).is_some(), "{mode}");
+    }
+}
+
+#[test]
+fn debug_shows_no_key() {
+    let key = SecretKey::from_base64(GOOD).unwrap();
+    assert_eq!(format!("{key:?}"), "SecretKey(..)");
+    for (_, make) in modes() {
+        let shown = format!("{:?}", make(NAME, &[key.clone()]));
+        assert!(shown.contains("keys: 1"), "{shown}");
+        assert!(!shown.contains("9W0n") && !shown.contains("245"), "{shown}");
+    }
+}
