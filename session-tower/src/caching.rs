@@ -26,15 +26,14 @@ pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
 /// Keeps a response that sets the cookie out of shared caches. `Cache-Control: private` and
 /// `no-store` do so already and stay as they are; anything else becomes `no-store`.
 pub(crate) fn keep_out_of_shared_caches(headers: &mut HeaderMap) {
-    // The form `private="field"` restricts that field only and so does not count.
-    let is = |wanted: &'static [u8]| move |one: &[u8]| one.eq_ignore_ascii_case(wanted);
-    let mut said = headers.get_all(CACHE_CONTROL).iter().flat_map(directives);
-    let kept_out = said
-        .clone()
-        .any(|one| is(b"private")(one) || is(b"no-store")(one));
-    let shared = said.any(|one| {
-        let name = one.split(|byte| *byte == b'=').next().unwrap_or_default();
-        is(b"public")(name) || is(b"s-maxage")(name)
+    let says = |wanted: &[&[u8]], read: fn(&[u8]) -> &[u8]| {
+        let mut said = headers.get_all(CACHE_CONTROL).iter().flat_map(directives);
+        said.any(|one| wanted.iter().any(|wanted| read(one).eq_ignore_ascii_case(wanted)))
+    };
+    // Without its argument: `private="field"` restricts that field only, so it does not count.
+    let kept_out = says(&[b"private", b"no-store"], |directive| directive);
+    let shared = says(&[b"public", b"s-maxage"], |directive| {
+        directive.split(|byte| *byte == b'=').next().unwrap_or_default()
     });
     if !kept_out || shared {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -50,11 +49,8 @@ pub(crate) fn keep_out_of_shared_caches(headers: &mut HeaderMap) {
     }
 }
 
-fn directives(value: &HeaderValue) -> impl Iterator<Item = &[u8]> + Clone {
-    value
-        .as_bytes()
-        .split(|byte| *byte == b',')
-        .map(<[u8]>::trim_ascii)
+fn directives(value: &HeaderValue) -> impl Iterator<Item = &[u8]> {
+    value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
 #[cfg(test)]
@@ -70,26 +66,16 @@ mod tests {
     }
 
     fn values(headers: &HeaderMap, name: HeaderName) -> Vec<&str> {
-        headers
-            .get_all(name)
-            .iter()
-            .map(|value| value.to_str().unwrap())
-            .collect()
+        headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
     }
 
     #[test]
     fn vary_is_appended_once_and_respects_a_star() {
         for (before, after) in [
             (&[][..], &["Cookie"][..]),
-            (
-                &[("vary", "accept-encoding")],
-                &["accept-encoding", "Cookie"],
-            ),
+            (&[("vary", "accept-encoding")], &["accept-encoding", "Cookie"]),
             (&[("vary", "accept, COOKIE")], &["accept, COOKIE"]),
-            (
-                &[("vary", "accept"), ("vary", "cookie")],
-                &["accept", "cookie"],
-            ),
+            (&[("vary", "accept"), ("vary", "cookie")], &["accept", "cookie"]),
             (&[("vary", "*")], &["*"]),
             (&[("vary", "x-cookie")], &["x-cookie", "Cookie"]),
         ] {
@@ -107,10 +93,7 @@ mod tests {
             &[("cache-control", "s-maxage=600")],
             &[("cache-control", "private, S-MaxAge=600")],
             &[("cache-control", "private"), ("cache-control", "public")],
-            &[
-                ("cache-control", "max-age=600"),
-                ("expires", "Thu, 01 Jan 2099 00:00:00 GMT"),
-            ],
+            &[("cache-control", "max-age=600"), ("expires", "Thu, 01 Jan 2099 00:00:00 GMT")],
             &[("cache-control", "private=\"x-field\", max-age=600")],
             &[("cache-control", "no-cache")],
         ] {
@@ -123,12 +106,7 @@ mod tests {
 
     #[test]
     fn what_is_private_already_stays() {
-        for kept in [
-            "private, max-age=60",
-            "no-store",
-            "Private",
-            "max-age=0, no-store",
-        ] {
+        for kept in ["private, max-age=60", "no-store", "Private", "max-age=0, no-store"] {
             let mut headers = headers(&[("cache-control", kept)]);
             keep_out_of_shared_caches(&mut headers);
             assert_eq!(values(&headers, CACHE_CONTROL), [kept]);

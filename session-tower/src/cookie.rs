@@ -146,10 +146,7 @@ impl CookieConfig {
                 !self.secure && (for_host || for_http || lower.starts_with("__secure-")),
                 "the prefix of the cookie's name needs Secure: choose a name without one to go without",
             ),
-            (
-                for_host && self.path != "/",
-                "a __Host- cookie has Path=/: choose another name",
-            ),
+            (for_host && self.path != "/", "a __Host- cookie has Path=/: choose another name"),
             (
                 for_host && self.domain.is_some(),
                 "a __Host- cookie has no Domain: choose another name, for example with __Secure-",
@@ -162,10 +159,7 @@ impl CookieConfig {
                 !self.secure && self.same_site == SameSite::None,
                 "browsers reject SameSite=None without Secure",
             ),
-            (
-                !self.secure && self.partitioned,
-                "browsers reject Partitioned without Secure",
-            ),
+            (!self.secure && self.partitioned, "browsers reject Partitioned without Secure"),
         ];
         if let Some((_, why)) = rules.into_iter().find(|(broken, _)| *broken) {
             return Err(Error::invalid_config(why));
@@ -189,11 +183,7 @@ impl CookieConfig {
         if self.partitioned {
             attributes.push_str("; Partitioned");
         }
-        Ok(Cookie {
-            name,
-            attributes,
-            expire_on_close: self.expire_on_close,
-        })
+        Ok(Cookie { name, attributes, expire_on_close: self.expire_on_close })
     }
 }
 
@@ -228,9 +218,7 @@ fn check_path(path: &str) -> Result<()> {
         )));
     }
     if path.len() > MAX_ATTRIBUTE_BYTES {
-        return Err(Error::invalid_config(
-            "browsers ignore a Path of more than 1024 bytes",
-        ));
+        return Err(Error::invalid_config("browsers ignore a Path of more than 1024 bytes"));
     }
     Ok(())
 }
@@ -240,9 +228,7 @@ fn check_domain(domain: &str) -> Result<()> {
     let is_label = |label: &str| {
         !label.is_empty()
             && label.len() <= 63
-            && label
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
     };
     let labels = domain.strip_prefix('.').unwrap_or(domain);
     if domain.len() > 254 || !labels.split('.').all(is_label) {
@@ -332,10 +318,7 @@ mod tests {
     fn defaults_are_the_safest_that_work() {
         let cookie = CookieConfig::new().build(None).unwrap();
         assert_eq!(cookie.name(), "__Host-id");
-        assert_eq!(
-            cookie.attributes,
-            "; Path=/; Secure; HttpOnly; SameSite=Lax"
-        );
+        assert_eq!(cookie.attributes, "; Path=/; Secure; HttpOnly; SameSite=Lax");
     }
 
     #[test]
@@ -351,23 +334,14 @@ mod tests {
             attributes(all),
             "; Path=/app; Domain=example.org; Secure; SameSite=None; Partitioned"
         );
-        let bare = CookieConfig::new()
-            .name("sid")
-            .secure(false)
-            .same_site(SameSite::Strict);
+        let bare = CookieConfig::new().name("sid").secure(false).same_site(SameSite::Strict);
         assert_eq!(attributes(bare), "; Path=/; HttpOnly; SameSite=Strict");
     }
 
     #[test]
     fn what_browsers_reject_is_refused() {
         let plain = || CookieConfig::new().name("sid");
-        for name in [
-            "__Host-id",
-            "__Secure-id",
-            "__Http-id",
-            "__HOST-id",
-            "__secure-id",
-        ] {
+        for name in ["__Host-id", "__Secure-id", "__Http-id", "__HOST-id", "__secure-id"] {
             assert!(refusal(CookieConfig::new().name(name).secure(false)).contains("Secure"));
         }
         assert!(refusal(CookieConfig::new().path("/app")).contains("Path=/"));
@@ -385,15 +359,7 @@ mod tests {
             refusal(plain().path(path));
         }
         refusal(plain().path(format!("/{}", "p".repeat(MAX_ATTRIBUTE_BYTES))));
-        for domain in [
-            "",
-            ".",
-            "example.org.",
-            "exa mple.org",
-            "bücher.de",
-            "a;b",
-            "..a",
-        ] {
+        for domain in ["", ".", "example.org.", "exa mple.org", "bücher.de", "a;b", "..a"] {
             refusal(plain().domain(domain));
         }
     }
@@ -402,24 +368,9 @@ mod tests {
     fn a_cookie_store_dictates_the_name() {
         let cookie = CookieConfig::new().build(Some("__Host-sealed")).unwrap();
         assert_eq!(cookie.name(), "__Host-sealed");
-        assert!(
-            CookieConfig::new()
-                .name("__Host-sealed")
-                .build(Some("__Host-sealed"))
-                .is_ok()
-        );
-        assert!(
-            CookieConfig::new()
-                .name("other")
-                .build(Some("__Host-sealed"))
-                .is_err()
-        );
-        assert!(
-            CookieConfig::new()
-                .path("/app")
-                .build(Some("__Host-sealed"))
-                .is_err()
-        );
+        assert!(CookieConfig::new().name("__Host-sealed").build(Some("__Host-sealed")).is_ok());
+        assert!(CookieConfig::new().name("other").build(Some("__Host-sealed")).is_err());
+        assert!(CookieConfig::new().path("/app").build(Some("__Host-sealed")).is_err());
     }
 
     #[test]

@@ -52,14 +52,9 @@ impl<S: Sync> FromRequestParts<S> for OptionalSession {
 }
 
 fn handle(parts: &Parts) -> Result<SessionHandle, SessionFailure> {
-    parts
-        .extensions
-        .get::<SessionHandle>()
-        .cloned()
-        .ok_or_else(|| {
-            Error::invalid_config("no SessionLayer is around this route: add it to the router")
-                .into()
-        })
+    parts.extensions.get::<SessionHandle>().cloned().ok_or_else(|| {
+        Error::invalid_config("no SessionLayer is around this route: add it to the router").into()
+    })
 }
 
 impl IntoResponse for SessionFailure {
@@ -70,10 +65,7 @@ impl IntoResponse for SessionFailure {
             }
             _ => "The session could not be used.\n",
         };
-        let headers = [
-            (CONTENT_TYPE, "text/plain; charset=utf-8"),
-            (CACHE_CONTROL, "no-store"),
-        ];
+        let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
         let mut response = (self.status(), headers, text).into_response();
         response.extensions_mut().insert(self);
         response

@@ -38,14 +38,7 @@ struct Saving<R, E> {
 
 impl<F, R, E> ResponseFuture<F, R, E> {
     pub(crate) fn new(handler: F, handle: SessionHandle) -> Self {
-        Self {
-            handler,
-            request: Request {
-                handle,
-                handled: false,
-            },
-            saving: None,
-        }
+        Self { handler, request: Request { handle, handled: false }, saving: None }
     }
 }
 
@@ -61,18 +54,14 @@ where
         if this.saving.is_none() {
             let response = ready!(this.handler.poll(cx));
             this.request.handled = true;
-            let failed = response
-                .as_ref()
-                .map_or(true, |response| response.status().is_server_error());
+            let failed =
+                response.as_ref().map_or(true, |response| response.status().is_server_error());
             match this.request.begin_to_save(failed) {
                 Some(save) => *this.saving = Some(Saving { response, save }),
                 None => return Poll::Ready(response.map(|response| this.request.mark(response))),
             }
         }
-        let saving = this
-            .saving
-            .as_mut()
-            .expect("it was set above or by an earlier poll");
+        let saving = this.saving.as_mut().expect("it was set above or by an earlier poll");
         let saved = ready!(saving.save.as_mut().poll(cx));
         let Saving { response, .. } = this.saving.take().expect("as above");
         Poll::Ready(response.map(|response| this.request.finish(response, saved)))
@@ -103,11 +92,7 @@ impl Request {
         let save = save(shared.store.clone(), session.clone());
         // What the handler did is carried out even when the client leaves meanwhile: a task of its
         // own is not cancelled. A session that was only read needs none.
-        Some(if session.changed() {
-            Box::pin(in_a_task(save))
-        } else {
-            Box::pin(save)
-        })
+        Some(if session.changed() { Box::pin(in_a_task(save)) } else { Box::pin(save) })
     }
 
     /// The response with what the outcome of the save asks for.
@@ -197,9 +182,7 @@ async fn in_a_task(save: impl Future<Output = Result<Saved>> + Send + 'static) -
 fn failed<B: Default>(failure: SessionFailure) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = failure.status();
-    response
-        .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.extensions_mut().insert(failure);
     response
 }

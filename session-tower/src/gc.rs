@@ -21,10 +21,7 @@ impl Gc {
                 "the probability of a garbage collection is a number from 0 (never) to 1",
             ));
         }
-        Ok(Self {
-            probability,
-            running: Arc::default(),
-        })
+        Ok(Self { probability, running: Arc::default() })
     }
 
     pub(crate) fn maybe_start(&self, store: &SessionStore) {
@@ -48,10 +45,7 @@ impl Gc {
 
 impl Default for Gc {
     fn default() -> Self {
-        Self {
-            probability: 0.02,
-            running: Arc::default(),
-        }
+        Self { probability: 0.02, running: Arc::default() }
     }
 }
 

@@ -43,14 +43,8 @@ impl SessionLayer {
         let cookie = CookieConfig::new()
             .build(store.cookie_name())
             .expect("a cookie store dictates a valid name, and the defaults satisfy every prefix");
-        let shared = Shared {
-            store,
-            cookie,
-            gc: Gc::default(),
-        };
-        Self {
-            shared: Arc::new(shared),
-        }
+        let shared = Shared { store, cookie, gc: Gc::default() };
+        Self { shared: Arc::new(shared) }
     }
 
     /// The cookie's name and attributes.
@@ -78,9 +72,7 @@ impl SessionLayer {
     fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
         let mut shared = Arc::unwrap_or_clone(self.shared);
         change(&mut shared);
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 }
 
@@ -88,10 +80,7 @@ impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SessionService {
-            inner,
-            shared: Arc::clone(&self.shared),
-        }
+        SessionService { inner, shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -136,8 +125,6 @@ where
 
 impl<S: fmt::Debug> fmt::Debug for SessionService<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionService")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
+        f.debug_struct("SessionService").field("inner", &self.inner).finish_non_exhaustive()
     }
 }

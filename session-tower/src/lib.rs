@@ -1,14 +1,9 @@
-//! Sessions for [tower] services over HTTP, and extractors for [axum].
+#![doc = include_str!("../README.md")]
 //!
-//! [`SessionLayer`] gives every request behind it a session. It is loaded when a handler asks for it,
-//! saved before the response is sent, and the cookie is set only when it must change.
+//! # Without axum
 //!
-//! - **axum** (feature `axum`, on by default): handlers take the extractor [`Session`], or
-//!   [`OptionalSession`] where they can go on while the store is out of reach.
-//! - **any other tower service**: [`SessionHandle`] in the request's extensions leads to the session.
-//!
-//! [axum]: https://docs.rs/axum
-//! [tower]: https://docs.rs/tower
+//! The extractors are behind the feature `axum`, on by default. [`SessionHandle`] leads any other tower
+//! service to the session.
 
 mod caching;
 mod candidates;

@@ -1,0 +1,140 @@
+//! When the cookie is set, and to what.
+
+use std::time::Duration;
+
+use session_core::Config;
+use session_tower::{CookieConfig, SameSite, SessionLayer};
+
+use crate::app::{app, start};
+use crate::support::{Client, Probe, quiet, serve};
+
+/// HTGM sets no Path; everything else that a safe cookie needs is there, too.
+#[tokio::test]
+async fn htgm_cookie_has_a_path_and_every_safe_attribute() {
+    let mut client = start(&Probe::default()).await;
+    let reply = client.get("/set/value/x").await;
+    let (value, attributes) = reply.set_cookie().unwrap().split_once("; ").unwrap();
+    assert_eq!(attributes, "Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=7200");
+    assert_eq!(value.len(), "__Host-id=".len() + 43);
+}
+
+#[tokio::test]
+async fn the_cookie_is_set_only_when_it_must_change() {
+    let mut client = start(&Probe::default()).await;
+    let created = client.get("/set/value/x").await.session_cookie().unwrap();
+    assert_eq!(client.get("/get/value").await.set_cookie(), None, "read");
+    assert_eq!(client.get("/set/value/y").await.set_cookie(), None, "written");
+    let rotated = client.get("/login/ann").await.session_cookie().unwrap();
+    assert_ne!(created, rotated);
+    let renewed = client.get("/extend").await.session_cookie().unwrap();
+    assert_eq!(rotated, renewed, "a new deadline, the same id");
+    let removed = client.get("/logout").await;
+    assert_eq!(
+        removed.set_cookie(),
+        Some("__Host-id=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0")
+    );
+}
+
+#[tokio::test]
+async fn every_attribute_reaches_the_browser() {
+    let probe = Probe::default();
+    let cookie = CookieConfig::new()
+        .name("__Secure-app")
+        .http_only(false)
+        .same_site(SameSite::None)
+        .path("/")
+        .domain("example.org")
+        .partitioned(true)
+        .expire_on_close(true);
+    let layer = SessionLayer::new(probe.store()).with_cookie(cookie).unwrap();
+    let mut client = Client::new(serve(app(layer)).await);
+    let reply = client.get("/set/value/x").await;
+    let (name, _) = reply.set_cookie().unwrap().split_once('=').unwrap();
+    assert_eq!(name, "__Secure-app");
+    assert!(
+        reply
+            .set_cookie()
+            .unwrap()
+            .ends_with("; Path=/; Domain=example.org; Secure; SameSite=None; Partitioned")
+    );
+}
+
+#[tokio::test]
+async fn a_cookie_that_expires_on_close_is_not_set_again_for_a_new_deadline() {
+    let probe = Probe::default();
+    let cookie = CookieConfig::new().expire_on_close(true);
+    let layer = quiet(probe.store()).with_cookie(cookie).unwrap();
+    let mut client = Client::new(serve(app(layer)).await);
+    let reply = client.get("/set/value/x").await;
+    assert!(!reply.set_cookie().unwrap().contains("Max-Age"));
+    let reply = client.get("/extend").await;
+    assert_eq!(reply.set_cookie(), None);
+    assert_eq!(client.get("/get/value").await.text, "x");
+    assert!(client.get("/login/ann").await.session_cookie().is_some());
+}
+
+/// glimr renews the cookie but not the record: here the cookie's life is the record's.
+#[tokio::test]
+async fn glimr_cookie_lives_as_long_as_its_record() {
+    let probe = Probe::default();
+    let config = Config::default().lifetime(Duration::from_millis(900));
+    let store = probe.store().with_config(config).unwrap();
+    let mut client = Client::new(serve(app(quiet(store))).await);
+    let reply = client.get("/set/value/x").await;
+    assert!(reply.set_cookie().unwrap().ends_with("; Max-Age=1"));
+    let cookie = client.cookie.clone().unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let busy = client.get("/set/value/y").await;
+    assert_eq!(busy.set_cookie(), None, "a fixed lifetime does not creep");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let header = format!("__Host-id={cookie}");
+    assert_eq!(client.get_with("/get/value", Some(&header)).await.text, "nothing");
+}
+
+/// Cookie tossing: another path, domain or a planted cookie puts a second one into the request.
+#[tokio::test]
+async fn cookie_tossing_finds_the_live_one_among_several_deterministically() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    let ann = client.get("/set/value/ann").await.session_cookie().unwrap();
+    client.cookie = None;
+    let bob = client.get("/set/value/bob").await.session_cookie().unwrap();
+    let unknown = |n: u8| session_core::SessionId::from_bytes([n; 32]).expose();
+    let header = |values: &[&str]| {
+        let pairs: Vec<_> = values.iter().map(|value| format!("__Host-id={value}")).collect();
+        pairs.join("; ")
+    };
+    for (values, expected) in [
+        (vec![ann.as_str(), &bob], "ann"),
+        (vec![&bob, &ann], "bob"),
+        (vec![&unknown(1), "malformed", "", &ann], "ann"),
+        (vec![&unknown(1), &unknown(2), &unknown(3), &ann], "ann"),
+        (vec![&unknown(1), &unknown(2), &unknown(3), &unknown(4), &ann], "nothing"),
+    ] {
+        let reply = client.get_with("/get/value", Some(&header(&values))).await;
+        assert_eq!(reply.text, expected);
+        assert_eq!(reply.set_cookie(), None);
+    }
+    probe.calls();
+    let flood: Vec<String> = (0..200).map(unknown).collect();
+    let flood: Vec<&str> = flood.iter().map(String::as_str).collect();
+    client.get_with("/get/value", Some(&header(&flood))).await;
+    assert_eq!(probe.calls().loads, 4, "a request buys a bounded number of calls");
+}
+
+/// PHP CVE-2020-7070 and CVE-2022-31629, Werkzeug CVE-2023-23934.
+#[tokio::test]
+async fn php_cve_2022_31629_names_that_only_resemble_the_cookie_reach_no_store() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    let id = client.get("/set/value/x").await.session_cookie().unwrap();
+    probe.calls();
+    for name in ["=__Host-id", "%5f_Host-id", "..Host-id", "__host-id", "__Host-id ", "id"] {
+        let reply = client.get_with("/get/value", Some(&format!("{name}={id}"))).await;
+        assert_eq!(reply.text, "nothing", "{name}");
+    }
+    let quoted = client.get_with("/get/value", Some(&format!("__Host-id=\"{id}\""))).await;
+    assert_eq!(quoted.text, "nothing");
+    assert_eq!(probe.calls().loads, 0);
+    assert_eq!(client.get("/get/value").await.text, "x");
+}

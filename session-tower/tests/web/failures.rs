@@ -1,0 +1,198 @@
+//! The store is down, the handler fails, the client leaves.
+
+use std::time::Duration;
+
+use session_core::ErrorKind;
+
+use crate::app::{Slow, app_with, start};
+use crate::support::{Client, Probe, quiet, serve};
+
+/// axum_session swallows a read error and overwrites the real record with an empty one; glimr's load
+/// failure looks empty.
+#[tokio::test]
+async fn axum_session_glimr_an_outage_is_503_and_never_an_empty_session() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/set/value/precious").await;
+    probe.fail("all", ErrorKind::Unavailable);
+    for path in ["/get/value", "/set/value/overwritten", "/count", "/logout", "/ask"] {
+        let reply = client.get(path).await;
+        assert_eq!(reply.status, 503, "{path}");
+        assert_eq!(reply.set_cookie(), None, "the cookie is untouched");
+        assert_eq!(reply.header("vary"), Some("Cookie"));
+        assert_eq!(reply.header("cache-control"), Some("no-store"));
+        assert!(!reply.text.contains("probe"), "no internals: {}", reply.text);
+    }
+    assert_eq!(client.get("/plain").await.status, 200, "it needs no session");
+    assert_eq!(probe.calls().saves, 1, "only the first");
+    probe.recover();
+    assert_eq!(client.get("/get/value").await.text, "precious");
+}
+
+#[tokio::test]
+async fn a_route_may_go_on_without_a_session_but_writes_are_refused() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/set/value/precious").await;
+    let usual = client.get("/optional").await;
+    assert_eq!(usual.text, "available: true, value: Some(\"precious\")");
+    probe.fail("all", ErrorKind::Unavailable);
+    let reply = client.get("/optional").await;
+    assert_eq!((reply.status, &*reply.text), (200, "available: false, value: None"));
+    assert_eq!(reply.set_cookie(), None);
+    assert_eq!(reply.header("vary"), Some("Cookie"));
+    assert_eq!(client.get("/optional/set/lost").await.status, 503, "never silently lost");
+    probe.recover();
+    assert_eq!(client.get("/get/value").await.text, "precious");
+    client.get("/optional/set/written").await;
+    assert_eq!(client.get("/get/value").await.text, "written");
+}
+
+#[tokio::test]
+async fn a_save_that_fails_replaces_the_response() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/set/value/x").await;
+    for (kind, status) in [(ErrorKind::Unavailable, 503), (ErrorKind::Other, 500)] {
+        probe.fail("save", kind);
+        let reply = client.get("/set/value/y").await;
+        assert_eq!((reply.status, &*reply.text, reply.set_cookie()), (status, "", None));
+        assert_eq!(reply.header("vary"), Some("Cookie"));
+    }
+    probe.recover();
+    assert_eq!(client.get("/get/value").await.text, "x");
+    let reply = client.get("/too-large").await;
+    assert_eq!((reply.status, reply.set_cookie()), (500, None));
+    assert_eq!(client.get("/get/value").await.text, "x");
+}
+
+#[tokio::test]
+async fn a_logout_that_fails_is_not_reported_as_done() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/login/ann").await;
+    probe.fail("destroy", ErrorKind::Unavailable);
+    let reply = client.get("/logout").await;
+    assert_eq!((reply.status, reply.set_cookie()), (503, None));
+    probe.recover();
+    assert_eq!(client.get("/get/user").await.text, "ann", "still logged in, and the client knows");
+}
+
+/// tower-sessions: `cycle_id` and a 5xx lose the session.
+#[tokio::test]
+async fn tower_sessions_cycle_id_and_a_5xx_keep_the_old_session() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/set/value/x").await;
+    let reply = client.get("/fail/login").await;
+    assert_eq!((reply.status, reply.set_cookie()), (500, None));
+    assert_eq!(client.get("/get/value").await.text, "x");
+    assert_eq!(client.get("/get/user").await.text, "nothing");
+}
+
+#[tokio::test]
+async fn a_5xx_keeps_no_change_except_a_logout() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    assert_eq!(client.get("/fail/set/x").await.set_cookie(), None);
+    assert_eq!(probe.sessions(), 0);
+    client.get("/set/value/kept").await;
+    let reply = client.get("/fail/set/unwanted").await;
+    assert_eq!((reply.status, &*reply.text), (500, "the handler's page"));
+    assert_eq!(client.get("/get/value").await.text, "kept");
+    let reply = client.get("/fail/logout").await;
+    assert_eq!((reply.status, &*reply.text), (502, "the handler's page"));
+    assert_eq!(reply.session_cookie().as_deref(), Some(""), "removed");
+    assert_eq!(probe.sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_after_a_logout_has_logged_out() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/login/ann").await;
+    let url = format!("http://{}/panic/logout", client.address());
+    let cookie = format!("__Host-id={}", client.cookie.clone().unwrap());
+    let lost = reqwest::Client::new().get(url).header("cookie", cookie).send().await;
+    assert!(lost.is_err(), "the connection ends");
+    eventually(|| probe.sessions() == 0).await;
+}
+
+/// A client that is gone while its logout is carried out has still logged out.
+#[tokio::test]
+async fn a_dropped_request_lets_its_save_go_on() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/login/ann").await;
+    let gate = probe.gate();
+    let mut leaving = client.clone();
+    let request = tokio::spawn(async move { leaving.get("/logout").await });
+    gate.reached.notified().await;
+    request.abort();
+    assert!(request.await.unwrap_err().is_cancelled());
+    tokio::time::sleep(Duration::from_millis(100)).await; // the server notices
+    assert_eq!(probe.sessions(), 1);
+    gate.open.notify_one();
+    eventually(|| probe.sessions() == 0).await;
+    assert_eq!(client.get("/get/user").await.text, "nothing");
+}
+
+/// Dropped while the handler runs, the request has changed nothing.
+#[tokio::test]
+async fn a_dropped_handler_keeps_nothing_and_later_requests_work() {
+    let probe = Probe::default();
+    let slow = Slow::default();
+    let router = app_with(quiet(probe.store()), slow.clone());
+    let mut client = Client::new(serve(router).await);
+    client.get("/set/value/kept").await;
+    let mut leaving = client.clone();
+    let request = tokio::spawn(async move { leaving.get("/slow/lost").await });
+    slow.reached.notified().await;
+    request.abort();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    slow.go_on.notify_one();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(client.get("/get/value").await.text, "kept");
+    client.get("/set/value/later").await;
+    assert_eq!(client.get("/get/value").await.text, "later");
+}
+
+#[tokio::test]
+async fn a_missing_layer_is_a_500_that_the_log_explains() {
+    let router =
+        axum::Router::new().route("/", axum::routing::get(|_: session_tower::Session| async {}));
+    let client = Client::new(serve(router).await);
+    assert_eq!(client.get_with("/", None).await.status, 500);
+}
+
+#[tokio::test]
+async fn the_application_can_show_its_own_page_for_an_outage() {
+    use axum::response::{IntoResponse as _, Response};
+    use session_tower::SessionFailure;
+    async fn own_page(response: Response) -> Response {
+        match response.extensions().get::<SessionFailure>() {
+            Some(failure) => (failure.status(), "our own page").into_response(),
+            None => response,
+        }
+    }
+    let probe = Probe::default();
+    let router = app_with(quiet(probe.store()), Slow::default())
+        .layer(axum::middleware::map_response(own_page));
+    let mut client = Client::new(serve(router).await);
+    client.get("/set/value/x").await;
+    for failing in ["load", "save"] {
+        probe.fail(failing, ErrorKind::Unavailable);
+        let reply = client.get("/set/value/y").await;
+        assert_eq!((reply.status, &*reply.text), (503, "our own page"), "{failing}");
+    }
+}
+
+async fn eventually(condition: impl Fn() -> bool) {
+    for _ in 0..200 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen within 2 s");
+}

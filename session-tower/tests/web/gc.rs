@@ -1,0 +1,44 @@
+//! The garbage collection on the way.
+
+use std::time::Duration;
+
+use session_core::{Config, ErrorKind};
+use session_tower::SessionLayer;
+
+use crate::app::app;
+use crate::support::{Client, Probe, quiet, serve};
+
+#[tokio::test]
+async fn about_2_percent_of_the_requests_that_ask_start_one() {
+    let probe = Probe::default();
+    let mut client = Client::new(serve(app(SessionLayer::new(probe.store()))).await);
+    for _ in 0..2000 {
+        client.get("/ask").await;
+    }
+    // 40 ± 6.3; a run outside of ± 4.5 standard deviations is one in 100,000.
+    assert!((12..=68).contains(&probe.gcs()), "{}", probe.gcs());
+}
+
+#[tokio::test]
+async fn it_removes_what_expired_survives_errors_and_can_be_off() {
+    let probe = Probe::default();
+    let config = Config::default().lifetime(Duration::from_millis(20));
+    let store = probe.store().with_config(config).unwrap();
+    let always = SessionLayer::new(store.clone()).with_gc_probability(1.0).unwrap();
+    let mut off = Client::new(serve(app(quiet(store))).await);
+    let mut on = Client::new(serve(app(always)).await);
+    off.get("/set/value/x").await;
+    tokio::time::sleep(Duration::from_millis(40)).await;
+    off.get("/ask").await;
+    assert_eq!((probe.gcs(), probe.sessions()), (0, 1));
+    on.get("/plain").await;
+    assert_eq!(probe.gcs(), 0, "a request that does not ask costs nothing");
+    probe.fail("gc", ErrorKind::Unavailable);
+    on.get("/ask").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!((probe.gcs(), probe.sessions()), (1, 1));
+    probe.recover();
+    on.get("/ask").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(probe.sessions(), 0);
+}

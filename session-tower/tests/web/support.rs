@@ -1,0 +1,236 @@
+//! A web application over real sockets, and a store that counts its calls and can fail.
+
+use std::future::IntoFuture as _;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::Router;
+use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
+use session_core::{
+    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, SessionStore,
+    Update, Write, async_trait,
+};
+use session_memory::MemoryBackend;
+use session_tower::SessionLayer;
+use tokio::sync::Notify;
+
+/// A memory store that counts its calls, and can be told to fail or to wait.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Probe(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    memory: MemoryBackend,
+    loads: AtomicUsize,
+    saves: AtomicUsize,
+    touches: AtomicUsize,
+    destroys: AtomicUsize,
+    gcs: AtomicUsize,
+    failure: Mutex<Option<(&'static str, ErrorKind)>>,
+    gate: Mutex<Option<Arc<Gate>>>,
+}
+
+/// Makes the next saves and destructions wait.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    pub(crate) reached: Notify,
+    pub(crate) open: Notify,
+}
+
+#[derive(Debug, PartialEq, Eq, Clone, Copy, Default)]
+pub(crate) struct Calls {
+    pub(crate) loads: usize,
+    pub(crate) saves: usize,
+    pub(crate) touches: usize,
+    pub(crate) destroys: usize,
+}
+
+impl Probe {
+    pub(crate) fn store(&self) -> SessionStore {
+        SessionStore::new(self.clone())
+    }
+
+    /// The calls since the last time this was asked.
+    pub(crate) fn calls(&self) -> Calls {
+        Calls {
+            loads: self.0.loads.swap(0, SeqCst),
+            saves: self.0.saves.swap(0, SeqCst),
+            touches: self.0.touches.swap(0, SeqCst),
+            destroys: self.0.destroys.swap(0, SeqCst),
+        }
+    }
+
+    pub(crate) fn gcs(&self) -> usize {
+        self.0.gcs.load(SeqCst)
+    }
+
+    /// How many sessions there are.
+    pub(crate) fn sessions(&self) -> usize {
+        self.0.memory.len()
+    }
+
+    /// Makes an operation fail (`"all"`: every one) until [`recover`](Self::recover).
+    pub(crate) fn fail(&self, operation: &'static str, kind: ErrorKind) {
+        *self.0.failure.lock().unwrap() = Some((operation, kind));
+    }
+
+    pub(crate) fn recover(&self) {
+        *self.0.failure.lock().unwrap() = None;
+    }
+
+    pub(crate) fn gate(&self) -> Arc<Gate> {
+        let gate = Arc::new(Gate::default());
+        *self.0.gate.lock().unwrap() = Some(Arc::clone(&gate));
+        gate
+    }
+
+    fn check(&self, operation: &'static str) -> Result<()> {
+        match *self.0.failure.lock().unwrap() {
+            Some((failing, kind)) if failing == operation || failing == "all" => {
+                Err(Error::new(kind, "told to fail").with_source("the probe's cause"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn pass_gate(&self) {
+        let gate = self.0.gate.lock().unwrap().take();
+        if let Some(gate) = gate {
+            gate.reached.notify_one();
+            gate.open.notified().await;
+        }
+    }
+}
+
+#[async_trait]
+impl Backend for Probe {
+    fn name(&self) -> &'static str {
+        "probe"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.memory.capabilities()
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        self.0.loads.fetch_add(1, SeqCst);
+        self.check("load")?;
+        self.0.memory.load(key).await
+    }
+
+    async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+        self.0.saves.fetch_add(1, SeqCst);
+        self.check("save")?;
+        self.pass_gate().await;
+        self.0.memory.save(key, record, write).await
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+        self.0.touches.fetch_add(1, SeqCst);
+        self.check("touch")?;
+        self.0.memory.touch(key, ttl).await
+    }
+
+    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
+        self.0.destroys.fetch_add(1, SeqCst);
+        self.check("destroy")?;
+        self.pass_gate().await;
+        self.0.memory.destroy(key, only).await
+    }
+
+    async fn gc(&self, limit: usize) -> Result<u64> {
+        self.0.gcs.fetch_add(1, SeqCst);
+        self.check("gc")?;
+        self.0.memory.gc(limit).await
+    }
+
+    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
+        self.0.saves.fetch_add(1, SeqCst);
+        self.check("save")?;
+        self.pass_gate().await;
+        self.0.memory.rotate(old, new, record, write).await
+    }
+}
+
+/// A layer without garbage collection, so that calls can be counted.
+pub(crate) fn quiet(store: SessionStore) -> SessionLayer {
+    SessionLayer::new(store).with_gc_probability(0.0).unwrap()
+}
+
+/// Serves the router on a free port until the test ends.
+pub(crate) async fn serve(router: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    address
+}
+
+/// A client that keeps its session cookie as a browser does.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: SocketAddr,
+    pub(crate) cookie: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) text: String,
+}
+
+impl Client {
+    pub(crate) fn new(address: SocketAddr) -> Self {
+        Self { http: reqwest::Client::new(), address, cookie: None }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// GETs a path, with the cookie, and keeps the one that is set.
+    pub(crate) async fn get(&mut self, path: &str) -> Reply {
+        let header = self.cookie.as_ref().map(|value| format!("__Host-id={value}"));
+        let reply = self.get_with(path, header.as_deref()).await;
+        match reply.session_cookie() {
+            Some(value) if value.is_empty() => self.cookie = None,
+            Some(value) => self.cookie = Some(value),
+            None => {}
+        }
+        reply
+    }
+
+    /// GETs a path with this Cookie header.
+    pub(crate) async fn get_with(&self, path: &str, cookie: Option<&str>) -> Reply {
+        let mut request = self.http.get(format!("http://{}{path}", self.address));
+        if let Some(cookie) = cookie {
+            request = request.header(COOKIE, cookie);
+        }
+        let response = request.send().await.unwrap();
+        Reply {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+}
+
+impl Reply {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        Some(self.headers.get(name)?.to_str().unwrap())
+    }
+
+    pub(crate) fn set_cookie(&self) -> Option<&str> {
+        assert!(self.headers.get_all(SET_COOKIE).iter().count() <= 1);
+        self.header("set-cookie")
+    }
+
+    /// The value that the session cookie was set to; empty when it was removed.
+    pub(crate) fn session_cookie(&self) -> Option<String> {
+        let pair = self.set_cookie()?.split(';').next().unwrap();
+        Some(pair.strip_prefix("__Host-id=")?.to_owned())
+    }
+}
