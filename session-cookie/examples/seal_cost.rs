@@ -10,6 +10,8 @@
 //! machine slows all alike.
 //! It exits with 1 when the signed row costs more than 1.5 times the raw one.
 
+#![allow(clippy::print_stdout)] // it is what the example is for
+
 use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

@@ -10,5 +10,24 @@ mod size;
 mod store;
 mod weakness;
 
+use session_core::{SessionStore, global};
+
 pub use key::SecretKey;
 pub use store::CookieStore;
+
+/// Makes `store` the process-wide store of [`session_core::global`], with default settings, and gives
+/// it back. An earlier one is replaced.
+///
+/// ```
+/// use session_cookie::{CookieStore, SecretKey, start_session};
+///
+/// # fn main() -> session_core::Result<()> {
+/// start_session(CookieStore::signed("__Host-session", [SecretKey::generate()?])?);
+/// assert_eq!(session_core::global::store()?.backend_name(), "cookie");
+/// # Ok(()) }
+/// ```
+pub fn start_session(store: CookieStore) -> SessionStore {
+    let store = SessionStore::new_cookie(store);
+    global::cache_store(store.clone());
+    store
+}

@@ -127,7 +127,7 @@ impl CookieStore {
 
     /// How many of a cookie's 4096 bytes are kept free for its attributes.
     ///
-    /// The default, 120, is enough for all attributes with their longest values except `Domain` and
+    /// The default, 117, is enough for all attributes with their longest values except `Domain` and
     /// a `Path` other than `/`: add `"; Domain=".len()`, the domain's length and the path's.
     #[must_use]
     pub fn with_attribute_reserve(mut self, bytes: usize) -> Self {

@@ -1,5 +1,7 @@
 //! Whatever a client changes or invents is refused.
 
+#![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
+
 mod common;
 
 use base64::Engine as _;

@@ -1,5 +1,7 @@
 //! A cookie has 4096 bytes, and what does not fit is refused before it is sent.
 
+#![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
+
 mod common;
 
 use common::{LIFETIME, NAME, key, modes, open, record};

@@ -1,5 +1,7 @@
 //! A log says why a value was refused, and nothing that is in it.
 
+#![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
+
 mod common;
 
 use std::fmt::Write as _;

@@ -1,5 +1,5 @@
 //! What the tests share.
-#![allow(dead_code)] // not every test uses all of it
+#![allow(dead_code, clippy::unwrap_used)] // not every test uses all of it
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,65 @@
+//! What a client can send: any text, and any change of a value that it was given.
+#![no_main]
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use session_cookie::{CookieStore, SecretKey};
+use session_core::{Bytes, CookieBackend as _, Expiry, Owner, Record, Revision, SessionId};
+
+const NAME: &str = "__Host-session";
+
+static STORES: LazyLock<[CookieStore; 2]> = LazyLock::new(|| {
+    let keys = || [(); 2].map(|()| SecretKey::generate().expect("random source"));
+    [
+        CookieStore::signed(NAME, keys()).expect("good keys"),
+        CookieStore::encrypted(NAME, keys()).expect("good keys"),
+    ]
+});
+
+fuzz_target!(|data: &[u8]| {
+    for store in STORES.iter() {
+        if let Ok(text) = std::str::from_utf8(data) {
+            assert!(store.open(text).expect("no authentic value").is_none(), "text opened");
+        }
+        changed(store, data);
+        round_trip(store, data);
+    }
+});
+
+/// The input says what to do to a valid value: where, how much to take away, and what to put there.
+fn changed(store: &CookieStore, data: &[u8]) {
+    let [at, taken, put @ ..] = data else { return };
+    let Ok(put) = std::str::from_utf8(put) else { return };
+    let value = seal(store, b"{\"v\":1,\"data\":{}}", None);
+    let start = usize::from(*at) * value.len() / 256;
+    let end = (start + usize::from(*taken)).min(value.len());
+    let forged = format!("{}{put}{}", &value[..start], &value[end..]);
+    let opened = store.open(&forged).expect("authentic values are understood");
+    assert_eq!(opened.is_some(), forged == value, "a changed value opened, or its own did not");
+}
+
+/// The input is what the session holds.
+fn round_trip(store: &CookieStore, data: &[u8]) {
+    let (owner, payload) = data.split_at(data.len().min(20));
+    let owner = std::str::from_utf8(owner).ok().and_then(|name| Owner::new(name).ok());
+    if payload.len() > 2500 {
+        return;
+    }
+    let opened = store.open(&seal(store, payload, owner.clone()));
+    let record = opened.expect("understood").expect("opens").record;
+    assert_eq!(record.payload, payload);
+    assert_eq!(record.owner, owner);
+}
+
+fn seal(store: &CookieStore, payload: &[u8], owner: Option<Owner>) -> String {
+    let record = Record {
+        payload: Bytes::copy_from_slice(payload),
+        revision: Revision::from_u64(1),
+        owner,
+    };
+    let id = SessionId::from_bytes([7; 32]);
+    let sealed = store.seal(&id, &record, Expiry::After(Duration::from_secs(3600)));
+    sealed.expect("small enough").value
+}
