@@ -377,7 +377,7 @@ mod tests {
     fn max_age_is_rounded_up_and_never_beyond_what_browsers_keep() {
         assert_eq!(max_age(Duration::from_millis(1)), 1);
         assert_eq!(max_age(Duration::from_secs(7200)), 7200);
-        assert_eq!(max_age(Duration::from_millis(7200_001)), 7201);
+        assert_eq!(max_age(Duration::from_millis(7_200_001)), 7201);
         assert_eq!(max_age(Duration::MAX), 34_560_000);
     }
 

@@ -11,11 +11,12 @@ use crate::support::{Client, Probe, quiet, serve};
 /// Flask CVE-2023-30861 and CVE-2026-27205: not only a read of a value counts.
 #[tokio::test]
 async fn flask_cve_2023_30861_every_accessor_sets_vary() {
-    let probe = Probe::default();
-    fn route(access: fn(&Session)) -> axum::routing::MethodRouter {
+    type Access = fn(&Session);
+    fn route(access: Access) -> axum::routing::MethodRouter {
         get(move |session: Session| async move { access(&session) })
     }
-    let accessors: [(&str, fn(&Session)); 14] = [
+    let probe = Probe::default();
+    let accessors: [(&str, Access); 14] = [
         ("/get", |session| drop(session.get::<String>("a").unwrap())),
         ("/contains", |session| _ = session.contains("a")),
         ("/len", |session| _ = session.len()),

@@ -1,4 +1,5 @@
 //! The layer in a web application, over real sockets.
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
 mod app;
 mod caching;
