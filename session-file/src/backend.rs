@@ -1,0 +1,138 @@
+//! The store as the handle sees it: each operation is one hop to the blocking pool.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use session_core::{
+    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write, async_trait,
+};
+use tokio::task::spawn_blocking;
+
+use crate::directory::Root;
+use crate::operations::Store;
+
+/// Sessions in files of one directory, for all processes of one machine and one user.
+///
+/// Clones share the store. Its methods must be called within a tokio runtime. An operation whose
+/// future is dropped is still carried out to its end, so nothing is ever half done.
+///
+/// ```
+/// use session_file::{Durability, FileBackend};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("sessions");
+/// let backend = FileBackend::open_with(path, Durability::Full)?;
+/// # Ok::<(), session_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct FileBackend {
+    path: PathBuf,
+    store: Arc<Store>,
+}
+
+/// What a power failure or a crash of the operating system may undo. A process that dies, even by
+/// `kill -9`, undoes nothing that was acknowledged, whatever this is set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Durability {
+    /// Everything of the last half minute or so. On some file systems a session saved in that time
+    /// may be `Corrupt` afterwards.
+    None,
+    /// The last few changes: a session is then as it was before, never damaged. A logout may be
+    /// undone. (`fdatasync` before the rename.)
+    #[default]
+    Data,
+    /// Nothing that was acknowledged. (The directory is synced, too.)
+    Full,
+}
+
+impl FileBackend {
+    /// Opens the store in this directory, which is created where it does not exist, with
+    /// [`Durability::Data`].
+    ///
+    /// It does a few system calls on this thread.
+    ///
+    /// # Errors
+    /// `InvalidConfig` when the directory can't be made or opened, is a symbolic link, belongs to
+    /// another user, or lets other users in (its mode must be 0700, or less).
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Durability::default())
+    }
+
+    /// [`open`](Self::open) with another durability.
+    ///
+    /// # Errors
+    /// As for `open`.
+    pub fn open_with(path: impl AsRef<Path>, durability: Durability) -> Result<Self> {
+        let path = path.as_ref();
+        let root = Root::open(path).map_err(|error| error.with_backend("file"))?;
+        Ok(Self { path: path.to_owned(), store: Arc::new(Store::new(root, durability)) })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Store) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let store = Arc::clone(&self.store);
+        let done = spawn_blocking(move || operation(&store)).await;
+        done.unwrap_or_else(|error| {
+            Err(Error::unavailable("the runtime gave the operation up").with_source(error))
+        })
+    }
+}
+
+#[async_trait]
+impl Backend for FileBackend {
+    fn name(&self) -> &'static str {
+        "file"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            detects_conflicts: true,
+            revocable: true,
+            durable: true,
+            ..Capabilities::default()
+        }
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        let key = *key;
+        self.run(move |store| store.load(&key)).await
+    }
+
+    async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+        let (key, record) = (*key, record.clone());
+        self.run(move |store| store.save(&key, &record, write)).await
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+        let key = *key;
+        self.run(move |store| store.touch(&key, ttl)).await
+    }
+
+    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
+        let key = *key;
+        self.run(move |store| store.destroy(&key, only)).await
+    }
+
+    async fn gc(&self, limit: usize) -> Result<u64> {
+        self.run(move |store| store.collect(limit)).await
+    }
+
+    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
+        let (old, new, record) = (*old, *new, record.clone());
+        self.run(move |store| store.rotate(&old, &new, &record, write)).await
+    }
+}
+
+impl fmt::Debug for FileBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileBackend")
+            .field("path", &self.path)
+            .field("durability", &self.store.durability)
+            .finish()
+    }
+}
