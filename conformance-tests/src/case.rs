@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use session_core::{
     Backend, Bytes, Capabilities, Error, ErrorKind, Key, Loaded, Owner, Record, Revision, Update,
@@ -59,10 +59,7 @@ pub(crate) enum Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Failed(format!(
-            "an operation that must succeed failed: {:?}, {error}",
-            error.kind()
-        ))
+        Self::Failed(format!("an operation that must succeed failed: {:?}, {error}", error.kind()))
     }
 }
 
@@ -97,11 +94,7 @@ pub(crate) fn revision() -> Revision {
 
 /// A record without an owner, with a revision of its own.
 pub(crate) fn record(payload: impl AsRef<[u8]>) -> Record {
-    Record {
-        payload: Bytes::copy_from_slice(payload.as_ref()),
-        revision: revision(),
-        owner: None,
-    }
+    Record { payload: Bytes::copy_from_slice(payload.as_ref()), revision: revision(), owner: None }
 }
 
 pub(crate) fn owner(name: &str) -> Owner {
@@ -118,10 +111,7 @@ pub(crate) const fn update(seen: &Record, ttl: Option<Duration>) -> Write {
 }
 
 pub(crate) const fn over(seen: &Record, ttl: Option<Duration>) -> Update {
-    Update {
-        expected: seen.revision,
-        ttl,
-    }
+    Update { expected: seen.revision, ttl }
 }
 
 /// Fails unless the operation was refused with this kind.
@@ -136,9 +126,9 @@ pub(crate) fn refused<T: Debug>(
             "{what} must be {kind:?}, but was {:?} ({error})",
             error.kind()
         ))),
-        Ok(value) => Err(Failure::Failed(format!(
-            "{what} must be {kind:?}, but was Ok({value:?})"
-        ))),
+        Ok(value) => {
+            Err(Failure::Failed(format!("{what} must be {kind:?}, but was Ok({value:?})")))
+        }
     }
 }
 
@@ -165,10 +155,7 @@ pub(crate) async fn stands(
 /// Fails unless no live record stands under the key.
 pub(crate) async fn absent(backend: &dyn Backend, key: &Key, after: &str) -> Verdict {
     let loaded = backend.load(key).await?;
-    ensure!(
-        loaded.is_none(),
-        "load must be None {after}, but gave {loaded:?}"
-    );
+    ensure!(loaded.is_none(), "load must be None {after}, but gave {loaded:?}");
     Ok(())
 }
 
@@ -202,4 +189,45 @@ pub(crate) fn same(found: &Record, expected: &Record, after: &str) -> Verdict {
 /// Waits until a life that began at or before this moment has surely ended.
 pub(crate) async fn outlive(ttl: Duration) {
     tokio::time::sleep(ttl + SLACK).await;
+}
+
+/// Short lives, to be tried in turn: where a case must act within a life and the machine or the
+/// server was too slow for the first, the next will do.
+pub(crate) const SHORT: [Duration; 3] =
+    [Duration::from_millis(120), Duration::from_millis(800), Duration::from_secs(5)];
+
+/// Whether a refusal may be due to a life that ended before the store was asked.
+pub(crate) fn too_late<T>(result: &Result<T, Error>, began: Instant, ttl: Duration) -> bool {
+    began.elapsed() + SLACK >= ttl
+        && matches!(result, Err(error) if error.kind() == ErrorKind::Gone)
+}
+
+/// Fails unless what is left of a life that was given between the two moments fits to it.
+pub(crate) fn lives(left: Duration, ttl: Duration, before: Instant, what: &str) -> Verdict {
+    let at_least = ttl.saturating_sub(before.elapsed() + SLACK);
+    ensure!(
+        left >= at_least && left <= ttl,
+        "{what} must live for {ttl:?} from then on, but {left:?} are left"
+    );
+    Ok(())
+}
+
+/// Runs the futures at the same moment, on the threads that the runtime has.
+pub(crate) async fn together<F>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let tasks: Vec<_> = futures.into_iter().map(tokio::spawn).collect();
+    let mut outputs = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        match task.await {
+            Ok(output) => outputs.push(output),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    outputs
+}
+
+pub(crate) fn too_slow() -> Failure {
+    Failure::Failed(format!("two operations in a row must not take {:?}, but did", SHORT[2]))
 }

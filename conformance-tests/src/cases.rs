@@ -1,7 +1,14 @@
 //! The cases, a module for each group.
 
+mod concurrency;
+mod data;
 mod destroy;
+mod expiry;
+mod gc;
+mod ids;
 mod load;
+mod owner;
+mod rotate;
 mod save;
 mod touch;
 
@@ -9,7 +16,19 @@ use crate::case::Case;
 
 /// All cases, in the order of their listing.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    [load::CASES, save::CASES, touch::CASES, destroy::CASES]
-        .into_iter()
-        .flatten()
+    [
+        load::CASES,
+        save::CASES,
+        touch::CASES,
+        expiry::CASES,
+        rotate::CASES,
+        destroy::CASES,
+        gc::CASES,
+        concurrency::CASES,
+        data::CASES,
+        ids::CASES,
+        owner::CASES,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -42,11 +42,7 @@ pub(crate) enum Kind {
 
 impl Fixture {
     fn of(kind: Kind) -> Self {
-        Self {
-            kind,
-            dump: None,
-            finally: None,
-        }
+        Self { kind, dump: None, finally: None }
     }
 
     /// A store that is reached through this one object.

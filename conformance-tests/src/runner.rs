@@ -40,9 +40,7 @@ pub fn cases() -> impl Iterator<Item = &'static str> {
 /// The clause of the contract, or the promise of the session, that the case of this name proves.
 #[must_use]
 pub fn promise(name: &str) -> Option<&'static str> {
-    all()
-        .find(|case| case.name == name)
-        .map(|case| case.promise)
+    all().find(|case| case.name == name).map(|case| case.promise)
 }
 
 /// Runs the case of this name against a fresh store of the harness.
@@ -103,17 +101,11 @@ fn trial(
 
 async fn run(harness: &dyn Harness, case: &'static Case) -> Outcome {
     let fixture = match harness.open().await {
-        Ok(Fixture {
-            kind: Kind::Missing(reason),
-            ..
-        }) => return Outcome::Missing(reason),
+        Ok(Fixture { kind: Kind::Missing(reason), .. }) => return Outcome::Missing(reason),
         Ok(fixture) => fixture,
         Err(error) => return Outcome::Failed(format!("the harness opened no store: {error:?}")),
     };
-    let mut context = Context {
-        fixture,
-        capabilities: harness.capabilities(),
-    };
+    let mut context = Context { fixture, capabilities: harness.capabilities() };
     let finally = context.fixture.finally.take();
     let verdict = carry_out(case, context).await;
     if let Some(finally) = finally {

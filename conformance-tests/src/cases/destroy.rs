@@ -38,10 +38,7 @@ async fn twice_is_false(cx: &Context) -> Verdict {
     let key = key();
     store.save(&key, &record("x"), create(LONG)).await?;
     store.destroy(&key, None).await?;
-    ensure!(
-        !store.destroy(&key, None).await?,
-        "a second destroy must say false, but said true"
-    );
+    ensure!(!store.destroy(&key, None).await?, "a second destroy must say false, but said true");
     absent(&*store, &key, "after two destroys").await
 }
 

@@ -35,9 +35,7 @@ async fn capabilities_are_as_declared(cx: &Context) -> Verdict {
 
 async fn missing_is_none(cx: &Context) -> Verdict {
     let store = cx.backend().await?;
-    store
-        .save(&key(), &record("another session"), create(LONG))
-        .await?;
+    store.save(&key(), &record("another session"), create(LONG)).await?;
     absent(&*store, &key(), "of a key that was never saved").await
 }
 
@@ -104,9 +102,7 @@ async fn finds_records_after_reopening(cx: &Context) -> Verdict {
     drop(store);
     let store = cx.backend().await?;
     let Some(loaded) = store.load(&key).await? else {
-        return Err(crate::case::Failure::Failed(
-            "a record is missing after reopening".to_owned(),
-        ));
+        return Err(crate::case::Failure::Failed("a record is missing after reopening".to_owned()));
     };
     same(&loaded.record, &record, "after reopening")?;
     ensure!(

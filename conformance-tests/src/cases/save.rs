@@ -39,11 +39,7 @@ async fn create_over_live_already_exists(cx: &Context) -> Verdict {
     store.save(&key, &old, create(LONG)).await?;
     for intruder in [record("new"), old.clone()] {
         let result = store.save(&key, &intruder, create(LONG * 2)).await;
-        refused(
-            result,
-            ErrorKind::AlreadyExists,
-            "a create over a live record",
-        )?;
+        refused(result, ErrorKind::AlreadyExists, "a create over a live record")?;
     }
     let left = stands(&*store, &key, &old, "after a refused create").await?;
     ensure!(
@@ -79,14 +75,9 @@ async fn update_after_destroy_is_gone(cx: &Context) -> Verdict {
     let (slow, fast) = (cx.backend().await?, cx.backend().await?);
     let (key, loaded) = (key(), record("logged in"));
     slow.save(&key, &loaded, create(LONG)).await?;
-    ensure!(
-        fast.destroy(&key, None).await?,
-        "the record must be there to destroy"
-    );
+    ensure!(fast.destroy(&key, None).await?, "the record must be there to destroy");
     for ttl in [None, Some(LONG)] {
-        let result = slow
-            .save(&key, &record("of a slow request"), update(&loaded, ttl))
-            .await;
+        let result = slow.save(&key, &record("of a slow request"), update(&loaded, ttl)).await;
         refused(result, ErrorKind::Gone, "an update after a destroy")?;
         absent(&*slow, &key, "after an update of a destroyed record").await?;
     }
@@ -99,14 +90,8 @@ async fn update_of_other_revision_conflicts(cx: &Context) -> Verdict {
     store.save(&key, &old, create(LONG)).await?;
     let never_there = record("never there");
     for ttl in [None, Some(LONG * 2)] {
-        let result = store
-            .save(&key, &record("lost"), update(&never_there, ttl))
-            .await;
-        refused(
-            result,
-            ErrorKind::Conflict,
-            "an update over another revision",
-        )?;
+        let result = store.save(&key, &record("lost"), update(&never_there, ttl)).await;
+        refused(result, ErrorKind::Conflict, "an update over another revision")?;
     }
     let left = stands(&*store, &key, &old, "after a refused update").await?;
     ensure!(
@@ -123,11 +108,7 @@ async fn update_of_older_revision_conflicts(cx: &Context) -> Verdict {
     slow.save(&key, &old, create(LONG)).await?;
     fast.save(&key, &new, update(&old, None)).await?;
     let result = slow.save(&key, &record("late"), update(&old, None)).await;
-    refused(
-        result,
-        ErrorKind::Conflict,
-        "an update over an older revision",
-    )?;
+    refused(result, ErrorKind::Conflict, "an update over an older revision")?;
     stands(&*slow, &key, &new, "after a refused update").await?;
     Ok(())
 }
@@ -158,9 +139,7 @@ async fn update_without_ttl_keeps_deadline(cx: &Context) -> Verdict {
         last = next;
     }
     let at_most = LONG - created.elapsed() + SLACK;
-    let left = stands(&*store, &key, &last, "after ten updates")
-        .await?
-        .expires_in;
+    let left = stands(&*store, &key, &last, "after ten updates").await?.expires_in;
     ensure!(
         left <= at_most,
         "an update without ttl must leave the deadline where it is, but it moved later: {left:?} are left, {at_most:?} can be"
@@ -179,9 +158,7 @@ async fn update_with_ttl_renews(cx: &Context) -> Verdict {
     store.save(&key, &old, create(LONG)).await?;
     let before = Instant::now();
     store.save(&key, &new, update(&old, Some(LONG * 2))).await?;
-    let left = stands(&*store, &key, &new, "after an update")
-        .await?
-        .expires_in;
+    let left = stands(&*store, &key, &new, "after an update").await?.expires_in;
     let at_least = LONG * 2 - before.elapsed() - SLACK;
     ensure!(
         left >= at_least && left <= LONG * 2,

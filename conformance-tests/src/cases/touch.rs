@@ -25,9 +25,7 @@ async fn renews(cx: &Context) -> Verdict {
     store.save(&key, &record, create(LONG)).await?;
     let before = Instant::now();
     store.touch(&key, LONG * 2).await?;
-    let left = stands(&*store, &key, &record, "after a touch")
-        .await?
-        .expires_in;
+    let left = stands(&*store, &key, &record, "after a touch").await?.expires_in;
     ensure!(
         left >= LONG * 2 - before.elapsed() - SLACK && left <= LONG * 2,
         "a touch of {:?} must begin a new life, but {left:?} are left",
@@ -68,11 +66,7 @@ async fn keeps_the_revision_for_updates(cx: &Context) -> Verdict {
 async fn of_missing_is_gone(cx: &Context) -> Verdict {
     let store = cx.backend().await?;
     let key = key();
-    refused(
-        store.touch(&key, LONG).await,
-        ErrorKind::Gone,
-        "a touch where nothing stands",
-    )?;
+    refused(store.touch(&key, LONG).await, ErrorKind::Gone, "a touch where nothing stands")?;
     absent(&*store, &key, "after a touch where nothing stood").await
 }
 
@@ -81,11 +75,7 @@ async fn after_destroy_is_gone(cx: &Context) -> Verdict {
     let key = key();
     slow.save(&key, &record("x"), create(LONG)).await?;
     fast.destroy(&key, None).await?;
-    refused(
-        slow.touch(&key, LONG).await,
-        ErrorKind::Gone,
-        "a touch after a destroy",
-    )?;
+    refused(slow.touch(&key, LONG).await, ErrorKind::Gone, "a touch after a destroy")?;
     absent(&*slow, &key, "after a touch of a destroyed record").await
 }
 

@@ -15,6 +15,7 @@ pub(crate) const CLAIMS: Capabilities = Capabilities {
     durable: false,
     expires_natively: false,
     owner_index: false,
+    rotates_atomically: true,
 };
 
 #[derive(Debug, Clone)]
@@ -34,8 +35,7 @@ impl Entry {
 pub(crate) struct Reference(Mutex<HashMap<Key, Entry>>);
 
 pub(crate) fn deadline(ttl: Duration) -> Result<Instant> {
-    // The clock of a process can't count 10,000 years everywhere; a century is as good here.
-    let millis = ttl_millis(ttl)?.min(100 * 365 * 86_400_000);
+    let millis = ttl_millis(ttl)?;
     Ok(Instant::now() + Duration::from_millis(millis))
 }
 
@@ -45,9 +45,7 @@ impl Reference {
     }
 
     pub(crate) fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
-        self.0
-            .lock()
-            .expect("no case panics while it holds the lock")
+        self.0.lock().expect("no case panics while it holds the lock")
     }
 }
 
@@ -59,11 +57,7 @@ pub(crate) fn expected<'a>(
 ) -> Result<&'a mut Entry> {
     let entry = entries.get_mut(key).filter(|entry| entry.live());
     let entry = entry.ok_or_else(Error::gone)?;
-    if entry.record.revision == revision {
-        Ok(entry)
-    } else {
-        Err(Error::conflict())
-    }
+    if entry.record.revision == revision { Ok(entry) } else { Err(Error::conflict()) }
 }
 
 #[async_trait]
@@ -78,13 +72,10 @@ impl Backend for Reference {
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
         let entries = self.entries();
-        Ok(entries
-            .get(key)
-            .filter(|entry| entry.live())
-            .map(|entry| Loaded {
-                record: entry.record.clone(),
-                expires_in: entry.deadline - Instant::now(),
-            }))
+        Ok(entries.get(key).filter(|entry| entry.live()).map(|entry| Loaded {
+            record: entry.record.clone(),
+            expires_in: entry.deadline - Instant::now(),
+        }))
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
@@ -98,10 +89,7 @@ impl Backend for Reference {
                 let deadline = deadline(ttl)?;
                 entries.insert(*key, Entry { record, deadline });
             }
-            Write::Update(Update {
-                expected: revision,
-                ttl,
-            }) => {
+            Write::Update(Update { expected: revision, ttl }) => {
                 let entry = expected(&mut entries, key, revision)?;
                 entry.deadline = ttl.map_or(Ok(entry.deadline), deadline)?;
                 entry.record = record;

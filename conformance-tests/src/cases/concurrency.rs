@@ -1,0 +1,335 @@
+//! Many at the same moment, and requests that end in the middle.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use session_core::{Backend, ErrorKind, Key, Record, Result, Revision};
+
+use crate::case::{
+    Context, Failure, LONG, Verdict, absent, cases, create, ensure, key, over, owner, record,
+    refused, same, standing, stands, together, update,
+};
+
+cases! { "concurrency":
+    "clause 10" => one_create_wins,
+    "clause 10" => one_update_wins,
+    "clause 10" => no_increment_is_lost,
+    "clause 17" => one_destroy_is_true,
+    "clause 6" => destroy_ends_all_updates,
+    "clause 16" => destroy_ends_all_touches,
+    "clause 11" => loads_see_whole_records,
+    "clause 11" => dropped_futures_leave_whole_records,
+    "clause 11" => dropped_rotations_leave_one_session,
+}
+
+const TASKS: usize = 16;
+const ROUNDS: usize = 4;
+
+/// No operation of a store that works yields to the runtime more often than this.
+const MAX_POLLS: usize = 24;
+
+async fn one_create_wins(cx: &Context) -> Verdict {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    for _ in 0..ROUNDS {
+        let key = key();
+        let creates = (0..TASKS).map(|task| {
+            let store = Arc::clone(&handles[task % 2]);
+            let record = record(task.to_string());
+            async move {
+                let result = store.save(&key, &record, create(LONG)).await;
+                (record, result)
+            }
+        });
+        let results = together(creates).await;
+        one_won(&*handles[0], &key, results, ErrorKind::AlreadyExists, "creates").await?;
+    }
+    Ok(())
+}
+
+async fn one_update_wins(cx: &Context) -> Verdict {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    for _ in 0..ROUNDS {
+        let (key, old) = (key(), record("old"));
+        handles[0].save(&key, &old, create(LONG)).await?;
+        let updates = (0..TASKS).map(|task| {
+            let store = Arc::clone(&handles[task % 2]);
+            let (new, write) = (record(task.to_string()), update(&old, None));
+            async move {
+                let result = store.save(&key, &new, write).await;
+                (new, result)
+            }
+        });
+        let results = together(updates).await;
+        one_won(&*handles[0], &key, results, ErrorKind::Conflict, "updates").await?;
+    }
+    Ok(())
+}
+
+async fn one_won(
+    store: &dyn Backend,
+    key: &Key,
+    results: Vec<(Record, Result<()>)>,
+    lost: ErrorKind,
+    what: &str,
+) -> Verdict {
+    let mut won = Vec::new();
+    for (record, result) in results {
+        match result {
+            Ok(()) => won.push(record),
+            lost_one => refused(lost_one, lost, "a write that lost")?,
+        }
+    }
+    ensure!(won.len() == 1, "of {TASKS} concurrent {what} 1 must succeed, but {} did", won.len());
+    stands(store, key, &won[0], "of the write that won").await?;
+    Ok(())
+}
+
+async fn no_increment_is_lost(cx: &Context) -> Verdict {
+    const EACH: u64 = 4;
+    let handles = [cx.backend().await?, cx.backend().await?];
+    let key = key();
+    handles[0].save(&key, &record("0"), create(LONG)).await?;
+    let counters = (0..TASKS).map(|task| {
+        let store = Arc::clone(&handles[task % 2]);
+        async move {
+            for _ in 0..EACH {
+                increment(&*store, &key).await?;
+            }
+            Ok::<_, Failure>(())
+        }
+    });
+    for verdict in together(counters).await {
+        verdict?;
+    }
+    let n = number(&standing(&*handles[0], &key, "after the increments").await?.record)?;
+    let must = TASKS as u64 * EACH;
+    ensure!(n == must, "{must} increments by compare-and-swap must make {must}, but made {n}");
+    Ok(())
+}
+
+/// Loads and updates until nobody came between.
+async fn increment(store: &dyn Backend, key: &Key) -> Verdict {
+    loop {
+        let seen = standing(store, key, "between increments").await?.record;
+        let next = record((number(&seen)? + 1).to_string());
+        match store.save(key, &next, update(&seen, None)).await {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                tokio::time::sleep(Duration::from_micros(fastrand::u64(..2_000))).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn number(record: &Record) -> Verdict<u64> {
+    let text = String::from_utf8_lossy(&record.payload).into_owned();
+    text.parse()
+        .map_err(|_| Failure::Failed(format!("a counter must be a number, but is {text:?}")))
+}
+
+async fn one_destroy_is_true(cx: &Context) -> Verdict {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    for _ in 0..ROUNDS {
+        let key = key();
+        handles[0].save(&key, &record("x"), create(LONG)).await?;
+        let destroys = (0..TASKS).map(|task| {
+            let store = Arc::clone(&handles[task % 2]);
+            async move { store.destroy(&key, None).await }
+        });
+        let mut won = 0;
+        for result in together(destroys).await {
+            won += usize::from(result?);
+        }
+        ensure!(won == 1, "of {TASKS} concurrent destroys 1 must say true, but {won} did");
+    }
+    Ok(())
+}
+
+async fn destroy_ends_all_updates(cx: &Context) -> Verdict {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    let (key, first) = (key(), record("0"));
+    handles[0].save(&key, &first, create(LONG)).await?;
+    let writers = handles.iter().cloned().map(|store| async move {
+        while let Some(seen) = store.load(&key).await? {
+            let next = record("next");
+            match store.save(&key, &next, update(&seen.record, Some(LONG))).await {
+                Err(error) if error.kind() == ErrorKind::Gone => break,
+                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+                _ => {}
+            }
+            // A store in memory never yields by itself, and would starve the runtime's clock.
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    });
+    let writing = tokio::spawn(together(writers.collect::<Vec<_>>()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    ensure!(
+        handles[0].destroy(&key, None).await?,
+        "destroy of a record that is being updated must say true, but said false"
+    );
+    absent(&*handles[1], &key, "after a destroy among updates").await?;
+    for result in writing.await.expect("writers do not panic") {
+        result?;
+    }
+    absent(&*handles[1], &key, "after all updates that a destroy ended").await
+}
+
+async fn destroy_ends_all_touches(cx: &Context) -> Verdict {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    let key = key();
+    handles[0].save(&key, &record("x"), create(LONG)).await?;
+    let touching = handles.iter().cloned().map(|store| async move {
+        loop {
+            if let Err(error) = store.touch(&key, LONG).await {
+                return error;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let touching = tokio::spawn(together(touching.collect::<Vec<_>>()));
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    handles[0].destroy(&key, None).await?;
+    for error in touching.await.expect("touches do not panic") {
+        refused::<()>(Err(error), ErrorKind::Gone, "a touch after a destroy")?;
+    }
+    absent(&*handles[1], &key, "after touches that a destroy ended").await
+}
+
+/// Record `n` of a series whose parts all tell `n`.
+fn whole(n: u8) -> Record {
+    let mut whole = record(vec![n; usize::from(n) * 300]);
+    whole.revision = Revision::from_u64(u64::from(n));
+    whole.owner = Some(owner(&format!("owner {n}")));
+    whole
+}
+
+async fn loads_see_whole_records(cx: &Context) -> Verdict {
+    let (writer, reader) = (cx.backend().await?, cx.backend().await?);
+    let key = key();
+    writer.save(&key, &whole(1), create(LONG)).await?;
+    let readers = (0..3).map(|_| {
+        let reader = Arc::clone(&reader);
+        async move {
+            let mut last = 0;
+            while last < 150 {
+                let loaded = standing(&*reader, &key, "between two updates").await?;
+                last = u8::try_from(loaded.record.revision.to_u64())
+                    .map_err(|_| Failure::Failed("a revision that nobody wrote".to_owned()))?;
+                same(&loaded.record, &whole(last), "that a concurrent load saw")?;
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        }
+    });
+    let reading = tokio::spawn(together(readers.collect::<Vec<_>>()));
+    for n in 2..=150 {
+        tokio::task::yield_now().await;
+        writer.save(&key, &whole(n), update(&whole(n - 1), None)).await?;
+    }
+    reading.await.expect("readers do not panic").into_iter().collect()
+}
+
+/// Polls a future so many times and drops it; whether it ended before.
+async fn poll_then_drop<T>(polls: usize, future: impl Future<Output = T>) -> bool {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|task| {
+        if left == 0 {
+            return Poll::Ready(false);
+        }
+        left -= 1;
+        let ended = future.as_mut().poll(task).is_ready();
+        if ended || left == 0 { Poll::Ready(ended) } else { Poll::Pending }
+    })
+    .await
+}
+
+async fn dropped_futures_leave_whole_records(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    for polls in 0..MAX_POLLS {
+        let (fresh, taken, doomed) = (key(), key(), key());
+        let (old, new) = (whole(100), whole(200));
+        store.save(&taken, &old, create(LONG)).await?;
+        store.save(&doomed, &old, create(LONG)).await?;
+        let ended = [
+            poll_then_drop(polls, store.load(&taken)).await,
+            poll_then_drop(polls, store.save(&fresh, &new, create(LONG))).await,
+            poll_then_drop(polls, store.save(&taken, &new, update(&old, None))).await,
+            poll_then_drop(polls, store.touch(&taken, LONG)).await,
+            poll_then_drop(polls, store.destroy(&doomed, None)).await,
+            poll_then_drop(polls, store.gc(10)).await,
+        ];
+        if let Some(created) = store.load(&fresh).await? {
+            same(&created.record, &new, "of a create that was dropped")?;
+        }
+        if let Some(left) = store.load(&doomed).await? {
+            same(&left.record, &old, "after a destroy that was dropped")?;
+        }
+        whole_then_usable(&*store, &taken, &[&old, &new]).await?;
+        if ended == [true; 6] {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// One of these records stands under the key, and the store goes on to work with it. What was
+/// dropped may still be carried out, a moment later.
+async fn whole_then_usable(store: &dyn Backend, key: &Key, whole: &[&Record]) -> Verdict {
+    for _ in 0..=whole.len() {
+        let seen = standing(store, key, "after a dropped update").await?.record;
+        let known = whole.iter().find(|known| known.revision == seen.revision);
+        let Some(known) = known else {
+            return Err(Failure::Failed(
+                "a record that nobody wrote stands after a dropped update".to_owned(),
+            ));
+        };
+        same(&seen, known, "after a dropped update")?;
+        let next = record("later calls work");
+        match store.save(key, &next, update(&seen, Some(LONG))).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            result => {
+                result?;
+                stands(store, key, &next, "after a dropped update and a later one").await?;
+                return Ok(());
+            }
+        }
+    }
+    Err(Failure::Failed(
+        "an update after a dropped one must succeed, but conflicts again and again".to_owned(),
+    ))
+}
+
+async fn dropped_rotations_leave_one_session(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    for polls in 0..MAX_POLLS {
+        let (old_key, new_key, old, new) = (key(), key(), whole(100), whole(200));
+        store.save(&old_key, &old, create(LONG)).await?;
+        let rotation = store.rotate(&old_key, &new_key, &new, over(&old, None));
+        let ended = poll_then_drop(polls, rotation).await;
+        let mut left = (store.load(&old_key).await?, store.load(&new_key).await?);
+        if left.0.is_none() && left.1.is_none() {
+            // It was carried out between the two loads.
+            left.1 = store.load(&new_key).await?;
+        }
+        ensure!(
+            left.0.is_some() || left.1.is_some(),
+            "a rotation that was dropped must leave the old record or the new one, but left none"
+        );
+        if let Some(left) = left.0 {
+            same(&left.record, &old, "under the old key after a dropped rotation")?;
+        }
+        if let Some(left) = left.1 {
+            same(&left.record, &new, "under the new key after a dropped rotation")?;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+    Ok(())
+}

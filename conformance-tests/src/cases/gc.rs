@@ -1,0 +1,218 @@
+//! Removing what expired.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use session_core::{Backend, ErrorKind};
+
+use crate::case::{
+    Context, LONG, SHORT, Verdict, cases, create, ensure, key, outlive, record, skip, stands,
+    together, too_late, update,
+};
+
+cases! { "gc":
+    "clause 19" => of_nothing_is_zero,
+    "clause 19" => removes_expired,
+    "clause 19" => frees_the_storage,
+    "clause 19" => keeps_live,
+    "clause 19" => respects_limit,
+    "clause 19" => never_removes_renewed,
+    "clause 19" => never_removes_replaced,
+    "clause 19" => never_removes_renewed_meanwhile,
+    "clause 19" => runs_on_many_nodes,
+}
+
+const BRIEF: Duration = Duration::from_millis(30);
+
+/// More than any case has, in no round number.
+const PLENTY: usize = 1_000;
+
+async fn of_nothing_is_zero(cx: &Context) -> Verdict {
+    let removed = cx.backend().await?.gc(PLENTY).await?;
+    ensure!(removed == 0, "gc of an empty store must remove 0, but says {removed}");
+    Ok(())
+}
+
+async fn removes_expired(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    declares_gc(cx)?;
+    expire(&*store, 7, b"x").await?;
+    let removed = store.gc(PLENTY).await?;
+    ensure!(removed == 7, "gc must remove 7 expired records and say so, but says {removed}");
+    let removed = store.gc(PLENTY).await?;
+    ensure!(removed == 0, "a second gc must find nothing, but says {removed}");
+    Ok(())
+}
+
+async fn frees_the_storage(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    declares_gc(cx)?;
+    let Some(dump) = &cx.fixture.dump else {
+        return Err(skip("the harness gives no dump of the store"));
+    };
+    let live = key();
+    let before = dump().await?.len();
+    store.save(&live, &record([b'L'; 5_000]), create(LONG)).await?;
+    expire(&*store, 8, &[b'E'; 50_000]).await?;
+    store.gc(PLENTY).await?;
+    let after = dump().await?;
+    let left = after.windows(1_000).any(|window| window == [b'E'; 1_000]);
+    ensure!(!left, "gc must remove what expired, but its payload is still in the dump");
+    ensure!(after.len() > before, "the dump must show what is live, but has {} bytes", after.len());
+    Ok(())
+}
+
+async fn keeps_live(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let live: Vec<_> = (0..20).map(|n| (key(), record([n]))).collect();
+    for (key, record) in &live {
+        store.save(key, record, create(LONG)).await?;
+    }
+    expire(&*store, 3, b"x").await?;
+    for _ in 0..3 {
+        store.gc(PLENTY).await?;
+    }
+    for (key, record) in &live {
+        stands(&*store, key, record, "after gc, though it is live").await?;
+    }
+    Ok(())
+}
+
+async fn respects_limit(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    declares_gc(cx)?;
+    expire(&*store, 7, b"x").await?;
+    let mut total = 0;
+    for limit in [0, 1, 3, 2, 5, 5] {
+        let removed = store.gc(limit).await?;
+        ensure!(
+            removed <= limit as u64,
+            "gc must remove at most {limit} records, but says {removed}"
+        );
+        total += removed;
+    }
+    ensure!(total == 7, "gc in batches must remove 7 expired records, but says {total}");
+    Ok(())
+}
+
+async fn never_removes_renewed(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    for ttl in SHORT {
+        let (touched, updated, old, new) = (key(), key(), record("old"), record("new"));
+        let began = Instant::now();
+        store.save(&touched, &old, create(ttl)).await?;
+        store.save(&updated, &old, create(ttl)).await?;
+        let touch = store.touch(&touched, LONG).await;
+        let update = store.save(&updated, &new, update(&old, Some(LONG))).await;
+        if too_late(&touch, began, ttl) || too_late(&update, began, ttl) {
+            continue;
+        }
+        touch?;
+        update?;
+        outlive(ttl).await;
+        let removed = store.gc(PLENTY).await?;
+        stands(&*store, &touched, &old, "after gc, though a touch renewed it").await?;
+        stands(&*store, &updated, &new, "after gc, though an update renewed it").await?;
+        ensure!(removed == 0, "gc must not count what was renewed, but says {removed}");
+        return Ok(());
+    }
+    Err(crate::case::too_slow())
+}
+
+async fn never_removes_replaced(cx: &Context) -> Verdict {
+    let store = cx.backend().await?;
+    let (key, new) = (key(), record("new"));
+    store.save(&key, &record("old"), create(BRIEF)).await?;
+    outlive(BRIEF).await;
+    store.save(&key, &new, create(LONG)).await?;
+    store.gc(PLENTY).await?;
+    stands(&*store, &key, &new, "after gc, though it replaced an expired one").await?;
+    Ok(())
+}
+
+async fn never_removes_renewed_meanwhile(cx: &Context) -> Verdict {
+    let (store, collector) = (cx.backend().await?, cx.backend().await?);
+    let records: Vec<_> = (0..32).map(|n| (key(), record([n]))).collect();
+    for (key, record) in &records {
+        store.save(key, record, create(SHORT[0])).await?;
+    }
+    let renewed: Vec<_> = records
+        .iter()
+        .map(|(key, _)| {
+            let (store, key) = (Arc::clone(&store), *key);
+            async move {
+                // At its last moment, so that some are renewed just before a gc and some too late.
+                let left =
+                    store.load(&key).await?.map_or(Duration::ZERO, |loaded| loaded.expires_in);
+                tokio::time::sleep(left.saturating_sub(Duration::from_millis(fastrand::u64(..5))))
+                    .await;
+                store.touch(&key, LONG).await
+            }
+        })
+        .collect();
+    let collecting = tokio::spawn(async move {
+        let began = Instant::now();
+        while began.elapsed() < SHORT[0] * 2 {
+            collector.gc(PLENTY).await?;
+            tokio::task::yield_now().await;
+        }
+        Ok::<_, session_core::Error>(())
+    });
+    let verdicts = together(renewed).await;
+    collecting.await.expect("gc does not panic")?;
+    for ((key, record), verdict) in records.iter().zip(verdicts) {
+        match verdict {
+            Ok(()) => {
+                stands(&*store, key, record, "after gc, though a touch was acknowledged").await?;
+            }
+            Err(error) if error.kind() == ErrorKind::Gone => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+async fn runs_on_many_nodes(cx: &Context) -> Verdict {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    let (live, record) = (key(), record("live"));
+    handles[0].save(&live, &record, create(LONG)).await?;
+    expire(&*handles[0], 40, b"x").await?;
+    let nodes = (0..4).map(|node| {
+        let store = Arc::clone(&handles[node % 2]);
+        async move {
+            let mut total = 0;
+            for _ in 0..5 {
+                total += store.gc(7).await?;
+            }
+            Ok::<_, session_core::Error>(total)
+        }
+    });
+    let mut total = 0;
+    for removed in together(nodes).await {
+        total += removed?;
+    }
+    while !cx.capabilities.expires_natively && total < 40 {
+        let removed = handles[1].gc(PLENTY).await?;
+        ensure!(removed > 0, "gc on 4 nodes must remove 40 records, but counts {total}");
+        total += removed;
+    }
+    ensure!(total <= 40, "gc on 4 nodes must count each of 40 records once, but counts {total}");
+    stands(&*handles[1], &live, &record, "after gc on 4 nodes, though it is live").await?;
+    Ok(())
+}
+
+fn declares_gc(cx: &Context) -> Verdict {
+    if cx.capabilities.expires_natively {
+        return Err(skip("the server removes expired records by itself"));
+    }
+    Ok(())
+}
+
+/// Leaves so many expired records.
+async fn expire(store: &dyn Backend, count: usize, payload: &[u8]) -> Verdict {
+    for _ in 0..count {
+        store.save(&key(), &record(payload), create(BRIEF)).await?;
+    }
+    outlive(BRIEF).await;
+    Ok(())
+}
