@@ -44,7 +44,8 @@ async fn with_revocation_a_logout_is_final_for_every_copy_and_every_server() {
         let key = key();
         let memory = Arc::new(MemoryBackend::new());
         let server = || {
-            let cookies = make(NAME, &[key.clone()]).with_revocation(Arc::clone(&memory));
+            let cookies =
+                make(NAME, std::slice::from_ref(&key)).with_revocation(Arc::clone(&memory));
             SessionStore::new_cookie(cookies)
         };
         let (one, other) = (server(), server());
@@ -86,7 +87,7 @@ async fn what_an_older_key_sealed_is_sealed_anew_at_the_next_save() {
     for (mode, make) in modes() {
         let (old, new) = (key(), key());
         let store = |keys: &[SecretKey]| SessionStore::new_cookie(make(NAME, keys));
-        let cookie = saved(&store(&[old.clone()])).await;
+        let cookie = saved(&store(std::slice::from_ref(&old))).await;
 
         let rotating = store(&[new.clone(), old]);
         let session = rotating.load(&cookie).await.unwrap().unwrap();

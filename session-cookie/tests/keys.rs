@@ -15,7 +15,7 @@ const GOOD: &str = "9W0nV3qXb1uYJm0Qm0rZ2fXb9dMUlhC5o7c3yq8hV6E=";
 fn the_first_key_seals_and_every_key_opens() {
     for (mode, make) in modes() {
         let (old, new) = (key(), key());
-        let value = seal(&make(NAME, &[old.clone()]), &record());
+        let value = seal(&make(NAME, std::slice::from_ref(&old)), &record());
 
         let rotated = make(NAME, &[new.clone(), old.clone()]);
         let opened = open(&rotated, &value).expect(mode);
@@ -33,7 +33,7 @@ fn the_first_key_seals_and_every_key_opens() {
 fn removing_a_key_ends_what_it_sealed() {
     for (mode, make) in modes() {
         let (old, new) = (key(), key());
-        let value = seal(&make(NAME, &[old.clone()]), &record());
+        let value = seal(&make(NAME, std::slice::from_ref(&old)), &record());
         assert!(open(&make(NAME, &[new.clone(), old]), &value).is_some(), "{mode}");
         assert!(open(&make(NAME, &[new]), &value).is_none(), "{mode}");
     }
@@ -199,7 +199,7 @@ fn debug_shows_no_key() {
     let key = SecretKey::from_base64(GOOD).unwrap();
     assert_eq!(format!("{key:?}"), "SecretKey(..)");
     for (_, make) in modes() {
-        let shown = format!("{:?}", make(NAME, &[key.clone()]));
+        let shown = format!("{:?}", make(NAME, std::slice::from_ref(&key)));
         assert!(shown.contains("keys: 1"), "{shown}");
         assert!(!shown.contains("9W0n") && !shown.contains("245"), "{shown}");
     }

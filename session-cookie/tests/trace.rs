@@ -58,7 +58,7 @@ fn a_trace_event_tells_the_reasons_apart_without_contents() {
     for (mode, make) in modes() {
         let clock = Clock::new();
         let key = key();
-        let store = clock.of(make(NAME, &[key.clone()]));
+        let store = clock.of(make(NAME, std::slice::from_ref(&key)));
         let value = seal(&store, &record());
         let relabelled = |index: usize| {
             let mut bytes = URL_SAFE_NO_PAD.decode(&value).unwrap();
