@@ -1,0 +1,48 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::Parser;
+use session_core::Config;
+use session_tower::CookieConfig;
+
+/// A small web application that shows sessions on any store. Open what it prints in a browser.
+#[derive(Debug, Parser)]
+pub(crate) struct Options {
+    /// Where sessions live: `memory:`, `file:DIRECTORY`, `cookie:` (a new key at every start) or
+    /// `cookie:KEY_FILE` (made when it is missing).
+    #[arg(long, default_value = "file:demo-sessions")]
+    pub(crate) store: String,
+
+    /// How long a session lives, in seconds.
+    #[arg(long, default_value_t = 7200)]
+    lifetime: u64,
+
+    /// Every use renews the session's life.
+    #[arg(long)]
+    sliding: bool,
+
+    /// The address to listen on; with port 0 a free one is chosen.
+    #[arg(long, default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+
+    /// A cookie named `id` without `Secure`, for browsers that refuse secure ones from
+    /// `http://127.0.0.1`, as Safari does.
+    #[arg(long)]
+    insecure_cookie: bool,
+}
+
+impl Options {
+    pub(crate) fn config(&self) -> Config {
+        Config::default().lifetime(Duration::from_secs(self.lifetime)).sliding(self.sliding)
+    }
+
+    pub(crate) fn cookie_name(&self) -> &'static str {
+        if self.insecure_cookie { "id" } else { "__Host-id" }
+    }
+
+    pub(crate) fn cookie(&self) -> CookieConfig {
+        CookieConfig::new().name(self.cookie_name()).secure(!self.insecure_cookie)
+    }
+}

@@ -1,0 +1,287 @@
+//! The pages. Everything that comes from a visitor is escaped by the template library.
+
+use axum::http::StatusCode;
+use maud::{DOCTYPE, Markup, html};
+use session_core::{Level, Message, Result};
+use session_tower::Session;
+
+use crate::panel::Panel;
+use crate::routes::Theme;
+use crate::sign_in::Form;
+
+/// What every page with a session shows.
+pub(crate) struct Page {
+    theme: Theme,
+    name: Option<String>,
+    messages: Vec<Message>,
+}
+
+impl Page {
+    /// Takes the flash messages: this page shows them, and no other will.
+    pub(crate) fn of(session: &Session) -> Result<Self> {
+        Ok(Self {
+            theme: session.get("theme")?.unwrap_or_default(),
+            name: session.get("name")?,
+            messages: session.flash().take_messages(),
+        })
+    }
+
+    fn render(&self, title: &str, main: &Markup, panel: &Panel) -> Markup {
+        layout(
+            title,
+            self.theme,
+            &html! {
+                div.columns {
+                    main {
+                        @for message in &self.messages {
+                            p.flash data-level=(level(&message.level)) role="status" { (message.text) }
+                        }
+                        (main)
+                    }
+                    (panel.render())
+                }
+            },
+        )
+    }
+}
+
+pub(crate) fn home(
+    page: &Page,
+    form: &Form,
+    sign_in_needed: bool,
+    loses_updates: bool,
+    panel: &Panel,
+) -> Markup {
+    let main = html! {
+        h1 { "A session, whatever the store" }
+        @if sign_in_needed && page.name.is_none() {
+            p.flash data-level="warning" role="status" { "Please sign in to see your account." }
+        }
+        (who(page, form))
+        (theme(page.theme))
+        (increments(loses_updates))
+    };
+    page.render("Home", &main, panel)
+}
+
+fn who(page: &Page, form: &Form) -> Markup {
+    html! {
+        section {
+            @if let Some(name) = &page.name {
+                h2 #hello { "Hello " (name) ", you are logged in" }
+                form method="post" action="/sign-out" {
+                    button #sign-out { "Sign out" }
+                }
+            } @else {
+                h2 { "Sign in" }
+                form method="post" action="/sign-in" {
+                    (field("name", "Name", "text", &form.input.name, form.errors.name.as_deref()))
+                    (field("password", "Password", "password", "", form.errors.password.as_deref()))
+                    label.check {
+                        input type="checkbox" name="remember" checked[form.input.remember.is_some()];
+                        "Remember me for 30 days"
+                    }
+                    button #sign-in { "Sign in" }
+                }
+                p.note {
+                    "Any name and any password of four characters will do. A refused form comes back "
+                    "with what you typed, except the password."
+                }
+            }
+        }
+    }
+}
+
+fn field(name: &str, label: &str, kind: &str, value: &str, error: Option<&str>) -> Markup {
+    let error_id = format!("{name}-error");
+    html! {
+        label for=(name) { (label) }
+        input #(name) name=(name) type=(kind) value=(value) autocomplete="off"
+            aria-invalid=[error.map(|_| "true")]
+            aria-describedby=[error.map(|_| error_id.as_str())];
+        @if let Some(error) = error { p.error #(error_id) { (error) } }
+    }
+}
+
+fn theme(theme: Theme) -> Markup {
+    let choice = |value: &str, label: &str, own: Theme| {
+        html! {
+            button name="theme" value=(value) #{ "theme-" (value) }
+                aria-pressed=(theme == own) { (label) }
+        }
+    };
+    html! {
+        section {
+            h2 { "Theme" }
+            form.choice method="post" action="/theme" {
+                (choice("light", "Light", Theme::Light))
+                (choice("dark", "Dark", Theme::Dark))
+            }
+        }
+    }
+}
+
+fn increments(loses_updates: bool) -> Markup {
+    html! {
+        section {
+            h2 { "50 requests at once" }
+            p {
+                "Each adds one to the same counter in your session, at the same moment."
+            }
+            @if loses_updates {
+                p.note {
+                    "This store keeps the session in the cookie: of parallel requests the last answer "
+                    "wins, so it loses some. Every other store keeps them all."
+                }
+            }
+            button #increment type="button" { "Fire 50 increments" }
+            output #increments aria-live="polite" {}
+            noscript { p.note { "This is the one thing here that needs JavaScript." } }
+            script src="/increments.js" defer {}
+        }
+    }
+}
+
+pub(crate) fn visits(page: &Page, visits: u64, panel: &Panel) -> Markup {
+    let main = html! {
+        h1 { "Visits" }
+        section {
+            p.count #visits { (visits) }
+            p {
+                @if visits == 1 { "This is your first visit to this page." }
+                @else { "You have visited this page " (visits) " times." }
+            }
+            p { a href="/visits" { "Visit it again" } }
+        }
+    };
+    page.render("Visits", &main, panel)
+}
+
+pub(crate) fn account(page: &Page, panel: &Panel) -> Markup {
+    let main = html! {
+        h1 { "Account" }
+        section {
+            p #account {
+                "This page is for members, and you are " b { (page.name.as_deref().unwrap_or_default()) }
+                ". Without a session you would have been sent to the sign-in form."
+            }
+            form method="post" action="/sign-out" { button { "Sign out" } }
+        }
+    };
+    page.render("Account", &main, panel)
+}
+
+pub(crate) fn about(theme: Theme, available: bool) -> Markup {
+    layout(
+        "About",
+        theme,
+        &html! {
+            main {
+                h1 { "About" }
+                @if !available {
+                    p.flash data-level="warning" role="status" {
+                        "The session store is out of reach. This page goes on without your session, so it "
+                        "does not know your theme."
+                    }
+                }
+                section {
+                    p {
+                        "The same application runs on every session store; which one is a word on the "
+                        "command line: " code { "--store memory:" } ", " code { "--store file:PATH" } " …"
+                    }
+                    p {
+                        "Forms are sent with POST, and the cookie is " code { "SameSite=Lax" }
+                        ": no other site can send them in your name."
+                    }
+                    p {
+                        "Stop the server and start it again on the same address: with a store that outlives "
+                        "the process, you are still signed in."
+                    }
+                }
+            }
+        },
+    )
+}
+
+pub(crate) fn signed_out() -> Markup {
+    layout(
+        "Signed out",
+        Theme::Light,
+        &html! {
+            main {
+                h1 { "Signed out" }
+                section {
+                    p #signed-out {
+                        "Your session has ended, and every copy of its cookie is worthless. This page does "
+                        "not ask for a session: it causes no call to the store."
+                    }
+                    p { a href="/" { "Back to the start" } }
+                }
+            }
+        },
+    )
+}
+
+pub(crate) fn failure(status: StatusCode) -> Markup {
+    let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
+    let title = if unavailable { "Back in a moment" } else { "Something went wrong" };
+    layout(
+        title,
+        Theme::Light,
+        &html! {
+            main {
+                h1 { (title) }
+                section {
+                    @if unavailable {
+                        p #unavailable {
+                            "The session store is out of reach, so we can't tell who you are. Nothing is "
+                            "lost and your cookie is untouched: as soon as the store is back, so are you."
+                        }
+                        p {
+                            "Try again, or read what the server's log says about the store. "
+                            a href="/about" { "This page" } " works without it."
+                        }
+                    } @else {
+                        p { "Your session could not be used. The server's log says why." }
+                    }
+                }
+            }
+        },
+    )
+}
+
+fn layout(title: &str, theme: Theme, content: &Markup) -> Markup {
+    let theme = match theme {
+        Theme::Light => "light",
+        Theme::Dark => "dark",
+    };
+    html! {
+        (DOCTYPE)
+        html lang="en" data-theme=(theme) {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { (title) " · sessions" }
+                link rel="icon" href="data:,";
+                link rel="stylesheet" href="/style.css";
+            }
+            body {
+                header {
+                    a.brand href="/" { "sessions" }
+                    nav {
+                        @for (href, label) in
+                            [("/", "Home"), ("/visits", "Visits"), ("/account", "Account"), ("/about", "About")]
+                        {
+                            a href=(href) aria-current=[(label == title).then_some("page")] { (label) }
+                        }
+                    }
+                }
+                (content)
+            }
+        }
+    }
+}
+
+fn level(level: &Level) -> &str {
+    level.as_str()
+}

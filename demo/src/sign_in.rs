@@ -1,0 +1,123 @@
+//! Signing in and out, and the guard in front of members' pages.
+
+use axum::extract::{Form as FormBody, Request};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use serde::{Deserialize, Serialize};
+use session_core::{Level, Owner, Result};
+use session_tower::{Session, SessionFailure};
+use std::time::Duration;
+
+const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
+
+/// What the visitor typed. When it is refused, it goes into the flash as it is and the next page puts
+/// it back into the form; what is secret is skipped right here, so no handler can forget to.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Input {
+    #[serde(default)]
+    pub(crate) name: String,
+    #[serde(default, skip_serializing)]
+    password: String,
+    #[serde(default)]
+    pub(crate) remember: Option<String>,
+}
+
+/// What is wrong with it, field by field.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Errors {
+    pub(crate) name: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+/// The form as the page shows it: after a refusal with the old input and the errors.
+#[derive(Debug, Default)]
+pub(crate) struct Form {
+    pub(crate) input: Input,
+    pub(crate) errors: Errors,
+}
+
+impl Form {
+    pub(crate) fn of(session: &Session) -> Result<Self> {
+        let flash = session.flash();
+        Ok(Self {
+            input: flash.take("input")?.unwrap_or_default(),
+            errors: flash.take("errors")?.unwrap_or_default(),
+        })
+    }
+}
+
+impl Input {
+    fn errors(&self) -> Errors {
+        let name = match self.name.trim().chars().count() {
+            0 => Some("Please tell us your name; any will do.".into()),
+            1..=40 => None,
+            _ => Some("A name of at most 40 characters, please.".into()),
+        };
+        let too_short = self.password.chars().count() < 4;
+        let password = too_short.then(|| "Any password of at least 4 characters.".into());
+        Errors { name, password }
+    }
+}
+
+pub(crate) async fn sign_in(
+    session: Session,
+    FormBody(input): FormBody<Input>,
+) -> Result<Redirect, SessionFailure> {
+    let errors = input.errors();
+    if errors != Errors::default() {
+        session.flash().insert("input", &input)?;
+        session.flash().insert("errors", &errors)?;
+        return Ok(Redirect::to("/"));
+    }
+    let name = input.name.trim();
+    // A new id: whoever knew the one from before the sign-in is not signed in with it.
+    session.regenerate();
+    session.insert("name", name)?;
+    session.set_owner(Some(Owner::new(name)?));
+    if input.remember.is_some() {
+        session.set_lifetime(REMEMBERED)?;
+    }
+    session.flash().message(Level::Info, format!("Welcome, {name}!"));
+    Ok(Redirect::to("/"))
+}
+
+/// The session is dead before the response is sent, for every copy of its cookie.
+pub(crate) async fn sign_out(session: Session) -> Redirect {
+    session.destroy();
+    Redirect::to("/signed-out")
+}
+
+/// The guard: who has no session, or one in which nobody signed in, is sent to the form.
+pub(crate) async fn members_only(
+    session: Session,
+    request: Request,
+    next: Next,
+) -> Result<Response, SessionFailure> {
+    if session.get::<String>("name")?.is_none() {
+        return Ok(Redirect::to("/?sign-in=needed").into_response());
+    }
+    Ok(next.run(request).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn input(name: &str, password: &str) -> Input {
+        Input { name: name.into(), password: password.into(), remember: None }
+    }
+
+    #[test]
+    fn any_name_and_a_password_of_four_characters_will_do() {
+        assert_eq!(input("Zoë", "1234").errors(), Errors::default());
+        assert!(input(" ", "1234").errors().name.is_some());
+        assert!(input(&"n".repeat(41), "1234").errors().name.is_some());
+        assert!(input("Zoë", "123").errors().password.is_some());
+    }
+
+    #[test]
+    fn a_refused_password_does_not_reach_the_session() {
+        let json = serde_json::to_string(&input("Zoë", "hunter2")).unwrap();
+        assert!(json.contains("Zoë") && !json.contains("hunter2"), "{json}");
+    }
+}
