@@ -11,4 +11,24 @@ mod operations;
 #[cfg(test)]
 mod tests;
 
+use session_core::{SessionStore, global};
+
 pub use backend::{Durability, FileBackend};
+
+/// Makes `backend` the process-wide store of [`session_core::global`], with default settings, and
+/// gives it back. An earlier one is replaced.
+///
+/// ```
+/// use session_file::{FileBackend, start_session};
+///
+/// # let directory = tempfile::tempdir().unwrap();
+/// # let path = directory.path().join("sessions");
+/// start_session(FileBackend::open(path)?);
+/// assert_eq!(session_core::global::store()?.backend_name(), "file");
+/// # Ok::<(), session_core::Error>(())
+/// ```
+pub fn start_session(backend: FileBackend) -> SessionStore {
+    let store = SessionStore::new(backend);
+    global::cache_store(store.clone());
+    store
+}

@@ -10,7 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use session_core::{Backend as _, Bytes, ErrorKind, Key, Owner, Record, Revision, Update, Write};
+use session_core::{
+    Backend as _, Bytes, ErrorKind, Key, Owner, Record, Revision, Saved, SessionId, SessionStore,
+    Update, Write,
+};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
@@ -146,7 +149,8 @@ async fn what_is_not_a_record_is_corrupt_and_destroy_removes_it() {
     newer[7] = 2;
     let elsewhere = fixture.directory.path().join("elsewhere");
     fs::write(&elsewhere, &content).unwrap();
-    let plant: [(&str, Box<dyn Fn()>); 10] = [
+    type Plant<'a> = Box<dyn Fn() + 'a>;
+    let plants: [(&str, Plant<'_>); 10] = [
         ("zero length", Box::new(|| fs::write(&path, "").unwrap())),
         ("half a header", Box::new(|| fs::write(&path, &content[..20]).unwrap())),
         ("half a body", Box::new(|| fs::write(&path, &content[..60]).unwrap())),
@@ -164,7 +168,7 @@ async fn what_is_not_a_record_is_corrupt_and_destroy_removes_it() {
             }),
         ),
     ];
-    for (what, plant) in plant {
+    for (what, plant) in plants {
         plant();
         let before = fs::symlink_metadata(&path).unwrap();
         assert_eq!(fixture.load_error(&bad).await, ErrorKind::Corrupt, "{what}");
@@ -329,8 +333,10 @@ async fn gc_finds_its_own_and_others_expired_sessions_in_small_batches() {
     for n in 0..=255 {
         fixture.create(&key(n, 1), MOMENT).await;
         fixture.create(&key(n, 2), HOUR).await;
+        if n == 9 {
+            fixture.store.touch(&key(n, 1), HOUR).await.unwrap();
+        }
     }
-    fixture.store.touch(&key(9, 1), HOUR).await.unwrap();
     sleep(MOMENT).await;
     let other = open(fixture.directory.path());
     let (mut mine, mut others) = (0, 0);
@@ -418,4 +424,31 @@ async fn rotations_in_both_directions_do_not_block_each_other() {
     for task in tasks {
         task.await.unwrap();
     }
+}
+
+/// Neither the names nor the contents of the files hold the client's secret, in any spelling.
+#[tokio::test]
+async fn nothing_in_the_directory_contains_the_cookies_value() {
+    let fixture = Fixture::new();
+    let store = SessionStore::new(fixture.store.clone());
+    let session = store.create();
+    session.insert("theme", "dark").unwrap();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    let cookie = store.cookie_value(&session).unwrap();
+    let id = SessionId::parse(cookie.as_str()).unwrap();
+    let hex = Key::from_bytes(*id.expose_bytes()).to_hex();
+    let secrets = [cookie.as_str().as_bytes(), &id.expose_bytes()[..], hex.as_bytes()];
+
+    let path = fixture.file(&id.key());
+    let content = fs::read(&path).unwrap();
+    assert!(content.windows(4).any(|part| part == b"dark"));
+    for secret in secrets {
+        let name = path.as_os_str().as_encoded_bytes();
+        for at_rest in [name, &content, format!("{:?}", fixture.store).as_bytes()] {
+            assert!(!at_rest.windows(secret.len()).any(|part| part == secret));
+        }
+    }
+    let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
+    let sub_directories = fs::read_dir(fixture.root()).unwrap().count();
+    assert_eq!((files, sub_directories), (1, 1));
 }

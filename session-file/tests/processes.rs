@@ -1,2 +1,69 @@
-//! placeholder
-fn main() {}
+//! What only several processes can show. This program starts itself anew as each of them, so it has
+//! a `main` of its own.
+
+#[path = "processes/disk_full.rs"]
+mod disk_full;
+#[path = "processes/increment.rs"]
+mod increment;
+#[path = "processes/killed.rs"]
+mod killed;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use libtest_mimic::{Arguments, Trial};
+use session_core::Key;
+use session_file::{Durability, FileBackend};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// Tells a process that it is a child, which one, and where the store is.
+const ROLE: &str = "SESSION_FILE_TEST_ROLE";
+const STORE: &str = "SESSION_FILE_TEST_STORE";
+
+fn main() -> ExitCode {
+    match std::env::var(ROLE).as_deref() {
+        Ok("increment") => increment::child(),
+        Ok("write") => killed::child(),
+        Ok(other) => panic!("{ROLE}={other}: there is no such role"),
+        Err(_) => {
+            let trials = vec![
+                Trial::test("updates_of_two_processes_are_not_lost", increment::test),
+                Trial::test("killed_writers_leave_whole_records", killed::test),
+                disk_full::trial(),
+            ];
+            return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// This program in another role, with the store in this directory.
+fn start(role: &str, store: &Path) -> Command {
+    let me = std::env::current_exe().expect("a running program has a file");
+    let mut command = Command::new(me);
+    command.env(ROLE, role).env(STORE, store);
+    command
+}
+
+/// The store that a child was told.
+fn store_of_child() -> FileBackend {
+    let path = std::env::var_os(STORE).expect("a child is told where the store is");
+    open(Path::new(&path))
+}
+
+fn open(path: &Path) -> FileBackend {
+    // A process that is killed needs no sync; this makes it die in the middle of more writes.
+    FileBackend::open_with(path, Durability::None).expect("the store opens")
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .build()
+        .expect("a runtime without drivers needs nothing")
+}
+
+fn key(number: u8) -> Key {
+    Key::from_bytes([number; 32])
+}
