@@ -1,0 +1,365 @@
+//! The store.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use session_core::{
+    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write, async_trait,
+};
+
+use crate::failure::Failure;
+use crate::layout;
+use crate::link::Link;
+use crate::operations::{self, Confirmation, Destroyed, Lane, Load, Swap, Verdict};
+use crate::server::ServerInfo;
+use crate::sharing::Sharing;
+use crate::source::Source;
+
+/// Shorter than the handle's own deadline (5 s), so that there is time to ask again.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+const DEFAULT_PREFIX: &str = "session:";
+
+/// Sessions in Redis. See the [crate's documentation](crate) for the layout and what it promises.
+///
+/// Clones share connections and settings are made before cloning: each setter takes and gives back
+/// the backend.
+#[derive(Clone)]
+pub struct RedisBackend {
+    prefix: Arc<str>,
+    timeout: Duration,
+    source: Arc<Source>,
+    atomic_rotation: bool,
+    channels: Arc<[Channel]>,
+    confirming: Option<Confirming>,
+}
+
+/// A connection, and the operations that share it.
+#[derive(Debug)]
+struct Channel {
+    link: Arc<Link>,
+    loads: Sharing<Load>,
+    swaps: Sharing<Swap>,
+}
+
+/// `WAIT` holds up everything behind it, hence a connection of its own.
+#[derive(Debug, Clone)]
+struct Confirming {
+    link: Arc<Link>,
+    confirmation: Confirmation,
+}
+
+impl RedisBackend {
+    /// Connects to what a URL names, and looks whether it can keep sessions. Afterwards connections
+    /// come back by themselves.
+    ///
+    /// | URL | what |
+    /// |---|---|
+    /// | `redis://[user:password@]host[:port][/database]` | one node, in the clear |
+    /// | `rediss://…` | the same by TLS (feature `tls`, on by default) |
+    /// | `unix:///path/to/socket` | one node on this machine |
+    /// | `redis+cluster://[user:password@]host:port[,host:port]…` | a cluster (feature `cluster`), by any of its nodes |
+    /// | `redis+sentinel://[user:password@]host:port[,host:port]…/service[/database]` | the master that Sentinels name (feature `sentinel`) |
+    ///
+    /// The last two have a `rediss+` form.
+    ///
+    /// It warns by `tracing` when the server has a `maxmemory-policy` that may throw sessions away.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a URL, user, password or database that can't be used; `Unavailable` when
+    /// nothing answers within 2 s.
+    pub async fn connect(url: &str) -> Result<Self> {
+        let source = Source::of_url(url, DEFAULT_TIMEOUT)?;
+        Self::open(source).await.map_err(|error| error.with_operation("connect"))
+    }
+
+    /// Uses a connection that the application already has: a
+    /// [`MultiplexedConnection`](redis::aio::MultiplexedConnection), a connection manager, or a
+    /// cluster connection. It should speak RESP3 or RESP2, have the right database, and not be used
+    /// for commands that block.
+    ///
+    /// Reconnecting is the connection's own business then: a plain `MultiplexedConnection` never
+    /// does. So is repeating: build a cluster connection with `retries(0)`, or a write whose answer
+    /// was lost may be carried out twice.
+    ///
+    /// # Errors
+    /// `Unavailable` when nothing answers within 2 s.
+    pub async fn from_connection<C>(connection: C) -> Result<Self>
+    where
+        C: ConnectionLike + Clone + Send + Sync + 'static,
+    {
+        Self::open(Source::Given(Arc::new(connection)))
+            .await
+            .map_err(|error| error.with_operation("connect"))
+    }
+
+    async fn open(source: Source) -> Result<Self> {
+        let source = Arc::new(source);
+        let link = Arc::new(Link::new(Arc::clone(&source)));
+        let info = ServerInfo::parse(&link.info(DEFAULT_TIMEOUT).await?);
+        if let Some(policy) = &info.evicts_by {
+            tracing::warn!(
+                policy,
+                "this Redis has a memory limit and evicts keys to stay below it: sessions may \
+                 disappear before they expire. Set maxmemory-policy to noeviction"
+            );
+        }
+        if info.is_cluster && matches!(*source, Source::Node(_)) {
+            return Err(Error::invalid_config(
+                "this Redis is a node of a cluster: use a redis+cluster:// URL",
+            )
+            .with_backend(crate::NAME));
+        }
+        let is_cluster = info.is_cluster || source.is_cluster();
+        Ok(Self {
+            prefix: DEFAULT_PREFIX.into(),
+            timeout: DEFAULT_TIMEOUT,
+            channels: [Channel::new(link, !is_cluster)].into(),
+            source,
+            atomic_rotation: !is_cluster,
+            confirming: None,
+        })
+    }
+
+    /// What the name of every key begins with; the default is `session:`.
+    #[must_use]
+    pub fn prefix(mut self, prefix: impl AsRef<str>) -> Self {
+        self.prefix = prefix.as_ref().into();
+        self
+    }
+
+    /// How many connections to use, at least and by default 1: a single one serves hundreds of
+    /// requests at a time. The others are opened when they are first needed. A connection that the
+    /// application gave stays the only one.
+    #[must_use]
+    pub fn connections(mut self, number: usize) -> Self {
+        if !matches!(*self.source, Source::Given(_)) {
+            self.channels = (0..number.max(1))
+                .map(|index| match self.channels.get(index) {
+                    Some(channel) => Channel::new(Arc::clone(&channel.link), self.atomic_rotation),
+                    None => Channel::new(
+                        Arc::new(Link::new(Arc::clone(&self.source))),
+                        self.atomic_rotation,
+                    ),
+                })
+                .collect();
+        }
+        self
+    }
+
+    /// How long an operation may wait for Redis, connecting included, until it is `Unavailable`; the
+    /// default is 2 s. Keep it well below the handle's own deadline
+    /// ([`Config::deadline`](session_core::Config::deadline), 5 s): a write whose answer was lost is
+    /// looked up in what is left of that.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
+    /// Makes `destroy` wait until so many replicas have it too (`WAIT`), at most for `timeout`.
+    ///
+    /// Replication lags: without this, a failover may bring back a session that was destroyed a
+    /// moment before. Where it is not confirmed in time, `destroy` is an `Unavailable` error whose
+    /// source is [`NotConfirmed`]; the master **has** destroyed the session then, and destroying it
+    /// again asks for the confirmation again.
+    ///
+    /// It uses a connection of its own, because what follows a `WAIT` on a connection waits as well.
+    /// On a connection that the application gave it holds up that one, and it needs one to a single
+    /// node there.
+    #[must_use]
+    pub fn confirm_destroy(mut self, replicas: u32, timeout: Duration) -> Self {
+        self.confirming = Some(Confirming {
+            link: Arc::new(Link::new(Arc::clone(&self.source))),
+            confirmation: Confirmation { replicas, timeout },
+        });
+        self
+    }
+
+    fn name_of(&self, key: &Key) -> String {
+        layout::name(&self.prefix, key)
+    }
+
+    /// Operations on one key keep to one connection.
+    fn channel(&self, key: &Key) -> (&Channel, Lane) {
+        let count = self.channels.len() as u64;
+        let index = usize::try_from(key.prefix() % count).unwrap_or_default();
+        let channel = &self.channels[index];
+        (channel, Lane { link: Arc::clone(&channel.link), timeout: self.timeout })
+    }
+
+    async fn create(&self, key: &Key, record: &Record, ttl: Duration) -> Result<Verdict> {
+        let expiry = layout::expiry(ttl)?;
+        let (_, lane) = self.channel(key);
+        let value = layout::encode(record);
+        Ok(operations::create(&lane, &self.name_of(key), &value, expiry).await?)
+    }
+
+    async fn update(&self, key: &Key, record: &Record, update: Update) -> Result<Verdict> {
+        let swap = self.swap(key, record, update)?;
+        let (channel, lane) = self.channel(key);
+        Ok(channel.swaps.submit(&lane, swap).await?)
+    }
+
+    fn swap(&self, key: &Key, record: &Record, Update { expected, ttl }: Update) -> Result<Swap> {
+        Ok(Swap {
+            name: self.name_of(key),
+            expected: layout::head(expected),
+            value: layout::encode(record),
+            expiry: ttl.map(layout::expiry).transpose()?,
+        })
+    }
+}
+
+impl Channel {
+    fn new(link: Arc<Link>, sharing: bool) -> Self {
+        Self { link, loads: Sharing::new(sharing), swaps: Sharing::new(sharing) }
+    }
+}
+
+#[async_trait]
+impl Backend for RedisBackend {
+    fn name(&self) -> &'static str {
+        crate::NAME
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            detects_conflicts: true,
+            revocable: true,
+            // As durable as the server is; it outlives this process.
+            durable: true,
+            expires_natively: true,
+            rotates_atomically: self.atomic_rotation,
+            owner_index: false,
+        }
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        let (channel, lane) = self.channel(key);
+        Ok(channel.loads.submit(&lane, Load { name: self.name_of(key) }).await?)
+    }
+
+    async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+        match write {
+            Write::Create { ttl } => self.create(key, record, ttl).await?.into_result(),
+            Write::Update(update) => self.update(key, record, update).await?.into_result(),
+        }
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+        let expiry = layout::expiry(ttl)?;
+        let (_, lane) = self.channel(key);
+        operations::touch(&lane, &self.name_of(key), expiry).await?.into_result()
+    }
+
+    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
+        let head = only.map(layout::head);
+        let lane = match &self.confirming {
+            Some(Confirming { link, confirmation }) => Lane {
+                link: Arc::clone(link),
+                timeout: self.timeout.saturating_add(confirmation.timeout),
+            },
+            None => self.channel(key).1,
+        };
+        let confirmation = self.confirming.as_ref().map(|confirming| confirming.confirmation);
+        let Destroyed { existed, confirmed } =
+            operations::destroy(&lane, &self.name_of(key), head.as_deref(), confirmation).await?;
+        let (Some(Confirmation { replicas, timeout }), Some(confirmed)) = (confirmation, confirmed)
+        else {
+            return Ok(existed);
+        };
+        let confirmed = u32::try_from(confirmed).unwrap_or_default();
+        if confirmed >= replicas {
+            return Ok(existed);
+        }
+        Err(Error::unavailable(format!(
+            "destroyed on the master, but {confirmed} of {replicas} replicas confirmed it within \
+             {timeout:?}: a failover may bring the session back"
+        ))
+        .with_backend(crate::NAME)
+        .with_source(NotConfirmed { confirmed, wanted: replicas }))
+    }
+
+    /// Nothing: Redis removes what has expired by itself.
+    async fn gc(&self, _limit: usize) -> Result<u64> {
+        Ok(0)
+    }
+
+    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
+        if !self.atomic_rotation {
+            return BySteps(self.clone()).rotate(old, new, record, write).await;
+        }
+        let swap = self.swap(old, record, write)?;
+        let (_, lane) = self.channel(old);
+        let verdict: Result<Verdict, Failure> =
+            operations::rotate(&lane, &swap, &self.name_of(new)).await;
+        verdict?.into_result()
+    }
+}
+
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend")
+            .field("source", &self.source)
+            .field("prefix", &self.prefix)
+            .field("connections", &self.channels.len())
+            .field("timeout", &self.timeout)
+            .field("confirming", &self.confirming.as_ref().map(|by| by.confirmation))
+            .finish()
+    }
+}
+
+/// Fewer replicas than demanded confirmed a destruction in time; the master carried it out. The
+/// source of the error that `destroy` gives then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotConfirmed {
+    /// The replicas that confirmed it.
+    pub confirmed: u32,
+    /// The replicas that were to.
+    pub wanted: u32,
+}
+
+impl fmt::Display for NotConfirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} replicas confirmed", self.confirmed, self.wanted)
+    }
+}
+
+impl std::error::Error for NotConfirmed {}
+
+/// The same store with the rotation of the trait: two keys of a cluster may be on two nodes.
+#[derive(Debug)]
+struct BySteps(RedisBackend);
+
+#[async_trait]
+impl Backend for BySteps {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        self.0.load(key).await
+    }
+
+    async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+        self.0.save(key, record, write).await
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+        self.0.touch(key, ttl).await
+    }
+
+    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
+        self.0.destroy(key, only).await
+    }
+
+    async fn gc(&self, limit: usize) -> Result<u64> {
+        self.0.gc(limit).await
+    }
+}

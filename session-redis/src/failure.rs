@@ -1,0 +1,158 @@
+//! What goes wrong in Redis, as errors of the family.
+
+use std::time::Duration;
+
+use redis::{RedisError, ServerError, ServerErrorKind, Value};
+use session_core::{Error, ErrorKind};
+
+/// An error before it is handed out: several callers that shared a command each get a copy.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    kind: ErrorKind,
+    message: String,
+    source: Option<RedisError>,
+}
+
+impl Failure {
+    fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), source: None }
+    }
+
+    pub(crate) fn corrupt(message: &str) -> Self {
+        Self::new(ErrorKind::Corrupt, message)
+    }
+
+    pub(crate) fn no_answer(limit: Duration) -> Self {
+        Self::new(ErrorKind::Unavailable, format!("no answer within {limit:?}"))
+    }
+
+    /// Someone who was to answer for us ended first: its runtime was shut down.
+    pub(crate) fn abandoned() -> Self {
+        Self::new(ErrorKind::Unavailable, "the runtime that sent the command was shut down")
+    }
+
+    /// An error of the driver or the connection.
+    pub(crate) fn of(error: RedisError) -> Self {
+        if let redis::ErrorKind::Server(_) | redis::ErrorKind::Extension = error.kind() {
+            return Self::of_code(error.code().unwrap_or_default(), error.detail());
+        }
+        let (kind, message) = match error.kind() {
+            redis::ErrorKind::AuthenticationFailed => (
+                ErrorKind::InvalidConfig,
+                "Redis refuses the user name or password; check those of the URL",
+            ),
+            redis::ErrorKind::InvalidClientConfig | redis::ErrorKind::EmptySentinelList => {
+                (ErrorKind::InvalidConfig, "the Redis URL can't be used")
+            }
+            redis::ErrorKind::MasterNameNotFoundBySentinel => {
+                (ErrorKind::Unavailable, "no Sentinel names a master for this service")
+            }
+            redis::ErrorKind::ClusterConnectionNotFound => {
+                (ErrorKind::Unavailable, "no node of the cluster serves this slot")
+            }
+            redis::ErrorKind::Io if error.is_connection_refusal() => {
+                (ErrorKind::Unavailable, "nothing listens at the address of Redis")
+            }
+            redis::ErrorKind::Io if error.is_timeout() => {
+                (ErrorKind::Unavailable, "Redis did not answer in time")
+            }
+            redis::ErrorKind::Io => (ErrorKind::Unavailable, "the connection to Redis broke"),
+            redis::ErrorKind::RESP3NotSupported => {
+                (ErrorKind::InvalidConfig, "the server is older than Redis 6.2")
+            }
+            _ => (ErrorKind::Other, "Redis and this client did not understand each other"),
+        };
+        Self { source: Some(error), ..Self::new(kind, message) }
+    }
+
+    /// An error while a connection is set up, where a refusal is about the settings.
+    pub(crate) fn of_connecting(error: RedisError) -> Self {
+        let failure = Self::of(error);
+        match failure.kind {
+            ErrorKind::Other => Self { kind: ErrorKind::InvalidConfig, ..failure },
+            _ => failure,
+        }
+    }
+
+    /// A reply that is an error, or that no command of ours can have.
+    pub(crate) fn of_reply(reply: &Value) -> Self {
+        match reply {
+            Value::ServerError(error) => Self::of_server(error),
+            _ => Self::new(ErrorKind::Other, "Redis gave a reply of an unexpected type"),
+        }
+    }
+
+    fn of_server(error: &ServerError) -> Self {
+        Self::of_code(error.code(), error.details())
+    }
+
+    /// The server's text is not passed on as a whole: it may quote the arguments of a command, the
+    /// key and the session's contents among them.
+    fn of_code(code: &str, detail: Option<&str>) -> Self {
+        let (kind, message) = match code {
+            "WRONGTYPE" => {
+                (ErrorKind::Corrupt, "a session key holds another type: another program wrote it")
+            }
+            "OOM" => (
+                ErrorKind::Unavailable,
+                "Redis is at its maxmemory and evicts nothing; nothing was written",
+            ),
+            "READONLY" => (
+                ErrorKind::Unavailable,
+                "this Redis is a read-only replica; nothing was written. Connect to the master, or \
+                 through Sentinel or Cluster",
+            ),
+            "LOADING" => (ErrorKind::Unavailable, "Redis is loading its data; nothing was written"),
+            "BUSY" => (ErrorKind::Unavailable, "Redis is busy with a script"),
+            "MISCONF" => (
+                ErrorKind::Unavailable,
+                "Redis refuses writes because it can't save to its disk; nothing was written",
+            ),
+            "NOREPLICAS" => (
+                ErrorKind::Unavailable,
+                "Redis refuses writes because it has too few replicas; nothing was written",
+            ),
+            "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "ASK" => {
+                (ErrorKind::Unavailable, "the cluster does not serve this slot right now")
+            }
+            "MOVED" => (
+                ErrorKind::InvalidConfig,
+                "this Redis is a node of a cluster: use a redis+cluster:// URL",
+            ),
+            "NOAUTH" | "WRONGPASS" | "NOPERM" => (
+                ErrorKind::InvalidConfig,
+                "Redis refuses the user, the password or the command; check the URL and the ACL",
+            ),
+            "ERR" if detail.is_some_and(|detail| detail.contains("DB index")) => {
+                (ErrorKind::InvalidConfig, "Redis has no database of this number")
+            }
+            _ => {
+                return Self::new(
+                    ErrorKind::Other,
+                    format!("Redis answered with the error {code}"),
+                );
+            }
+        };
+        Self::new(kind, message)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let error = Error::new(failure.kind, failure.message).with_backend(crate::NAME);
+        match failure.source {
+            Some(source) => error.with_source(source),
+            None => error,
+        }
+    }
+}
+
+/// Whether a reply says that the script has to be sent in full.
+pub(crate) fn is_unknown_script(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
+}
+
+/// Whether a reply says that we talk to a node that is no master (any more).
+pub(crate) fn is_read_only(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ReadOnly))
+}

@@ -1,0 +1,82 @@
+//! What a server says about itself when we connect.
+
+use redis::Value;
+
+/// What matters to sessions in the reply to `INFO`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct ServerInfo {
+    pub(crate) is_cluster: bool,
+    /// A `maxmemory-policy` that throws sessions away to make room, where there is a limit at all.
+    pub(crate) evicts_by: Option<String>,
+}
+
+impl ServerInfo {
+    /// Reads the replies of one node or several.
+    pub(crate) fn parse(reply: &Value) -> Self {
+        let mut info = Self::default();
+        info.read(reply);
+        info
+    }
+
+    fn read(&mut self, reply: &Value) {
+        match reply {
+            Value::BulkString(bytes) => self.read_text(&String::from_utf8_lossy(bytes)),
+            Value::SimpleString(text) | Value::VerbatimString { text, .. } => self.read_text(text),
+            Value::Array(replies) => replies.iter().for_each(|reply| self.read(reply)),
+            Value::Map(replies) => replies.iter().for_each(|(_, reply)| self.read(reply)),
+            _ => {}
+        }
+    }
+
+    fn read_text(&mut self, text: &str) {
+        let field = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+        };
+        self.is_cluster |= field("redis_mode") == Some("cluster");
+        let limited = field("maxmemory").is_some_and(|bytes| bytes != "0");
+        if let Some(policy) = field("maxmemory_policy")
+            && limited
+            && policy != "noeviction"
+        {
+            self.evicts_by = Some(policy.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn info(text: &str) -> ServerInfo {
+        ServerInfo::parse(&Value::BulkString(text.replace('\n', "\r\n").into_bytes()))
+    }
+
+    #[test]
+    fn eviction_matters_only_under_a_limit() {
+        let policy = |limit: &str, policy: &str| {
+            info(&format!("maxmemory:{limit}\nmaxmemory_policy:{policy}\n")).evicts_by
+        };
+        assert_eq!(policy("1048576", "volatile-lru"), Some("volatile-lru".to_owned()));
+        assert_eq!(policy("1048576", "allkeys-lru"), Some("allkeys-lru".to_owned()));
+        assert_eq!(policy("1048576", "noeviction"), None);
+        assert_eq!(policy("0", "allkeys-lru"), None);
+    }
+
+    #[test]
+    fn one_evicting_node_of_several_is_enough() {
+        let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
+        let reply = Value::Map(vec![
+            (
+                text("a"),
+                text("redis_mode:cluster\r\nmaxmemory:9\r\nmaxmemory_policy:noeviction\r\n"),
+            ),
+            (
+                text("b"),
+                text("redis_mode:cluster\r\nmaxmemory:9\r\nmaxmemory_policy:allkeys-lfu\r\n"),
+            ),
+        ]);
+        let info = ServerInfo::parse(&reply);
+        assert!(info.is_cluster);
+        assert_eq!(info.evicts_by.as_deref(), Some("allkeys-lfu"));
+    }
+}

@@ -1,0 +1,258 @@
+//! Where connections come from: one node, Sentinel, a cluster, or the application.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
+    PushInfo, PushKind, RedisResult, Value,
+};
+use session_core::{Error, Result};
+
+use crate::failure::Failure;
+
+/// Opens connections to what a URL names.
+pub(crate) enum Source {
+    Node(Client),
+    #[cfg(feature = "sentinel")]
+    Sentinel(Box<tokio::sync::Mutex<redis::sentinel::SentinelClient>>),
+    #[cfg(feature = "cluster")]
+    Cluster(Box<redis::cluster::ClusterClient>),
+    Given(Arc<dyn Given>),
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Node(_) => "Node",
+            #[cfg(feature = "sentinel")]
+            Self::Sentinel(_) => "Sentinel",
+            #[cfg(feature = "cluster")]
+            Self::Cluster(_) => "Cluster",
+            Self::Given(_) => "Given",
+        })
+    }
+}
+
+impl Source {
+    /// Reads a URL; nothing is connected yet.
+    pub(crate) fn of_url(url: &str, limit: Duration) -> Result<Self> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(invalid_url("a Redis URL begins with redis://, rediss:// or unix://"));
+        };
+        let (transport, topology) = scheme.split_once('+').unwrap_or((scheme, ""));
+        if transport == "rediss" {
+            prepare_tls()?;
+        }
+        match topology {
+            "" => {
+                let node = connection_info(url)?;
+                Ok(Self::Node(Client::open(node).map_err(Failure::of_connecting)?))
+            }
+            "cluster" => Self::cluster(transport, rest, limit),
+            "sentinel" => Self::sentinel(transport, rest),
+            _ => Err(invalid_url("after the + of the scheme comes cluster or sentinel")),
+        }
+    }
+
+    /// `redis+cluster://[user:password@]host:port[,host:port]…`: any nodes of the cluster.
+    #[cfg(feature = "cluster")]
+    fn cluster(transport: &str, rest: &str, limit: Duration) -> Result<Self> {
+        let nodes = nodes(transport, rest.trim_end_matches('/'), "")?;
+        // The driver's retries would send a write a second time when the answer to the first was
+        // lost. Ours don't.
+        let client = redis::cluster::ClusterClientBuilder::new(nodes)
+            .use_protocol(ProtocolVersion::RESP3)
+            .retries(0)
+            .connection_timeout(limit / 2)
+            .response_timeout(limit)
+            .overall_response_timeout(None)
+            .build()
+            .map_err(Failure::of_connecting)?;
+        Ok(Self::Cluster(Box::new(client)))
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    fn cluster(_transport: &str, _rest: &str, _limit: Duration) -> Result<Self> {
+        Err(invalid_url("redis+cluster:// needs the feature `cluster` of session-redis"))
+    }
+
+    /// `redis+sentinel://[user:password@]sentinel:port[,sentinel:port]…/SERVICE[/DATABASE]`. User and
+    /// password are those of the master and of the Sentinels alike.
+    #[cfg(feature = "sentinel")]
+    fn sentinel(transport: &str, rest: &str) -> Result<Self> {
+        use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
+
+        let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (service, database) = path.split_once('/').unwrap_or((path, ""));
+        if service.is_empty() {
+            return Err(invalid_url("redis+sentinel:// needs the service's name as its path"));
+        }
+        // A Sentinel has no databases; the master's number is part of how the master is reached.
+        let sentinels = nodes(transport, hosts, "")?;
+        let master = nodes(transport, hosts, database)?.swap_remove(0);
+        let mut reach = SentinelNodeConnectionInfo::default()
+            .set_redis_connection_info(master.redis_settings().clone());
+        if transport == "rediss" {
+            reach = reach.set_tls_mode(redis::TlsMode::Secure);
+        }
+        let client =
+            SentinelClient::build(sentinels, service, Some(reach), SentinelServerType::Master)
+                .map_err(Failure::of_connecting)?;
+        Ok(Self::Sentinel(Box::new(tokio::sync::Mutex::new(client))))
+    }
+
+    #[cfg(not(feature = "sentinel"))]
+    fn sentinel(_transport: &str, _rest: &str) -> Result<Self> {
+        Err(invalid_url("redis+sentinel:// needs the feature `sentinel` of session-redis"))
+    }
+
+    /// Whether one command may name keys of different slots.
+    pub(crate) fn is_cluster(&self) -> bool {
+        #[cfg(feature = "cluster")]
+        return matches!(self, Self::Cluster(_));
+        #[cfg(not(feature = "cluster"))]
+        false
+    }
+
+    /// Opens a connection. `closed` is called as soon as it is known to be dead.
+    pub(crate) async fn open(
+        &self,
+        limit: Duration,
+        closed: impl Fn() + Send + Sync + 'static,
+    ) -> RedisResult<Connection> {
+        // With RESP3 the driver says when the connection ends, before anybody sends into the void.
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(limit))
+            .set_response_timeout(None)
+            .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    closed();
+                }
+                Ok::<(), redis::aio::SendError>(())
+            });
+        match self {
+            Self::Node(client) => Ok(Connection::Node(
+                client.get_multiplexed_async_connection_with_config(&config).await?,
+            )),
+            #[cfg(feature = "sentinel")]
+            Self::Sentinel(client) => Ok(Connection::Node(
+                client.lock().await.get_async_connection_with_config(&config).await?,
+            )),
+            #[cfg(feature = "cluster")]
+            Self::Cluster(client) => Ok(Connection::Cluster(client.get_async_connection().await?)),
+            Self::Given(given) => Ok(Connection::Given(Arc::clone(given))),
+        }
+    }
+}
+
+fn invalid_url(message: &'static str) -> Error {
+    Error::invalid_config(message).with_backend(crate::NAME)
+}
+
+fn connection_info(url: &str) -> Result<ConnectionInfo> {
+    let info = url.into_connection_info().map_err(Failure::of_connecting)?;
+    let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+    Ok(info.set_redis_settings(settings))
+}
+
+/// `[user:password@]host:port,host:port` as one node each, all with the same user and password.
+#[cfg(any(feature = "cluster", feature = "sentinel"))]
+fn nodes(transport: &str, authority: &str, database: &str) -> Result<Vec<ConnectionInfo>> {
+    let (user, hosts) = match authority.rsplit_once('@') {
+        Some((user, hosts)) => (format!("{user}@"), hosts),
+        None => (String::new(), authority),
+    };
+    hosts
+        .split(',')
+        .map(|host| connection_info(&format!("{transport}://{user}{host}/{database}")))
+        .collect()
+}
+
+/// rustls wants to be told which cryptography to use, once in a process; an application that has
+/// done so keeps its choice.
+#[cfg(feature = "tls")]
+fn prepare_tls() -> Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    Ok(())
+}
+
+#[cfg(not(feature = "tls"))]
+fn prepare_tls() -> Result<()> {
+    Err(invalid_url("rediss:// needs the feature `tls` of session-redis"))
+}
+
+/// One open connection, cheap to clone.
+#[derive(Clone)]
+pub(crate) enum Connection {
+    Node(MultiplexedConnection),
+    #[cfg(feature = "cluster")]
+    Cluster(redis::cluster_async::ClusterConnection),
+    Given(Arc<dyn Given>),
+}
+
+impl Connection {
+    /// Sends commands that belong to the slot of `key` and gives their replies. A command's own
+    /// error is among them.
+    pub(crate) async fn send(&mut self, commands: &Pipeline, key: &str) -> RedisResult<Vec<Value>> {
+        match self {
+            Self::Node(connection) => {
+                connection.send_packed_commands(commands, 0, commands.len()).await
+            }
+            #[cfg(feature = "cluster")]
+            Self::Cluster(connection) => {
+                use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
+
+                let route =
+                    SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
+                connection.route_pipeline(commands.clone(), 0, commands.len(), route).await
+            }
+            Self::Given(connection) => {
+                let _ = key;
+                connection.send(commands).await
+            }
+        }
+    }
+
+    /// What every master says about itself.
+    pub(crate) async fn info(&mut self) -> RedisResult<Value> {
+        let command = redis::cmd("INFO");
+        match self {
+            Self::Node(connection) => connection.send_packed_command(&command).await,
+            #[cfg(feature = "cluster")]
+            Self::Cluster(connection) => {
+                use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+
+                let masters = MultipleNodeRoutingInfo::AllMasters;
+                connection.route_command(command, RoutingInfo::MultiNode((masters, None))).await
+            }
+            Self::Given(connection) => {
+                let mut commands = Pipeline::new();
+                commands.add_command(command);
+                Ok(Value::Array(connection.send(&commands).await?))
+            }
+        }
+    }
+}
+
+/// A connection that the application opened, of any type.
+pub(crate) trait Given: Send + Sync {
+    fn send<'a>(
+        &self,
+        commands: &'a Pipeline,
+    ) -> Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send + 'a>>;
+}
+
+impl<C: ConnectionLike + Clone + Send + Sync + 'static> Given for C {
+    fn send<'a>(
+        &self,
+        commands: &'a Pipeline,
+    ) -> Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send + 'a>> {
+        let mut connection = self.clone();
+        Box::pin(async move { connection.req_packed_commands(commands, 0, commands.len()).await })
+    }
+}
