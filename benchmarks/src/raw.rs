@@ -1,0 +1,51 @@
+//! The same work through the bare drivers: what a store of ours is put in proportion to.
+
+pub(crate) mod cookie;
+pub(crate) mod memory;
+
+use bench_harness::{changed_value, values};
+
+/// A key as ours are: 32 bytes.
+pub(crate) type Key = [u8; 32];
+
+pub(crate) fn random_key() -> Key {
+    let mut key = [0; 32];
+    fastrand::fill(&mut key);
+    key
+}
+
+/// The payload as it is written: made once, since a bare driver only moves bytes.
+pub(crate) fn payload() -> Vec<u8> {
+    let map: std::collections::BTreeMap<_, _> = values().into_iter().collect();
+    serde_json::to_vec(&map).expect("strings are JSON")
+}
+
+/// Puts another value of the same length into a payload.
+pub(crate) fn change(payload: &mut [u8], number: u64) {
+    let at = payload.len() - CHANGED_FROM_END;
+    payload[at..at + 20].copy_from_slice(changed_value(number).as_bytes());
+}
+
+/// The number in the changed value: the bare drivers' counter in the hot workload.
+pub(crate) fn changed_number(payload: &[u8]) -> u64 {
+    let at = payload.len() - CHANGED_FROM_END;
+    let digits = std::str::from_utf8(&payload[at..at + 20]).ok();
+    digits.and_then(|digits| digits.parse().ok()).expect("digits stand there")
+}
+
+/// Where the changed value begins, counted from the end: before `","theme":"…"}`.
+const CHANGED_FROM_END: usize = 20 + r#"","theme":"dark with high contrast"}"#.len();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_stays_in_its_value() {
+        let mut changed = payload();
+        change(&mut changed, 7);
+        let values: std::collections::BTreeMap<String, String> =
+            serde_json::from_slice(&changed).unwrap();
+        assert_eq!(values[bench_harness::CHANGED_KEY], changed_value(7));
+    }
+}
