@@ -1,0 +1,189 @@
+//! A headless chromium.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fantoccini::wd::Capabilities;
+use fantoccini::{Client, ClientBuilder, Locator};
+use hyper_util::client::legacy::connect::HttpConnector;
+use serde_json::json;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is missing to drive a browser, and how to get it.
+pub(crate) fn missing() -> Option<String> {
+    let missing: Vec<_> =
+        ["chromium", "chromedriver"].into_iter().filter(|name| !is_installed(name)).collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "no {} here; on Debian: apt-get install chromium chromium-driver",
+            missing.join(", ")
+        )
+    })
+}
+
+fn is_installed(name: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+}
+
+/// Clones drive the same browser.
+#[derive(Clone)]
+pub(crate) struct Browser {
+    client: Client,
+    driver: Arc<Mutex<Child>>,
+    name: &'static str,
+}
+
+impl Browser {
+    pub(crate) async fn start(name: &'static str, javascript: bool) -> Self {
+        let mut driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+        let port = loop {
+            let line = lines.next_line().await.unwrap().expect("chromedriver says its port");
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
+                break port.trim_end_matches('.').to_owned();
+            }
+        };
+        // Whatever it says later must not block it.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let options = json!({
+            "args": [
+                "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
+                "--window-size=1100,1000",
+            ],
+            "prefs": {
+                "profile.managed_default_content_settings.javascript": if javascript { 1 } else { 2 },
+            },
+        });
+        let mut capabilities = Capabilities::new();
+        capabilities.insert("goog:chromeOptions".to_owned(), options);
+        let client = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&format!("http://127.0.0.1:{port}"))
+            .await
+            .expect("chromedriver starts chromium");
+        Self { client, driver: Arc::new(Mutex::new(driver)), name }
+    }
+
+    pub(crate) async fn close(self) {
+        // Chromedriver ends chromium here; killed, it would leave it behind.
+        let _ = self.client.close().await;
+        let _ = self.driver.lock().await.kill().await;
+    }
+
+    pub(crate) async fn go(&self, url: &str) {
+        self.client.goto(url).await.unwrap();
+    }
+
+    /// The visible text of an element, once it is there.
+    pub(crate) async fn text(&self, css: &str) -> String {
+        self.wait_for(css).await.text().await.unwrap()
+    }
+
+    /// Whether an element is on the page now.
+    pub(crate) async fn has(&self, css: &str) -> bool {
+        !self.client.find_all(Locator::Css(css)).await.unwrap().is_empty()
+    }
+
+    pub(crate) async fn attribute(&self, css: &str, name: &str) -> Option<String> {
+        self.wait_for(css).await.attr(name).await.unwrap()
+    }
+
+    /// What stands in a form field.
+    pub(crate) async fn field(&self, css: &str) -> String {
+        self.wait_for(css).await.prop("value").await.unwrap().unwrap()
+    }
+
+    pub(crate) async fn type_into(&self, css: &str, text: &str) {
+        self.wait_for(css).await.send_keys(text).await.unwrap();
+    }
+
+    pub(crate) async fn click(&self, css: &str) {
+        self.wait_for(css).await.click().await.unwrap();
+    }
+
+    /// Clicks a button that sends a form, and waits for the next page.
+    pub(crate) async fn submit(&self, css: &str) {
+        let page = self.client.find(Locator::Css("html")).await.unwrap();
+        self.click(css).await;
+        let gone = async {
+            while page.tag_name().await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, gone).await.expect("the form leads to another page");
+        self.wait_for("body").await;
+    }
+
+    /// Waits until an element has such a text.
+    pub(crate) async fn text_with(&self, css: &str, part: &str) -> String {
+        let text = async {
+            loop {
+                let text = self.text(css).await;
+                if text.contains(part) {
+                    break text;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, text).await {
+            Ok(text) => text,
+            Err(_) => panic!("no {part:?} in {css}: {:?}", self.text(css).await),
+        }
+    }
+
+    pub(crate) async fn path(&self) -> String {
+        self.client.current_url().await.unwrap().path().to_owned()
+    }
+
+    pub(crate) async fn source(&self) -> String {
+        self.client.source().await.unwrap()
+    }
+
+    /// The value of the session's cookie.
+    pub(crate) async fn session_cookie(&self) -> Option<String> {
+        let cookies = self.client.get_all_cookies().await.unwrap();
+        let cookie = cookies.into_iter().find(|cookie| cookie.name() == "__Host-id")?;
+        assert_eq!((cookie.secure(), cookie.http_only()), (Some(true), Some(true)));
+        Some(cookie.value().to_owned())
+    }
+
+    /// Keeps a picture of the page where the environment asks for it.
+    pub(crate) async fn picture(&self, what: &str) {
+        if let Some(directory) = std::env::var_os("E2E_SCREENSHOTS") {
+            self.screenshot(&PathBuf::from(directory).join(format!("{what}.png"))).await;
+        }
+    }
+
+    pub(crate) async fn picture_of_failure(&self) -> Option<PathBuf> {
+        let path = std::env::temp_dir().join(format!("{}-{}.png", self.name, std::process::id()));
+        self.screenshot(&path).await.then_some(path)
+    }
+
+    async fn screenshot(&self, path: &Path) -> bool {
+        match self.client.screenshot().await {
+            Ok(png) => std::fs::write(path, png).is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    async fn wait_for(&self, css: &str) -> fantoccini::elements::Element {
+        let element = self.client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
+        match element {
+            Ok(element) => element,
+            Err(error) => panic!("no {css} on the page: {error}"),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The application in a real browser: chromium, driven through chromedriver.
+//!
+//! Without them the trials are shown as ignored, with the reason in their names; in strict mode (`CI`
+//! or `CONFORMANCE_STRICT=1`) they fail. `E2E_SCREENSHOTS=DIRECTORY` keeps a picture of every page.
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests")]
+
+mod browser;
+mod journeys;
+mod server;
+
+use std::pin::Pin;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+
+use browser::Browser;
+
+type Journey = fn(Browser) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+
+const JOURNEYS: [(&str, Journey); 5] = [
+    ("a_visitor_signs_in_survives_a_restart_and_signs_out", |browser| {
+        Box::pin(journeys::sign_in_restart_sign_out(browser))
+    }),
+    ("of_50_parallel_increments_none_is_lost", |browser| Box::pin(journeys::increments(browser))),
+    ("a_refused_form_comes_back_without_the_password", |browser| {
+        Box::pin(journeys::refused_form(browser))
+    }),
+    ("everything_else_works_without_javascript", |browser| {
+        Box::pin(journeys::without_javascript(browser))
+    }),
+    ("an_outage_of_the_store_shows_a_helpful_page", |browser| Box::pin(journeys::outage(browser))),
+];
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let missing = browser::missing();
+    let strict = ["CI", "CONFORMANCE_STRICT"].iter().any(|name| {
+        std::env::var(name).is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+    });
+    let trials = JOURNEYS.map(|(name, journey)| match &missing {
+        None => Trial::test(name, move || run(name, journey)),
+        Some(why) if strict => {
+            let why = why.clone();
+            Trial::test(name, move || Err(why.into()))
+        }
+        Some(why) => {
+            Trial::test(format!("{name} (skipped: {why})"), || Ok(())).with_ignored_flag(true)
+        }
+    });
+    libtest_mimic::run(&arguments, trials.into()).exit();
+}
+
+/// One browser a journey; it is closed also after a failure, which leaves a picture of the page.
+fn run(name: &'static str, journey: Journey) -> Result<(), Failed> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(async {
+        let javascript = !name.contains("without_javascript");
+        let browser = Browser::start(name, javascript).await;
+        let outcome = tokio::spawn(journey(browser.clone())).await;
+        let picture = match &outcome {
+            Err(_) => browser.picture_of_failure().await,
+            Ok(()) => None,
+        };
+        browser.close().await;
+        outcome.map_err(|failure| {
+            let why = match failure.try_into_panic() {
+                Ok(panic) => panic_text(&*panic),
+                Err(failure) => failure.to_string(),
+            };
+            let seen = picture.map(|path| format!("\nthe page: {}", path.display()));
+            format!("{why}{}", seen.unwrap_or_default()).into()
+        })
+    })
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or(panic.downcast_ref::<&str>().copied()).unwrap_or("it panicked").to_owned()
+}

@@ -1,0 +1,44 @@
+//! The application's own process.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// A running demo, killed at the end.
+pub(crate) struct Server {
+    process: Child,
+    pub(crate) url: String,
+    arguments: Vec<String>,
+}
+
+impl Server {
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        let arguments: Vec<_> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self::start_at("127.0.0.1:0", arguments).await
+    }
+
+    async fn start_at(listen: &str, arguments: Vec<String>) -> Self {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_demo"))
+            .args(["--listen", listen])
+            .args(&arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().expect("the demo prints its URL");
+        let url = line.split(' ').next().unwrap().trim_end_matches('/').to_owned();
+        Self { process, url, arguments }
+    }
+
+    /// Kills the process, as `kill -9` does, and starts another one at the same address.
+    pub(crate) async fn restart(mut self) -> Self {
+        self.process.kill().await.unwrap();
+        let address = self.url.trim_start_matches("http://").to_owned();
+        let next = Self::start_at(&address, self.arguments.clone()).await;
+        assert_eq!(next.url, self.url);
+        next
+    }
+}
