@@ -123,11 +123,11 @@ impl Changes {
 
     /// The keys as this request sees them, sorted.
     pub(crate) fn keys(&self, base: &Document) -> Vec<String> {
+        let standing = base.entries().map(|(key, _)| key.into_owned());
         let standing =
-            base.keys().filter(|key| self.cleared.is_none() && !self.values.contains_key(*key));
+            standing.filter(|key| self.cleared.is_none() && !self.values.contains_key(key));
         let changed = self.values.iter().filter(|(_, (_, change))| change.value().is_some());
-        let mut keys: Vec<_> =
-            standing.map(str::to_owned).chain(changed.map(|(key, _)| key.clone())).collect();
+        let mut keys: Vec<_> = standing.chain(changed.map(|(key, _)| key.clone())).collect();
         keys.sort_unstable();
         keys
     }
@@ -154,15 +154,27 @@ impl Changes {
         let added: usize = self
             .values
             .iter()
-            .filter_map(|(key, (_, change))| Some(key.len() + change.value()?.len() + 6))
+            .filter_map(|(key, (_, change))| Some(key.len() + change.value()?.len() + 9))
             .sum();
         let mut encoder = Encoder::new(base.created, lifetime, base.payload().len() + added);
-        encoder.merge(
-            self.cleared.is_none().then_some(base),
-            self.values
-                .iter()
-                .map(|(key, (_, change))| (key.as_str(), change.value().map(|value| &value[..]))),
-        );
+        let standing = self.cleared.is_none().then_some(base);
+        for (key, json) in standing.into_iter().flat_map(Document::entries) {
+            match self.values.get(&*key) {
+                None => encoder.value(&key, json),
+                Some((_, change)) => {
+                    if let Some(json) = change.value() {
+                        encoder.value(&key, json);
+                    }
+                }
+            }
+        }
+        for (key, (_, change)) in &self.values {
+            if let Some(json) = change.value()
+                && standing.is_none_or(|base| !base.contains(key))
+            {
+                encoder.value(key, json);
+            }
+        }
         let flash = base
             .flash
             .iter()

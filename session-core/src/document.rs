@@ -1,15 +1,22 @@
 //! The session's document: one JSON object, the same bytes in every store.
 //!
 //! ```json
-//! {"v":1,"created":1790000000000,"lifetime":86400000,"data":{"theme":"dark"},"flash":[…]}
+//! {"v":1,"created":1790000000000,"lifetime":86400000,"data":{"theme":"dark"},"flash":[…],"index":"…"}
 //! ```
 //!
 //! Loading finds where each value begins and ends and decodes none; saving copies unchanged values
 //! byte for byte. That is what makes both several times faster than a map of decoded values, and it
 //! keeps a number such as 1e400 that no Rust type could hold.
+//!
+//! The index, where there is one, says how long each key and value is, so that a load need not read
+//! the text at all. It is a shortcut and never believed blindly: where it does not fit the text,
+//! because someone edited the record by hand, the text is scanned.
 
 mod encode;
+mod index;
 mod scan;
+
+use std::borrow::Cow;
 
 use bytes::Bytes;
 
@@ -17,6 +24,7 @@ use crate::flash::FlashEntry;
 use crate::{Error, Result};
 
 pub(crate) use encode::Encoder;
+use index::Packed;
 pub(crate) use scan::check_nesting;
 use scan::{Malformed, Scanner, Span};
 
@@ -31,9 +39,17 @@ pub(crate) struct Document {
     pub(crate) created: u64,
     /// A lifetime of this session's own, in milliseconds.
     pub(crate) lifetime: Option<u64>,
-    /// Sorted by key, without duplicates.
-    entries: Vec<Entry>,
+    data: Data,
     pub(crate) flash: Vec<FlashEntry>,
+}
+
+/// Where the values stand.
+#[derive(Clone)]
+enum Data {
+    /// Few and short: the document's own index says it.
+    Packed(Packed),
+    /// Sorted by key, without duplicates.
+    Listed(Vec<Entry>),
 }
 
 #[derive(Clone)]
@@ -50,6 +66,12 @@ enum KeyText {
     Escaped(Box<str>),
 }
 
+impl Default for Data {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
 impl Document {
     pub(crate) fn new(created: u64) -> Self {
         Self { created, ..Self::default() }
@@ -57,31 +79,35 @@ impl Document {
 
     /// Reads a payload.
     pub(crate) fn decode(raw: &Bytes) -> Result<Self> {
-        if std::str::from_utf8(raw).is_err() {
+        if !raw.is_ascii() && std::str::from_utf8(raw).is_err() {
             return Err(Error::corrupt("the record is not UTF-8"));
         }
-        let mut document = Self { raw: raw.clone(), ..Self::default() };
-        document.read(raw).map_err(|malformed| {
-            Error::corrupt("the record is not a session document").with_source(malformed)
-        })?;
-        Ok(document)
+        match index::read(raw) {
+            Some(document) => Ok(document),
+            None => Self::scan(raw).map_err(|malformed| {
+                Error::corrupt("the record is not a session document").with_source(malformed)
+            }),
+        }
     }
 
-    fn read(&mut self, raw: &[u8]) -> Result<(), Malformed> {
+    /// Reads a payload without the help of an index.
+    fn scan(raw: &Bytes) -> Result<Self, Malformed> {
+        let mut document = Self { raw: raw.clone(), ..Self::default() };
         let mut scanner = Scanner::new(raw)?;
         let mut version = None;
-        let mut unsorted = false;
+        let mut entries = Vec::new();
         scanner.members(|scanner, name, _| {
             match name.of(raw) {
                 b"v" => version = Some(scanner.number()?),
-                b"created" => self.created = scanner.number()?,
-                b"lifetime" => self.lifetime = Some(scanner.number()?),
-                b"data" if self.entries.is_empty() => unsorted = self.read_data(scanner, raw)?,
+                b"created" => document.created = scanner.number()?,
+                b"lifetime" => document.lifetime = Some(scanner.number()?),
+                b"data" if entries.is_empty() => scan_data(scanner, raw, &mut entries)?,
                 b"flash" => {
                     let span = scanner.value()?;
-                    self.flash = serde_json::from_slice(span.of(raw))
+                    document.flash = serde_json::from_slice(span.of(raw))
                         .map_err(|_| scanner.malformed("flash is not what it should be"))?;
                 }
+                b"index" => drop(scanner.value()?),
                 _ => return Err(scanner.malformed("an unknown member")),
             }
             if version.is_some_and(|version| version != VERSION) {
@@ -93,49 +119,27 @@ impl Document {
         if version.is_none() {
             return Err(scanner.malformed("no format version"));
         }
-        if unsorted {
-            let mut entries = std::mem::take(&mut self.entries);
-            entries.sort_by(|a, b| self.key(a).cmp(self.key(b)));
-            if entries.windows(2).any(|pair| self.key(&pair[0]) == self.key(&pair[1])) {
-                return Err(scanner.malformed("a key stands there twice"));
-            }
-            self.entries = entries;
+        entries.sort_by(|a, b| a.key.text(raw).cmp(b.key.text(raw)));
+        if entries.windows(2).any(|pair| pair[0].key.text(raw) == pair[1].key.text(raw)) {
+            return Err(scanner.malformed("a key stands there twice"));
         }
-        Ok(())
+        document.data = Data::Listed(entries);
+        Ok(document)
     }
 
-    /// Reads the member `data`; whether its keys were out of order.
-    fn read_data(&mut self, scanner: &mut Scanner<'_>, raw: &[u8]) -> Result<bool, Malformed> {
-        let mut unsorted = false;
-        self.entries.reserve(8);
-        scanner.members(|scanner, name, escaped| {
-            let key = if escaped {
-                let text = serde_json::from_slice::<String>(name.quoted().of(raw))
-                    .map_err(|_| scanner.malformed("a key is no string"))?;
-                KeyText::Escaped(text.into())
-            } else {
-                KeyText::Plain(name)
-            };
-            let entry = Entry { key, value: scanner.value()? };
-            if let Some(last) = self.entries.last() {
-                unsorted |= self.key(last) >= self.key(&entry);
+    fn find(&self, key: &str) -> Option<Span> {
+        match &self.data {
+            Data::Packed(packed) => packed
+                .entries(&self.raw)
+                .find(|(standing, _)| standing.of(&self.raw) == key.as_bytes())
+                .map(|(_, value)| value),
+            Data::Listed(entries) => {
+                let at = entries
+                    .binary_search_by(|entry| entry.key.text(&self.raw).cmp(key.as_bytes()))
+                    .ok()?;
+                entries.get(at).map(|entry| entry.value)
             }
-            self.entries.push(entry);
-            Ok(())
-        })?;
-        Ok(unsorted)
-    }
-
-    fn key<'a>(&'a self, entry: &'a Entry) -> &'a [u8] {
-        match &entry.key {
-            KeyText::Plain(span) => span.of(&self.raw),
-            KeyText::Escaped(text) => text.as_bytes(),
         }
-    }
-
-    fn find(&self, key: &str) -> Option<&Entry> {
-        let at = self.entries.binary_search_by(|entry| self.key(entry).cmp(key.as_bytes())).ok()?;
-        self.entries.get(at)
     }
 
     pub(crate) fn contains(&self, key: &str) -> bool {
@@ -144,16 +148,26 @@ impl Document {
 
     /// The JSON text of a value, sharing the document's memory.
     pub(crate) fn value(&self, key: &str) -> Option<Bytes> {
-        self.find(key).map(|entry| self.raw.slice(entry.value.range()))
+        self.find(key).map(|value| self.raw.slice(value.range()))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+        match &self.data {
+            Data::Packed(packed) => packed.len(),
+            Data::Listed(entries) => entries.len(),
+        }
     }
 
-    pub(crate) fn keys(&self) -> impl Iterator<Item = &str> {
-        // `decode` checked the whole document, and keys begin and end at ASCII quotes.
-        self.entries.iter().map(|entry| std::str::from_utf8(self.key(entry)).unwrap_or_default())
+    /// Every key with its value, in no particular order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
+        let (packed, listed) = match &self.data {
+            Data::Packed(packed) => (Some(packed.entries(&self.raw)), &[][..]),
+            Data::Listed(entries) => (None, &entries[..]),
+        };
+        let packed = packed.into_iter().flatten().map(|(key, value)| (key.of(&self.raw), value));
+        let listed = listed.iter().map(|entry| (entry.key.text(&self.raw), entry.value));
+        // `decode` checked that the document is UTF-8, so nothing is ever replaced here.
+        packed.chain(listed).map(|(key, value)| (String::from_utf8_lossy(key), value.of(&self.raw)))
     }
 
     /// The encoded form; empty for a document that was never encoded.
@@ -162,90 +176,33 @@ impl Document {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// Reads the member `data`.
+fn scan_data(
+    scanner: &mut Scanner<'_>,
+    raw: &[u8],
+    entries: &mut Vec<Entry>,
+) -> Result<(), Malformed> {
+    scanner.members(|scanner, name, escaped| {
+        let key = if escaped {
+            let text = serde_json::from_slice::<String>(name.quoted().of(raw))
+                .map_err(|_| scanner.malformed("a key is no string"))?;
+            KeyText::Escaped(text.into())
+        } else {
+            KeyText::Plain(name)
+        };
+        entries.push(Entry { key, value: scanner.value()? });
+        Ok(())
+    })
+}
 
-    use super::*;
-
-    fn decode(text: &str) -> Result<Document> {
-        Document::decode(&Bytes::copy_from_slice(text.as_bytes()))
-    }
-
-    #[test]
-    fn values_are_found_without_being_decoded() {
-        let document = decode(
-            r#" { "v" : 1 , "created":5, "data": {"b":[1,{"x":"]}"}], "a\n":1e400, "":"\"\\"} } "#,
-        )
-        .unwrap();
-        assert_eq!(document.created, 5);
-        assert_eq!(document.keys().collect::<Vec<_>>(), ["", "a\n", "b"]);
-        assert_eq!(document.value("b").unwrap(), r#"[1,{"x":"]}"}]"#);
-        assert_eq!(document.value("a\n").unwrap(), "1e400");
-        assert_eq!(document.value("").unwrap(), r#""\"\\""#);
-        assert!(document.value("a").is_none());
-    }
-
-    #[test]
-    fn what_is_no_document_is_corrupt() {
-        let deep = format!(r#"{{"v":1,"data":{{"a":{}}}}}"#, "[".repeat(100_000));
-        for text in [
-            "",
-            "null",
-            "{}",
-            "[]",
-            "{",
-            r#"{"v":1"#,
-            r#"{"v":1}}"#,
-            r#"{"v":2,"data":{}}"#,
-            r#"{"v":1,"data":{"a":1,"a":2}}"#,
-            r#"{"v":1,"data":{"a":}}"#,
-            r#"{"v":1,"data":{"a":[}}}"#,
-            r#"{"v":1,"data":{"a":"}}"#,
-            r#"{"v":1,"data":{"a":1,}}"#,
-            r#"{"v":1,"data":[]}"#,
-            r#"{"v":1,"flash":{}}"#,
-            r#"{"v":1,"other":{}}"#,
-            r#"{"v":1,"created":-1}"#,
-            r#"{"v":1,"created":99999999999999999999}"#,
-            r#"{"v":1,"data":{"\ud800":1}}"#,
-            &deep,
-        ] {
-            let error = decode(text).err().unwrap_or_else(|| panic!("accepted {text:.60}"));
-            assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
-        }
-        assert!(Document::decode(&Bytes::from_static(b"{\"v\":1,\"data\":{\"\xff\":1}}")).is_err());
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
-        #[test]
-        fn any_map_is_read_as_serde_json_reads_it(
-            map: std::collections::BTreeMap<String, (String, Vec<Option<i64>>, f32)>,
-            pretty: bool,
-        ) {
-            let whole = serde_json::json!({"data": map, "v": 1, "created": 7});
-            let text = if pretty {
-                serde_json::to_string_pretty(&whole).unwrap()
-            } else {
-                whole.to_string()
-            };
-            let document = decode(&text).unwrap();
-            prop_assert_eq!(document.len(), map.len());
-            for key in map.keys() {
-                let value: serde_json::Value =
-                    serde_json::from_slice(&document.value(key).unwrap()).unwrap();
-                prop_assert_eq!(&value, &whole["data"][key]);
-            }
-        }
-
-        #[test]
-        fn damage_never_panics(cut in 0usize..90, at in 0usize..90, byte: u8) {
-            let text = r#"{"v":1,"created":1,"data":{"k\u0041":"v","n":[1,{"a":2}]},"flash":[{"id":1,"key":"k","value":1}]}"#;
-            let mut bytes = text.as_bytes().to_vec();
-            bytes[at] = byte;
-            bytes.truncate(cut);
-            let _ = Document::decode(&bytes.into());
+impl KeyText {
+    fn text<'a>(&'a self, raw: &'a [u8]) -> &'a [u8] {
+        match self {
+            Self::Plain(span) => span.of(raw),
+            Self::Escaped(text) => text.as_bytes(),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,8 +115,7 @@ impl SessionStore {
             return Ok(None);
         };
         let key = id.key();
-        let now = Instant::now();
-        let deadline = Deadline::at(now, self.0.config.deadline);
+        let deadline = Deadline::after(self.0.config.deadline);
         let Some(loaded) = deadline.limit(backend.load(&key)).await? else {
             return Ok(None);
         };
@@ -129,7 +128,7 @@ impl SessionStore {
             key,
             revision: record.revision,
             owner: record.owner,
-            deadline: later(now, expires_in),
+            deadline: later(Instant::now(), expires_in),
             gone: false,
             sealed: None,
         };
@@ -146,9 +145,8 @@ impl SessionStore {
             return Ok(None);
         };
         let key = opened.id.key();
-        let now = Instant::now();
         if let Some(revoked) = cookie.revocation() {
-            let deadline = Deadline::at(now, self.0.config.deadline);
+            let deadline = Deadline::after(self.0.config.deadline);
             if deadline.limit(revoked.load(&key)).await?.is_some() {
                 return Ok(None);
             }
@@ -159,7 +157,7 @@ impl SessionStore {
             key,
             revision: opened.record.revision,
             owner: opened.record.owner,
-            deadline: later(now, left),
+            deadline: later(Instant::now(), left),
             gone: false,
             sealed: Some(SealedAs {
                 value: value.into(),

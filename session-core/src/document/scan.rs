@@ -138,11 +138,10 @@ impl<'a> Scanner<'a> {
         let mut at = start;
         let mut escaped = false;
         loop {
-            let rest = self.text.get(at..).unwrap_or_default();
-            let Some(found) = memchr2(b'"', b'\\', rest) else {
+            let Some(found) = find_quote_or_backslash(self.text, at) else {
                 return Err(self.malformed("a string does not end"));
             };
-            at += found;
+            at = found;
             if self.text[at] == b'"' {
                 self.at = at + 1;
                 return Ok((Span::new(start, at), escaped));
@@ -217,6 +216,29 @@ impl<'a> Scanner<'a> {
             self.at += 1;
         }
     }
+}
+
+/// Where the next `"` or `\` stands. Most strings of a session are short, and for those eight bytes
+/// at a time cost a third of what a call of memchr does.
+fn find_quote_or_backslash(text: &[u8], mut at: usize) -> Option<usize> {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
+    // The lowest bit set marks the first byte of `word` that is zero.
+    let zeros = |word: u64| word.wrapping_sub(ONES) & !word & HIGHS;
+    let far = at + 64;
+    while let Some(chunk) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*chunk);
+        let found =
+            zeros(word ^ (ONES * u64::from(b'"'))) | zeros(word ^ (ONES * u64::from(b'\\')));
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+        if at >= far {
+            break;
+        }
+    }
+    Some(at + memchr2(b'"', b'\\', text.get(at..)?)?)
 }
 
 /// Refuses a value that could be written but not read back.

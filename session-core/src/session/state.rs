@@ -1,5 +1,6 @@
 //! The inside of a session, and how it answers to what a save finds out.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -13,7 +14,7 @@ pub(crate) struct State {
     /// The session in the store, as it was last seen.
     pub(crate) stored: Option<Stored>,
     /// What was loaded or last saved.
-    pub(crate) base: Arc<Document>,
+    pub(crate) base: Document,
     pub(crate) changes: Changes,
     /// A write whose outcome is not known: it was sent and no answer came, or nobody waited for it.
     pub(crate) pending: Option<Arc<Pending>>,
@@ -61,7 +62,7 @@ pub(crate) struct Pending {
     /// The new life, or `None`: it stays as it is.
     pub(crate) ttl: Option<Duration>,
     /// What the session is based on once this was written.
-    pub(crate) document: Arc<Document>,
+    pub(crate) document: Document,
     /// The last change that it holds.
     seq: u64,
     epoch: u64,
@@ -91,7 +92,7 @@ impl State {
     fn over(stored: Option<Stored>, document: Document) -> Self {
         Self {
             stored,
-            base: Arc::new(document),
+            base: document,
             changes: Changes::default(),
             pending: None,
             doomed: Vec::new(),
@@ -142,7 +143,7 @@ impl State {
             let expires_in = pending.ttl.unwrap_or_default();
             self.doomed.push(Doomed { key: id.key(), expires_in });
         }
-        self.base = Arc::new(Document::new(unix_millis()));
+        self.base = Document::new(unix_millis());
         self.changes = Changes::default();
         self.version += 1;
         self.epoch += 1;
@@ -162,7 +163,6 @@ impl State {
         config: &Config,
         new_id: impl FnOnce() -> Result<SessionId>,
     ) -> Result<Plan> {
-        let now = Instant::now();
         if config.flash == FlashMode::NextRequest && self.accessed {
             self.age_flash();
         }
@@ -179,7 +179,7 @@ impl State {
                 } else if self.changes.alter_record() {
                     Target::Update
                 } else {
-                    match (self.renewal(config, now), &stored.sealed) {
+                    match (self.renewal(config), &stored.sealed) {
                         // What stands in the cookie can't be touched, only sealed anew.
                         (Some(_), Some(_)) => Target::Update,
                         (None, Some(sealed)) if sealed.reseal => Target::Update,
@@ -193,7 +193,7 @@ impl State {
         };
         let ttl = match &self.stored {
             None => Some(self.full_life(config)),
-            Some(_) => self.renewal(config, now),
+            Some(_) => self.renewal(config),
         };
         let document = self.changes.encode(&self.base);
         let payload = document.payload();
@@ -213,7 +213,7 @@ impl State {
             record,
             expected: self.stored.as_ref().map(|stored| stored.revision),
             ttl,
-            document: Arc::new(document),
+            document,
             seq: self.changes.last(),
             epoch: self.epoch,
         });
@@ -243,8 +243,12 @@ impl State {
     }
 
     /// The life that begins with this save, or `None` when the deadline stays where it is.
-    fn renewal(&self, config: &Config, now: Instant) -> Option<Duration> {
-        let left = self.stored.as_ref()?.expires_in(now);
+    fn renewal(&self, config: &Config) -> Option<Duration> {
+        let asked = self.changes.lifetime.is_some() || self.changes.extend.is_some();
+        if !asked && !config.sliding {
+            return None;
+        }
+        let left = self.stored.as_ref()?.expires_in(Instant::now());
         let life = self.full_life(config);
         if self.changes.lifetime.is_some() {
             return Some(life);
@@ -253,7 +257,7 @@ impl State {
         let due = if self.changes.extend.is_some() {
             !gain.is_zero()
         } else {
-            config.sliding && !gain.is_zero() && gain > life.mul_f64(config.renew_after)
+            !gain.is_zero() && gain > life.mul_f64(config.renew_after)
         };
         due.then_some(life)
     }
@@ -295,7 +299,7 @@ impl State {
             }
             (Target::Update, None) => {}
         }
-        self.base = Arc::clone(&pending.document);
+        self.base = pending.document.clone();
         self.changes.settle(pending.seq);
         self.pending = None;
         self.version += 1;
@@ -332,8 +336,19 @@ pub(crate) fn later(now: Instant, life: Duration) -> Instant {
     now.checked_add(life).unwrap_or_else(|| now + CENTURY)
 }
 
+/// Revisions need not be secret, only different from each other: a generator for each thread, seeded
+/// by the operating system, spares a system call for each write.
 fn random_revision() -> Result<Revision> {
-    getrandom::u64().map(Revision::from_u64).map_err(|error| {
-        Error::new(crate::ErrorKind::Other, "the random source failed").with_source(error)
+    thread_local! {
+        static RANDOM: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
+    }
+    RANDOM.with_borrow_mut(|random| {
+        let random = match random {
+            Some(random) => random,
+            None => random.insert(fastrand::Rng::with_seed(getrandom::u64().map_err(|error| {
+                Error::new(crate::ErrorKind::Other, "the random source failed").with_source(error)
+            })?)),
+        };
+        Ok(Revision::from_u64(random.u64(..)))
     })
 }

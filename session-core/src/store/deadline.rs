@@ -2,24 +2,22 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use super::later;
 use crate::{Error, Result};
 
+/// It begins with the first wait: a store in memory never needs the clock.
 pub(super) struct Deadline {
-    until: Instant,
+    until: OnceLock<Instant>,
     allowed: Duration,
 }
 
 impl Deadline {
     pub(super) fn after(allowed: Duration) -> Self {
-        Self::at(Instant::now(), allowed)
-    }
-
-    pub(super) fn at(now: Instant, allowed: Duration) -> Self {
-        Self { until: later(now, allowed), allowed }
+        Self { until: OnceLock::new(), allowed }
     }
 
     /// Waits until the deadline at most.
@@ -38,7 +36,7 @@ impl Deadline {
         if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
             return done;
         }
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.left();
         match tokio::time::timeout(left.mul_f64(part), work).await {
             Ok(done) => done,
             Err(elapsed) => {
@@ -48,13 +46,19 @@ impl Deadline {
         }
     }
 
+    fn left(&self) -> Duration {
+        let now = Instant::now();
+        let until = self.until.get_or_init(|| later(now, self.allowed));
+        until.saturating_duration_since(now)
+    }
+
     pub(super) fn is_over(&self) -> bool {
-        Instant::now() >= self.until
+        self.left().is_zero()
     }
 
     /// Sleeps, but not beyond the deadline.
     pub(super) async fn pause(&self, time: Duration) {
-        let left = self.until.saturating_duration_since(Instant::now());
+        let left = self.left();
         tokio::time::sleep(time.min(left)).await;
     }
 }

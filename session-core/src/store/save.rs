@@ -268,14 +268,14 @@ impl Save<'_> {
             self.session.state(|state| state.set_gone());
             return Err(Error::gone());
         };
-        let document = Arc::new(Document::decode(&record.payload)?);
+        let document = Document::decode(&record.payload)?;
         self.session.state(|state| {
             if let Some(stored) = &mut state.stored {
                 stored.revision = record.revision;
                 stored.owner = record.owner;
                 stored.deadline = later(now, expires_in);
             }
-            state.base = Arc::clone(&document);
+            state.base = document.clone();
             state.pending = None;
             state.version += 1;
         });

@@ -1,0 +1,132 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::changes::Changes;
+
+fn decode(text: &str) -> Result<Document> {
+    Document::decode(&Bytes::copy_from_slice(text.as_bytes()))
+}
+
+#[test]
+fn values_are_found_without_being_decoded() {
+    let document = decode(
+        r#" { "v" : 1 , "created":5, "data": {"b":[1,{"x":"]}"}], "a\n":1e400, "":"\"\\"} } "#,
+    )
+    .unwrap();
+    assert_eq!(document.created, 5);
+    let mut keys: Vec<_> = document.entries().map(|(key, _)| key).collect();
+    keys.sort();
+    assert_eq!(keys, ["", "a\n", "b"]);
+    assert_eq!(document.value("b").unwrap(), r#"[1,{"x":"]}"}]"#);
+    assert_eq!(document.value("a\n").unwrap(), "1e400");
+    assert_eq!(document.value("").unwrap(), r#""\"\\""#);
+    assert!(document.value("a").is_none());
+}
+
+#[test]
+fn what_is_no_document_is_corrupt() {
+    let deep = format!(r#"{{"v":1,"data":{{"a":{}}}}}"#, "[".repeat(100_000));
+    for text in [
+        "",
+        "null",
+        "{}",
+        "[]",
+        "{",
+        r#"{"v":1"#,
+        r#"{"v":1}}"#,
+        r#"{"v":2,"data":{}}"#,
+        r#"{"v":1,"data":{"a":1,"a":2}}"#,
+        r#"{"v":1,"data":{"a":}}"#,
+        r#"{"v":1,"data":{"a":[}}}"#,
+        r#"{"v":1,"data":{"a":"}}"#,
+        r#"{"v":1,"data":{"a":1,}}"#,
+        r#"{"v":1,"data":[]}"#,
+        r#"{"v":1,"flash":{}}"#,
+        r#"{"v":1,"other":{}}"#,
+        r#"{"v":1,"created":-1}"#,
+        r#"{"v":1,"created":99999999999999999999}"#,
+        r#"{"v":1,"data":{"\ud800":1}}"#,
+        &deep,
+    ] {
+        let error = decode(text).err().unwrap_or_else(|| panic!("accepted {text:.60}"));
+        assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
+    }
+    assert!(Document::decode(&Bytes::from_static(b"{\"v\":1,\"data\":{\"\xff\":1}}")).is_err());
+}
+
+#[test]
+fn an_index_that_does_not_fit_is_not_believed() {
+    let mut changes = Changes::default();
+    changes.set("a", Bytes::from_static(b"\"12345\""));
+    changes.set("b", Bytes::from_static(b"[1,2]"));
+    let written = changes.encode(&Document::new(1)).payload();
+    let text = std::str::from_utf8(&written).unwrap();
+    assert!(index::read(&written).is_some(), "{text}");
+    for (edited, a) in [
+        (text.replace("12345", "123456"), "123456"),
+        (text.replace("\"a\"", "\"aa\"").replace("\"aa\"", "\"a\" "), "12345"),
+        (text.replace("\"index\":\"0", "\"index\":\"~"), "12345"),
+        (text.replace("\"index\":\"0", "\"index\":\""), "12345"),
+    ] {
+        assert!(index::read(&Bytes::from(edited.clone())).is_none(), "{edited}");
+        let value = decode(&edited).unwrap().value("a").unwrap();
+        assert_eq!(value, format!("\"{a}\""));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_map_is_read_as_serde_json_reads_it(
+        map: std::collections::BTreeMap<String, (String, Vec<Option<i64>>, f32)>,
+        pretty: bool,
+    ) {
+        let whole = serde_json::json!({"data": map, "v": 1, "created": 7});
+        let text = if pretty {
+            serde_json::to_string_pretty(&whole).unwrap()
+        } else {
+            whole.to_string()
+        };
+        let document = decode(&text).unwrap();
+        prop_assert_eq!(document.len(), map.len());
+        for key in map.keys() {
+            let value: serde_json::Value =
+                serde_json::from_slice(&document.value(key).unwrap()).unwrap();
+            prop_assert_eq!(&value, &whole["data"][key]);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read_with_and_without_the_index(
+        map: std::collections::BTreeMap<String, String>,
+        lifetime: Option<u32>,
+    ) {
+        let mut changes = Changes::default();
+        for (key, value) in &map {
+            changes.set(key, serde_json::to_vec(value).unwrap().into());
+        }
+        let base = Document { lifetime: lifetime.map(u64::from), ..Document::new(5) };
+        let written = changes.encode(&base);
+        let scanned = Document::scan(&written.payload()).unwrap();
+        let read = Document::decode(&written.payload()).unwrap();
+        for document in [&written, &scanned, &read] {
+            prop_assert_eq!(document.created, 5);
+            prop_assert_eq!(document.lifetime, lifetime.map(u64::from));
+            prop_assert_eq!(document.len(), map.len());
+            for (key, value) in &map {
+                let json = document.value(key).unwrap();
+                prop_assert_eq!(&serde_json::from_slice::<String>(&json).unwrap(), value);
+            }
+        }
+        serde_json::from_slice::<serde_json::Value>(&written.payload()).unwrap();
+    }
+
+    #[test]
+    fn damage_never_panics(cut in 0usize..90, at in 0usize..90, byte: u8) {
+        let text = r#"{"v":1,"created":1,"data":{"k\u0041":"v","n":[1,{"a":2}]},"flash":[{"id":1,"key":"k","value":1}]}"#;
+        let mut bytes = text.as_bytes().to_vec();
+        bytes[at] = byte;
+        bytes.truncate(cut);
+        let _ = Document::decode(&bytes.into());
+    }
+}
