@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Backend, Bytes, Capabilities, Error, ErrorKind, Key, Loaded, Owner, Record, Revision, Update,
-    Write,
+    Backend, Bytes, Capabilities, Config, Error, ErrorKind, Key, Loaded, Owner, Record, Revision,
+    SessionStore, Update, Write,
 };
 
 use crate::fixture::{BoxFuture, Fixture, Kind};
@@ -74,8 +74,46 @@ impl Context {
     pub(crate) async fn backend(&self) -> Verdict<Arc<dyn Backend>> {
         match &self.fixture.kind {
             Kind::Backend(connect) => Ok(connect().await?),
+            Kind::Cookie(_) => Err(skip("the cookie is the store: it has no Backend")),
             Kind::Missing(reason) => Err(skip(reason)),
         }
+    }
+
+    /// The store that applications hold; another one with each call where the harness can.
+    pub(crate) async fn store(&self, config: Config) -> Verdict<SessionStore> {
+        let store = match &self.fixture.kind {
+            Kind::Backend(connect) => SessionStore::new(connect().await?),
+            Kind::Cookie(open) => open(),
+            Kind::Missing(reason) => return Err(skip(reason)),
+        };
+        Ok(store.with_config(config)?)
+    }
+
+    /// Skips the case for a cookie store: of two responses, the later cookie replaces the earlier.
+    pub(crate) fn needs_conflicts(&self) -> Verdict {
+        if self.capabilities.detects_conflicts {
+            return Ok(());
+        }
+        Err(skip("the cookie is the store: it can't know of another request's write"))
+    }
+
+    pub(crate) fn needs_revocation(&self) -> Verdict {
+        if self.capabilities.revocable {
+            return Ok(());
+        }
+        Err(skip("without revocation an old cookie is valid until it expires"))
+    }
+
+    /// Skips the case for a cookie store.
+    pub(crate) fn needs_space(&self) -> Verdict {
+        if self.is_cookie() {
+            return Err(skip("a cookie holds 4 KiB"));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn is_cookie(&self) -> bool {
+        matches!(self.fixture.kind, Kind::Cookie(_))
     }
 }
 

@@ -1,15 +1,23 @@
 //! The cases, a module for each group.
 
+mod calls;
 mod concurrency;
+mod cookie_value;
 mod data;
 mod destroy;
 mod expiry;
+mod faults;
+mod flash;
 mod gc;
 mod ids;
+mod lifetime;
 mod load;
+mod logout;
+mod merge;
 mod owner;
 mod rotate;
 mod save;
+mod session;
 mod touch;
 
 use crate::case::Case;
@@ -28,6 +36,14 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         data::CASES,
         ids::CASES,
         owner::CASES,
+        session::CASES,
+        flash::CASES,
+        cookie_value::CASES,
+        merge::CASES,
+        logout::CASES,
+        lifetime::CASES,
+        faults::CASES,
+        calls::CASES,
     ]
     .into_iter()
     .flatten()

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use session_core::{Backend, Capabilities, Result, async_trait};
+use session_core::{Backend, Capabilities, CookieBackend, Result, SessionStore, async_trait};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type Open<T> = Box<dyn Fn() -> BoxFuture<Result<T>> + Send + Sync>;
@@ -37,6 +37,7 @@ pub struct Fixture {
 
 pub(crate) enum Kind {
     Backend(Open<Arc<dyn Backend>>),
+    Cookie(Box<dyn Fn() -> SessionStore + Send + Sync>),
     Missing(String),
 }
 
@@ -68,6 +69,12 @@ impl Fixture {
             let connecting = connect();
             Box::pin(async move { Ok(Arc::new(connecting.await?) as Arc<dyn Backend>) })
         })))
+    }
+
+    /// A store whose place is the cookie. Each call of `open` gives one with the same keys.
+    #[must_use]
+    pub fn cookie<B: CookieBackend>(open: impl Fn() -> B + Send + Sync + 'static) -> Self {
+        Self::of(Kind::Cookie(Box::new(move || SessionStore::new_cookie(open()))))
     }
 
     /// No store: say why, and how to get it. The cases are skipped, or fail in strict mode.
@@ -102,6 +109,7 @@ impl fmt::Debug for Fixture {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
             Kind::Backend(_) => "Fixture(Backend)",
+            Kind::Cookie(_) => "Fixture(Cookie)",
             Kind::Missing(_) => "Fixture(Missing)",
         })
     }

@@ -18,6 +18,8 @@ mod case;
 mod cases;
 mod fixture;
 mod runner;
+mod spy;
+mod visitor;
 
 pub use fixture::{Fixture, Harness};
 pub use runner::{Outcome, cases, check, main, promise};

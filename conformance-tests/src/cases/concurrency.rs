@@ -235,7 +235,7 @@ async fn loads_see_whole_records(cx: &Context) -> Verdict {
 }
 
 /// Polls a future so many times and drops it; whether it ended before.
-async fn poll_then_drop<T>(polls: usize, future: impl Future<Output = T>) -> bool {
+pub(super) async fn poll_then_drop<T>(polls: usize, future: impl Future<Output = T>) -> bool {
     let mut future = pin!(future);
     let mut left = polls;
     poll_fn(|task| {

@@ -1,15 +1,25 @@
 //! Keys and ids: what a store files a session under, and what it must never see.
 
 use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use session_core::{Backend, ErrorKind, Key};
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use session_core::{Backend, Config, ErrorKind, Key, SessionId, SessionStore};
 
-use crate::case::{Context, LONG, Verdict, cases, create, ensure, record, refused, stands, update};
+use crate::case::{
+    Context, LONG, Verdict, absent, cases, create, ensure, record, refused, skip, stands, update,
+};
+use crate::spy::Spy;
+use crate::visitor::Visitor;
 
 cases! { "ids":
     "clause 2" => keys_differ_in_every_byte,
     "clause 2" => keys_are_case_sensitive,
     "clause 2" => keys_of_any_bytes,
+    "the promise that no id is adopted" => unknown_is_never_adopted,
+    "the promise that no id is adopted" => random_ids_leave_nothing,
+    "the promise that an id has one spelling" => malformed_is_none,
+    "the promise that an id has one spelling" => variants_are_none,
+    "the promise that the store holds no usable id" => none_in_any_dump,
+    "the promise that there is no weak id" => failing_random_source_stores_nothing,
 }
 
 async fn keys_differ_in_every_byte(cx: &Context) -> Verdict {
@@ -90,5 +100,189 @@ async fn all_distinct(store: &dyn Backend, keys: &[Key]) -> Verdict {
         let result = store.save(key, last, update(last, None)).await;
         refused(result, ErrorKind::Gone, "an update of a destroyed key")?;
     }
+    Ok(())
+}
+
+async fn unknown_is_never_adopted(cx: &Context) -> Verdict {
+    let backend = cx.backend().await?;
+    let spy = Spy::new(cx.backend().await?);
+    let store = SessionStore::new(spy.clone());
+    let unknown = SessionId::from_bytes(std::array::from_fn(|_| fastrand::u8(..)));
+    let mut visitor = Visitor::new(&store);
+    visitor.cookie = Some(unknown.expose());
+    ensure!(visitor.load().await?.is_none(), "an unknown id must load None");
+    let session = store.create();
+    session.insert("user", "mallory")?;
+    let _ = visitor.save(&session).await?;
+    ensure!(visitor.cookie()? != unknown.expose(), "an unknown id must not be adopted");
+    absent(&*backend, &unknown.key(), "under an id that the client chose").await?;
+    ensure!(visitor.session().await?.contains("user"), "the new session must work at once");
+    Ok(())
+}
+
+async fn random_ids_leave_nothing(cx: &Context) -> Verdict {
+    let spy = Spy::new(cx.backend().await?);
+    let store = SessionStore::new(spy.clone());
+    for _ in 0..300 {
+        let id = SessionId::from_bytes(std::array::from_fn(|_| fastrand::u8(..)));
+        ensure!(store.load(&id.expose()).await?.is_none(), "a random id must load None");
+        let session = store.create();
+        let _ = session.contains("user");
+        session.destroy();
+        let _ = store.save(&session).await?;
+    }
+    let asked = spy.asked();
+    ensure!(
+        asked.iter().all(|&name| name == "load"),
+        "random ids, reads and logouts must write nothing"
+    );
+    Ok(())
+}
+
+/// What is not the cookie value, but might be taken for it.
+pub(super) fn malformed(good: &str) -> Vec<String> {
+    let (head, last) = good.split_at(good.len() - 1);
+    let mut all: Vec<String> = [
+        "",
+        " ",
+        "\0",
+        "null",
+        "undefined",
+        "../../../../etc/passwd",
+        "..\\..\\x",
+        "%2e%2e%2f",
+        "*",
+        "?",
+        "'; DROP TABLE sessions; --",
+        "session:1",
+        "\r\nSet-Cookie: a=b",
+        "é",
+        "😀",
+        "=",
+        "\"\"",
+    ]
+    .map(str::to_owned)
+    .into();
+    all.extend([
+        format!("{good}="),
+        format!("{good} "),
+        format!(" {good}"),
+        format!("{good}\0"),
+        format!("{good}\n"),
+        format!("\"{good}\""),
+        format!("{good}{good}"),
+        format!("{good}A"),
+        format!("./{good}"),
+        format!("%{good}"),
+        head.to_owned(),
+        format!("{head}="),
+        format!("{head}\0"),
+        format!("{head}+"),
+        format!("{head}/"),
+        format!("{head}.."),
+        format!("{}é{last}", &head[..head.len() - 2]),
+        "A".repeat(10_000),
+        "\0".repeat(43),
+        "=".repeat(43),
+        "é".repeat(21) + "a",
+    ]);
+    all
+}
+
+async fn malformed_is_none(cx: &Context) -> Verdict {
+    let store = cx.store(Config::default()).await?;
+    let visitor = Visitor::known(&store).await?;
+    for malformed in malformed(visitor.cookie()?) {
+        let found = store.load(&malformed).await?;
+        ensure!(found.is_none(), "a malformed value must load None: {malformed:?}");
+    }
+    ensure!(visitor.session().await?.contains("user"), "the right value must still load");
+    Ok(())
+}
+
+async fn variants_are_none(cx: &Context) -> Verdict {
+    let store = cx.store(Config::default()).await?;
+    let visitor = Visitor::known(&store).await?;
+    let good = visitor.cookie()?;
+    let mut variants = vec![
+        good.to_ascii_lowercase(),
+        good.to_ascii_uppercase(),
+        good.chars().rev().collect(),
+        good.replace('-', "+").replace('_', "/") + "=",
+    ];
+    for at in 0..good.len() {
+        let mut bytes = good.as_bytes().to_vec();
+        bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+        variants.push(String::from_utf8(bytes).expect("ASCII"));
+        let mut bytes = good.as_bytes().to_vec();
+        bytes[at] ^= if bytes[at].is_ascii_alphabetic() { 0x20 } else { 0x01 };
+        variants.push(String::from_utf8(bytes).expect("ASCII"));
+    }
+    for variant in variants.iter().filter(|variant| *variant != good) {
+        let found = store.load(variant).await?;
+        ensure!(found.is_none(), "a value that differs in one character must load None");
+    }
+    Ok(())
+}
+
+async fn none_in_any_dump(cx: &Context) -> Verdict {
+    const MARK: &[u8] = b"a mark that the dump must show";
+    let backend = cx.backend().await?;
+    let Some(dump) = &cx.fixture.dump else {
+        return Err(skip("the harness gives no dump of the store"));
+    };
+    let store = SessionStore::new(std::sync::Arc::clone(&backend));
+    let mut visitor = Visitor::known(&store).await?;
+    let mut ids = vec![visitor.cookie()?.to_owned()];
+    let session = visitor.session().await?;
+    session.insert("mark", &String::from_utf8_lossy(MARK))?;
+    session.regenerate();
+    let _ = visitor.save(&session).await?;
+    ids.push(visitor.cookie()?.to_owned());
+    let mut shown = dump().await?;
+    ensure!(
+        contains(&shown, MARK),
+        "the harness's dump must show what the store holds, but a saved value is not in it"
+    );
+    shown.extend(format!("{backend:?} {store:?}").into_bytes());
+    let folded = shown.to_ascii_lowercase();
+    for id in ids {
+        let bytes = *SessionId::parse(&id).expect("an id of the handle").expose_bytes();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        ensure!(!contains(&shown, &bytes), "the dump holds the id, as raw bytes");
+        ensure!(!contains(&folded, hex.as_bytes()), "the dump holds the id, as hex");
+        for text in [&URL_SAFE_NO_PAD, &STANDARD_NO_PAD].map(|engine| engine.encode(bytes)) {
+            ensure!(!contains(&shown, text.as_bytes()), "the dump holds the id, as base64");
+        }
+    }
+    Ok(())
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+async fn failing_random_source_stores_nothing(cx: &Context) -> Verdict {
+    let failing = Config::default().random_source(|_| Err(std::io::Error::other("no entropy")));
+    let store = cx.store(failing).await?;
+    let session = store.create();
+    session.insert("user", "alice")?;
+    let saved = store.save(&session).await;
+    ensure!(
+        saved.is_err(),
+        "without a random source no session may be stored, but save is {saved:?}"
+    );
+    ensure!(
+        store.cookie_value(&session).is_none(),
+        "without a random source there is no cookie value"
+    );
+    absent_id_of_zeros(cx).await
+}
+
+/// What a source that filled nothing would have made.
+async fn absent_id_of_zeros(cx: &Context) -> Verdict {
+    let zeros = SessionId::from_bytes([0; 32]);
+    let store = cx.store(Config::default()).await?;
+    ensure!(store.load(&zeros.expose()).await?.is_none(), "the id of zeros must load None");
     Ok(())
 }

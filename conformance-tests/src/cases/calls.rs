@@ -1,0 +1,109 @@
+//! How often the store is asked.
+
+use std::time::Duration;
+
+use session_core::{Config, Saved, SessionStore};
+
+use crate::case::{Context, Verdict, cases, ensure};
+use crate::spy::Spy;
+use crate::visitor::Visitor;
+
+cases! { "calls":
+    "the promise of few store calls" => a_read_is_one,
+    "the promise of few store calls" => a_read_and_a_write_are_two,
+    "the promise of few store calls" => a_create_is_one,
+    "the promise of few store calls" => an_unused_session_is_none,
+    "the promise of few store calls" => sliding_is_one_touch_a_window,
+    "the promise of few store calls" => malformed_ids_are_none,
+}
+
+async fn watched(cx: &Context, config: Config) -> Verdict<(Spy, SessionStore)> {
+    let spy = Spy::new(cx.backend().await?);
+    let store = SessionStore::new(spy.clone()).with_config(config)?;
+    Ok((spy, store))
+}
+
+async fn a_read_is_one(cx: &Context) -> Verdict {
+    let (spy, store) = watched(cx, Config::default()).await?;
+    let mut visitor = Visitor::known(&store).await?;
+    spy.asked();
+    let session = visitor.session().await?;
+    let _ = session.get::<String>("user")?;
+    let _ = visitor.save(&session).await?;
+    let asked = spy.asked();
+    ensure!(asked == ["load"], "a request that reads must cost one load, but cost {asked:?}");
+    Ok(())
+}
+
+async fn a_read_and_a_write_are_two(cx: &Context) -> Verdict {
+    let (spy, store) = watched(cx, Config::default()).await?;
+    let mut visitor = Visitor::known(&store).await?;
+    spy.asked();
+    let session = visitor.session().await?;
+    session.insert("n", &1)?;
+    let _ = visitor.save(&session).await?;
+    let asked = spy.asked();
+    ensure!(asked == ["load", "save"], "read and write must cost two calls, but cost {asked:?}");
+    Ok(())
+}
+
+async fn a_create_is_one(cx: &Context) -> Verdict {
+    let (spy, store) = watched(cx, Config::default()).await?;
+    Visitor::known(&store).await?;
+    let asked = spy.asked();
+    ensure!(asked == ["save"], "a new session must cost one save, but cost {asked:?}");
+    Ok(())
+}
+
+async fn an_unused_session_is_none(cx: &Context) -> Verdict {
+    let (spy, store) = watched(cx, Config::default()).await?;
+    let session = store.create();
+    let _ = store.save(&session).await?;
+    let _ = session.get::<u8>("nothing")?;
+    let _ = store.save(&session).await?;
+    let asked = spy.asked();
+    ensure!(asked.is_empty(), "a new and empty session must cost nothing, but cost {asked:?}");
+    Ok(())
+}
+
+async fn sliding_is_one_touch_a_window(cx: &Context) -> Verdict {
+    let window = Duration::from_millis(400);
+    let config = Config::default().lifetime(window * 100).sliding(true).renew_after(0.01);
+    let (spy, store) = watched(cx, config).await?;
+    let mut visitor = Visitor::known(&store).await?;
+    tokio::time::sleep(window + window / 4).await;
+    spy.asked();
+    let began = std::time::Instant::now();
+    for round in 0..8 {
+        let session = visitor.session().await?;
+        let _ = session.get::<String>("user")?;
+        let saved = visitor.save(&session).await?;
+        let must = if round == 0 { Saved::Issued } else { Saved::Unchanged };
+        // A machine that was too slow is in the next window by now.
+        ensure!(
+            saved == must || began.elapsed() > window,
+            "round {round} of a renewal window must be {must:?}, but is {saved:?}"
+        );
+    }
+    let asked = spy.asked();
+    let touches = asked.iter().filter(|&&name| name == "touch").count();
+    ensure!(asked.iter().all(|&name| name != "save"), "sliding must rewrite no data: {asked:?}");
+    ensure!(
+        touches == 1 || began.elapsed() > window,
+        "a renewal window must cost one touch, but cost {touches}"
+    );
+    Ok(())
+}
+
+async fn malformed_ids_are_none(cx: &Context) -> Verdict {
+    let (spy, store) = watched(cx, Config::default()).await?;
+    let visitor = Visitor::known(&store).await?;
+    spy.asked();
+    for malformed in super::ids::malformed(visitor.cookie()?) {
+        let found = store.load(&malformed).await?;
+        ensure!(found.is_none(), "a malformed id must load None: {malformed:?}");
+    }
+    let asked = spy.asked();
+    ensure!(asked.is_empty(), "a malformed id must not reach the store, but cost {asked:?}");
+    Ok(())
+}

@@ -1,0 +1,158 @@
+//! Requests of one visitor at the same moment.
+
+use session_core::{Config, ErrorKind, Level, Saved, SessionStore};
+
+use crate::case::{Context, Failure, Verdict, cases, ensure, refused, together};
+use crate::visitor::Visitor;
+
+cases! { "merge":
+    "the promise that no change is lost" => different_keys_survive,
+    "the promise that of one key the later save wins" => later_save_of_a_key_wins,
+    "the promise that no change is lost" => removal_and_insert_survive,
+    "the promise that no increment is lost" => sixty_four_increments_are_64,
+    "the promise that no increment is lost" => updates_are_applied_again,
+    "the promise that no message is lost" => messages_of_both_survive,
+    "the promise that no change is lost" => save_and_regenerate_survive,
+    "the promise that the old id is dead" => save_after_regenerate_is_gone,
+}
+
+/// Two application servers with one store, and a visitor known to both.
+async fn servers(cx: &Context) -> Verdict<(SessionStore, SessionStore, Visitor)> {
+    cx.needs_conflicts()?;
+    two_stores(cx).await
+}
+
+async fn two_stores(cx: &Context) -> Verdict<(SessionStore, SessionStore, Visitor)> {
+    let (one, other) = (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
+    let visitor = Visitor::known(&one).await?;
+    Ok((one, other, visitor))
+}
+
+async fn loaded(store: &SessionStore, visitor: &Visitor) -> Verdict<session_core::Session> {
+    let session = store.load(visitor.cookie()?).await?;
+    session.ok_or_else(|| Failure::Failed("a saved session must load, but is None".to_owned()))
+}
+
+async fn different_keys_survive(cx: &Context) -> Verdict {
+    let (one, other, visitor) = servers(cx).await?;
+    let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
+    a.insert("a", &1)?;
+    b.insert("b", &2)?;
+    ensure!(one.save(&a).await? == Saved::Updated, "the first save must be Updated");
+    ensure!(other.save(&b).await? == Saved::Updated, "the second save must be Updated");
+    let after = visitor.session().await?;
+    let found = (after.get::<i32>("a")?, after.get::<i32>("b")?);
+    ensure!(
+        found == (Some(1), Some(2)),
+        "both requests' changes must be there, but (a, b) is {found:?}"
+    );
+    ensure!(after.contains("user"), "what stood there before must stay");
+    Ok(())
+}
+
+async fn later_save_of_a_key_wins(cx: &Context) -> Verdict {
+    let (one, other, visitor) = servers(cx).await?;
+    let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
+    a.insert("theme", "light")?;
+    b.insert("theme", "dark")?;
+    let _ = other.save(&b).await?;
+    let _ = one.save(&a).await?;
+    let theme = visitor.session().await?.get::<String>("theme")?;
+    ensure!(theme.as_deref() == Some("light"), "the later save must win, but theme is {theme:?}");
+    Ok(())
+}
+
+async fn removal_and_insert_survive(cx: &Context) -> Verdict {
+    let (one, other, visitor) = servers(cx).await?;
+    let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
+    ensure!(a.remove("user"), "the value must be there to remove");
+    b.insert("b", &2)?;
+    let _ = other.save(&b).await?;
+    let _ = one.save(&a).await?;
+    let keys = visitor.session().await?.keys();
+    ensure!(keys == ["b"], "the removal and the insert must both hold, but keys are {keys:?}");
+    Ok(())
+}
+
+async fn sixty_four_increments_are_64(cx: &Context) -> Verdict {
+    let (one, other, visitor) = servers(cx).await?;
+    let cookie = visitor.cookie()?.to_owned();
+    let tasks = (0..64).map(|task| {
+        let store = if task % 2 == 0 { one.clone() } else { other.clone() };
+        let cookie = cookie.clone();
+        async move {
+            let session = store.load(&cookie).await?;
+            let session = session.ok_or_else(session_core::Error::gone)?;
+            session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
+            store.save(&session).await
+        }
+    });
+    for saved in together(tasks).await {
+        let _ = saved?;
+    }
+    let n = visitor.session().await?.get::<u64>("n")?;
+    ensure!(n == Some(64), "64 acknowledged increments must make 64, but n is {n:?}");
+    Ok(())
+}
+
+async fn updates_are_applied_again(cx: &Context) -> Verdict {
+    let (one, other, visitor) = servers(cx).await?;
+    let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
+    a.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
+    b.update("n", |n: Option<u64>| n.unwrap_or(10) * 2)?;
+    let _ = other.save(&b).await?;
+    let _ = one.save(&a).await?;
+    let n = visitor.session().await?.get::<u64>("n")?;
+    ensure!(
+        n == Some(21),
+        "the second update must be applied to what the first left (20), but n is {n:?}"
+    );
+    Ok(())
+}
+
+async fn messages_of_both_survive(cx: &Context) -> Verdict {
+    let (one, other, visitor) = servers(cx).await?;
+    let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
+    a.flash().message(Level::Info, "from a");
+    b.flash().message(Level::Info, "from b");
+    let _ = one.save(&a).await?;
+    let _ = other.save(&b).await?;
+    let messages = visitor.session().await?.flash().take_messages();
+    let mut texts: Vec<_> = messages.into_iter().map(|message| message.text).collect();
+    texts.sort();
+    ensure!(texts == ["from a", "from b"], "both messages must be there, but are {texts:?}");
+    Ok(())
+}
+
+async fn save_and_regenerate_survive(cx: &Context) -> Verdict {
+    let (one, other, mut visitor) = servers(cx).await?;
+    let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
+    a.insert("a", &1)?;
+    b.regenerate();
+    b.insert("b", &2)?;
+    let _ = one.save(&a).await?;
+    visitor.store = other;
+    let _ = visitor.save(&b).await?;
+    let keys = visitor.session().await?.keys();
+    ensure!(
+        keys == ["a", "b", "user"],
+        "what was acknowledged before a rotation must move along, but keys are {keys:?}"
+    );
+    Ok(())
+}
+
+async fn save_after_regenerate_is_gone(cx: &Context) -> Verdict {
+    cx.needs_revocation()?;
+    let (one, other, mut visitor) = two_stores(cx).await?;
+    let old = visitor.cookie()?.to_owned();
+    let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
+    b.regenerate();
+    let _ = visitor.save(&b).await?;
+    a.insert("late", &1)?;
+    refused(one.save(&a).await, ErrorKind::Gone, "a save with the id from before a login")?;
+    ensure!(one.cookie_value(&a).is_none(), "a session that is gone must have no cookie value");
+    ensure!(one.load(&old).await?.is_none(), "the id from before a login must load None");
+    let keys = visitor.session().await?.keys();
+    ensure!(keys == ["user"], "a refused save must write nothing, but keys are {keys:?}");
+    Ok(())
+}
