@@ -1,0 +1,85 @@
+//! session-cookie: signed, encrypted, and signed with logouts remembered in memory.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use conformance_tests::{Fixture, Harness};
+use session_cookie::{CookieStore, SecretKey};
+use session_core::{Capabilities, Result, async_trait};
+use session_memory::MemoryBackend;
+
+const NAME: &str = "__Host-session";
+
+pub(crate) fn harnesses() -> Vec<Box<dyn Harness>> {
+    vec![Box::new(Signed), Box::new(Encrypted), Box::new(SignedWithRevocation)]
+}
+
+struct Signed;
+struct Encrypted;
+struct SignedWithRevocation;
+
+/// What a cookie can do: it outlives every server, and that is all.
+const COOKIE: Capabilities = Capabilities {
+    detects_conflicts: false,
+    revocable: false,
+    durable: true,
+    expires_natively: false,
+    rotates_atomically: false,
+    owner_index: false,
+};
+
+/// The cases compare deadlines to the millisecond, on one clock.
+fn exact(store: Result<CookieStore>) -> CookieStore {
+    store.expect("a generated key and a valid name").with_leeway(Duration::ZERO)
+}
+
+#[async_trait]
+impl Harness for Signed {
+    fn name(&self) -> &str {
+        "cookie-signed"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        COOKIE
+    }
+
+    async fn open(&self) -> Result<Fixture> {
+        let key = SecretKey::generate()?;
+        Ok(Fixture::cookie(move || exact(CookieStore::signed(NAME, [key.clone()]))))
+    }
+}
+
+#[async_trait]
+impl Harness for Encrypted {
+    fn name(&self) -> &str {
+        "cookie-encrypted"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        COOKIE
+    }
+
+    async fn open(&self) -> Result<Fixture> {
+        let key = SecretKey::generate()?;
+        Ok(Fixture::cookie(move || exact(CookieStore::encrypted(NAME, [key.clone()]))))
+    }
+}
+
+#[async_trait]
+impl Harness for SignedWithRevocation {
+    fn name(&self) -> &str {
+        "cookie-revocable"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { revocable: true, ..COOKIE }
+    }
+
+    async fn open(&self) -> Result<Fixture> {
+        let key = SecretKey::generate()?;
+        let revoked = Arc::new(MemoryBackend::new());
+        Ok(Fixture::cookie(move || {
+            exact(CookieStore::signed(NAME, [key.clone()])).with_revocation(Arc::clone(&revoked))
+        }))
+    }
+}
