@@ -5,12 +5,14 @@
 //! `tokio::sync::OnceCell` in the harness), so that `--list` starts none. It ends when the harness
 //! is dropped: never keep one in a `static`. A server that can't be had is `Fixture::missing`.
 
+mod cookie;
 mod reference;
 
 use conformance_tests::Harness;
 
 pub(crate) fn all() -> Vec<Box<dyn Harness>> {
     let mut all = Vec::new();
+    all.extend(cookie::harnesses());
     all.extend(reference::harnesses());
     all
 }
