@@ -93,6 +93,7 @@ impl Backend for FileBackend {
         Capabilities {
             detects_conflicts: true,
             revocable: true,
+            rotates_atomically: true,
             durable: true,
             ..Capabilities::default()
         }

@@ -265,7 +265,12 @@ impl Backend for MemoryBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { detects_conflicts: true, revocable: true, ..Capabilities::default() }
+        Capabilities {
+            detects_conflicts: true,
+            revocable: true,
+            rotates_atomically: true,
+            ..Capabilities::default()
+        }
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {

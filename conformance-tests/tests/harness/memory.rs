@@ -20,7 +20,7 @@ impl Harness for Memory {
         Capabilities {
             detects_conflicts: true,
             revocable: true,
-            rotates_atomically: false,
+            rotates_atomically: true,
             ..Capabilities::default()
         }
     }
