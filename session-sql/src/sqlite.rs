@@ -87,7 +87,7 @@ impl SqliteBackend {
             .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();
         let pool = SqlitePoolOptions::new().idle_timeout(None).max_lifetime(None);
-        let (pool, options, settings) = match Mode::of(&options) {
+        let (pool, options, settings) = match Mode::of(url) {
             // Such a database belongs to its connection, and is gone with it.
             Mode::Memory => {
                 let settings = Settings { durable: false, load_lanes: 1, ..SETTINGS };
@@ -124,13 +124,15 @@ enum Mode {
 }
 
 impl Mode {
-    fn of(options: &SqliteConnectOptions) -> Self {
-        let url = options.to_url_lossy();
-        let mode = url.query_pairs().find(|(name, _)| name == "mode");
-        match mode.as_ref().map(|(_, mode)| &**mode) {
-            Some("memory") => Self::Memory,
-            Some("ro") => Self::ReadOnly,
-            _ => Self::File,
+    fn of(url: &str) -> Self {
+        let (database, settings) = url.split_once('?').unwrap_or((url, ""));
+        let has = |setting| settings.split('&').any(|one| one == setting);
+        if database.ends_with(":memory:") || has("mode=memory") {
+            Self::Memory
+        } else if has("mode=ro") {
+            Self::ReadOnly
+        } else {
+            Self::File
         }
     }
 }

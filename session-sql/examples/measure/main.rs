@@ -1,0 +1,70 @@
+//! Measures what the README states. Each figure is taken beside its counterpart in the same run.
+//!
+//! ```text
+//! cargo run --release -p session-sql --all-features --example measure -- ratio [DATABASE]…
+//! cargo run --release -p session-sql --all-features --example measure -- gc [DATABASE]…
+//! cargo run --release -p session-sql --all-features --example measure -- hot
+//! ```
+//!
+//! A database is `sqlite`, `postgres` or `mariadb`; all three when none is named. The servers are
+//! started for it, with the durability of a server in production.
+
+use std::error::Error;
+use std::io::Write as _;
+
+use session_core::{Bytes, Key, Record, Revision};
+use test_servers::{Options, Server};
+
+mod gc;
+mod hot;
+mod ratio;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (what, databases) = match arguments.split_first() {
+        Some((what, [])) => (what.as_str(), vec!["sqlite", "postgres", "mariadb"]),
+        Some((what, some)) => (what.as_str(), some.iter().map(String::as_str).collect()),
+        None => return Err("say what: ratio, gc or hot".into()),
+    };
+    match what {
+        "ratio" => ratio::all(&databases).await,
+        "gc" => gc::all(&databases).await,
+        "hot" => hot::postgres().await,
+        other => Err(format!("{other}: it is ratio, gc or hot").into()),
+    }
+}
+
+fn say(line: &str) {
+    // Nobody reads it any more.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+fn postgres() -> Outcome<Server> {
+    test_servers::postgres::start_new(Options::default().durable(true))
+        .map_err(|e| e.to_string().into())
+}
+
+fn mariadb() -> Outcome<Server> {
+    test_servers::mariadb::start_new(Options::default().durable(true))
+        .map_err(|e| e.to_string().into())
+}
+
+fn key(number: usize) -> Key {
+    let mut bytes = [0; 32];
+    // Spread like a digest.
+    let spread = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bytes[..8].copy_from_slice(&spread.to_be_bytes());
+    bytes[8..16].copy_from_slice(&(number as u64).to_be_bytes());
+    Key::from_bytes(bytes)
+}
+
+fn record(revision: u64) -> Record {
+    Record {
+        payload: Bytes::from(vec![b'x'; 460]),
+        revision: Revision::from_u64(revision),
+        owner: None,
+    }
+}

@@ -1,0 +1,178 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use session_core::{Backend, ErrorKind};
+use session_sql::SqliteBackend;
+use sqlx::{Executor as _, Row as _};
+use tempfile::TempDir;
+
+use crate::common::{self, create, key, kind, over, record};
+
+async fn file() -> (TempDir, String, SqliteBackend) {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("sessions.db").display());
+    let backend = SqliteBackend::connect(&url).await.unwrap();
+    backend.migrate().await.unwrap();
+    (directory, url, backend)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_a_batch_has_its_own_verdict() {
+    let (_directory, url, backend) = file().await;
+    common::each_of_a_batch_has_its_own_verdict(Arc::new(backend)).await;
+    let alone = SqliteBackend::connect(&url).await.unwrap().with_table("other").unwrap();
+    let alone = alone.group_commit(false);
+    alone.migrate().await.unwrap();
+    common::each_of_a_batch_has_its_own_verdict(Arc::new(alone)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_of_a_batch_has_its_own_verdict_in_memory() {
+    let backend = SqliteBackend::connect("sqlite::memory:").await.unwrap();
+    backend.migrate().await.unwrap();
+    common::each_of_a_batch_has_its_own_verdict(Arc::new(backend)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_of_two_servers_agree() {
+    let (_directory, url, one) = file().await;
+    let two = SqliteBackend::connect(&url).await.unwrap();
+    common::batches_of_two_servers_agree(Arc::new(one), Arc::new(two)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_goes_away_harms_nobody() {
+    let (_directory, _, backend) = file().await;
+    common::who_goes_away_harms_nobody(Arc::new(backend)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_no_session_is_corrupt() {
+    let (_directory, _, backend) = file().await;
+    let insert = "INSERT INTO sessions VALUES \
+                  (zeroblob(32), 'no number', 4000000000000, NULL, x'00')";
+    backend.pool().execute(insert).await.unwrap();
+    let broken = session_core::Key::from_bytes([0; 32]);
+    common::a_row_that_is_no_session_is_corrupt(Arc::new(backend), broken).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn from_pool_works_on_the_applications_pool() {
+    let (_directory, url, _) = file().await;
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    common::each_of_a_batch_has_its_own_verdict(Arc::new(SqliteBackend::from_pool(pool))).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_open_and_migrate_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("sessions.db").display());
+    let opening: Vec<_> = (0..10)
+        .map(|number| {
+            let url = url.clone();
+            tokio::spawn(async move {
+                let backend = SqliteBackend::connect(&url).await?;
+                backend.migrate().await?;
+                backend.save(&key(number), &record(1), create()).await
+            })
+        })
+        .collect();
+    for one in opening {
+        one.await.unwrap().unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn its_files_are_for_the_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (directory, _, backend) = file().await;
+    backend.save(&key(0), &record(1), create()).await.unwrap();
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+        names.push(entry.file_name().into_string().unwrap());
+    }
+    names.sort();
+    assert_eq!(names, ["sessions.db", "sessions.db-shm", "sessions.db-wal"]);
+}
+
+#[tokio::test]
+async fn a_read_only_database_loads_and_refuses_to_save() {
+    let (_directory, url, backend) = file().await;
+    backend.save(&key(0), &record(1), create()).await.unwrap();
+    let reader = SqliteBackend::connect(&format!("{url}?mode=ro")).await.unwrap();
+    assert_eq!(reader.load(&key(0)).await.unwrap().unwrap().record, record(1));
+    let saved = reader.save(&key(0), &record(2), over(1)).await;
+    assert!(saved.as_ref().unwrap_err().message().contains("read-only"), "{saved:?}");
+    assert_eq!(kind(saved), ErrorKind::Unavailable);
+    assert_eq!(reader.load(&key(0)).await.unwrap().unwrap().record, record(1));
+}
+
+#[tokio::test]
+async fn without_its_table_it_says_what_to_do() {
+    let (_directory, _, backend) = file().await;
+    let other = backend.clone().with_table("missing").unwrap();
+    let loaded = other.load(&key(0)).await;
+    assert!(loaded.as_ref().unwrap_err().message().contains("migrate()"), "{loaded:?}");
+    assert_eq!(kind(loaded), ErrorKind::InvalidConfig);
+    assert_eq!(kind(other.save(&key(0), &record(1), create()).await), ErrorKind::InvalidConfig);
+    other.migrate().await.unwrap();
+    other.save(&key(0), &record(1), create()).await.unwrap();
+    assert!(backend.load(&key(0)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("text");
+    std::fs::write(&path, "this is no database, but it is long enough to look like one").unwrap();
+    let opened = SqliteBackend::connect(&format!("sqlite:{}", path.display())).await;
+    assert_eq!(kind(opened), ErrorKind::InvalidConfig);
+    let missing = directory.path().join("no/such/directory.db");
+    let opened = SqliteBackend::connect(&format!("sqlite:{}", missing.display())).await;
+    assert_eq!(kind(opened), ErrorKind::InvalidConfig);
+}
+
+#[tokio::test]
+async fn gc_and_batches_use_the_indexes() {
+    let (_directory, _, backend) = file().await;
+    let plan = |sql: &'static str| {
+        let pool = backend.pool().clone();
+        async move {
+            let rows = pool.fetch_all(sql).await.unwrap();
+            let lines = rows.iter().map(|row| row.get::<String, _>("detail"));
+            lines.collect::<Vec<_>>().join("\n")
+        }
+    };
+    let gc = plan(
+        "EXPLAIN QUERY PLAN DELETE FROM sessions WHERE id_hash IN (SELECT id_hash FROM sessions \
+         WHERE expires_at <= 1 ORDER BY expires_at LIMIT 500) AND expires_at <= 1",
+    );
+    let gc = gc.await;
+    assert!(gc.contains("COVERING INDEX sessions_expires_at (expires_at<?)"), "{gc}");
+    assert!(gc.contains("PRIMARY KEY (id_hash=?)"), "{gc}");
+    assert!(!gc.contains("SCAN sessions"), "{gc}");
+    let update = plan(
+        "EXPLAIN QUERY PLAN UPDATE sessions AS s SET revision = i.column2 \
+         FROM (VALUES (x'00', 1), (x'01', 2)) AS i WHERE s.id_hash = i.column1",
+    );
+    let update = update.await;
+    assert!(update.contains("SEARCH s USING PRIMARY KEY (id_hash=?)"), "{update}");
+}
+
+#[tokio::test]
+async fn another_process_that_holds_the_lock_is_waited_for_then_reported() {
+    let (_directory, url, backend) = file().await;
+    backend.save(&key(0), &record(1), create()).await.unwrap();
+    let other = sqlx::SqlitePool::connect(&url).await.unwrap();
+    let held = other.begin_with("BEGIN IMMEDIATE").await.unwrap();
+    let start = std::time::Instant::now();
+    let saved = backend.save(&key(0), &record(2), over(1)).await;
+    assert_eq!(kind(saved), ErrorKind::Unavailable);
+    assert!(start.elapsed() > Duration::from_secs(1) && start.elapsed() < Duration::from_secs(5));
+    assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
+    held.rollback().await.unwrap();
+    backend.save(&key(0), &record(2), over(1)).await.unwrap();
+}
