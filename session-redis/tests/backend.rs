@@ -1,0 +1,237 @@
+//! What this store adds to the contract.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use session_core::{Backend, ErrorKind, Key, Owner, Record, Revision, Update, Write};
+use session_redis::{NotConfirmed, RedisBackend};
+use support::{HOUR, create, key, kind, load, name, raw, record, redis, update};
+use test_servers::Options;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_readable_with_redis_cli_and_has_its_expiry() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap().prefix("shop:");
+    let record = Record { owner: Some(Owner::new("alice").unwrap()), ..record(0xc0ffee) };
+    backend.save(&key(1), &record, Write::Create { ttl: HOUR }).await.unwrap();
+    let mut connection = raw(server.url()).await;
+    let name = format!("shop:{}", key(1).to_hex());
+    let value: String = redis::cmd("GET").arg(&name).query_async(&mut connection).await.unwrap();
+    assert_eq!(value, "s1:0000000000c0ffee:5:alice\n{\"revision\":12648430}");
+    let life: i64 = redis::cmd("PTTL").arg(&name).query_async(&mut connection).await.unwrap();
+    assert!((3_590_000..3_600_000).contains(&life), "{life}");
+}
+
+/// More at a time than go out alone: they share commands, and each has its own verdict.
+#[tokio::test(flavor = "multi_thread")]
+async fn shared_commands_have_separate_verdicts() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    for number in 0..200 {
+        match number % 4 {
+            0 | 1 => create(&backend, number, 1).await.unwrap(),
+            2 => {
+                redis::cmd("RPUSH").arg(&[&name(number), "x"]).exec_async(&mut admin).await.unwrap()
+            }
+            _ => {}
+        }
+    }
+    for round in 0..20_u64 {
+        let tasks: Vec<_> = (0..200_u8)
+            .map(|number| {
+                let backend = backend.clone();
+                tokio::spawn(async move {
+                    let from = if number % 4 == 1 { 7777 } else { round + 1 };
+                    let updated = update(&backend, number, from, round + 2).await;
+                    let loaded = load(&backend, number).await;
+                    let (update_is, load_is) = match number % 4 {
+                        0 => (None, Ok(Some(round + 2))),
+                        1 => (Some(ErrorKind::Conflict), Ok(Some(1))),
+                        2 => (Some(ErrorKind::Corrupt), Err(ErrorKind::Corrupt)),
+                        _ => (Some(ErrorKind::Gone), Ok(None)),
+                    };
+                    assert_eq!(kind(updated), update_is, "update {number}");
+                    assert_eq!(loaded.map_err(|error| error.kind()), load_is, "load {number}");
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+    }
+    let statistics: String =
+        redis::cmd("INFO").arg("commandstats").query_async(&mut admin).await.unwrap();
+    let calls = |command: &str| -> u64 {
+        let line = statistics.lines().find(|line| line.contains(command)).unwrap_or_default();
+        let calls = line.split_once("calls=").map_or("0", |(_, rest)| rest);
+        calls.split(',').next().unwrap().parse().unwrap()
+    };
+    assert!(calls("cmdstat_mget:") > 0, "no load was shared");
+    assert!(
+        calls("cmdstat_evalsha:") < 4000,
+        "no update was shared: {}",
+        calls("cmdstat_evalsha:")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_give_up_leave_the_others_alone() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    let done = Arc::new(AtomicUsize::new(0));
+    for round in 0..50_u64 {
+        let tasks: Vec<_> = (0..100)
+            .map(|_| {
+                let (backend, done) = (backend.clone(), Arc::clone(&done));
+                tokio::spawn(async move {
+                    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+                    done.fetch_add(1, Ordering::Relaxed);
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_micros(round * 20)).await;
+        for (index, task) in tasks.into_iter().enumerate() {
+            if index % 2 == 0 {
+                task.abort();
+            } else {
+                task.await.unwrap();
+            }
+        }
+    }
+    assert!(done.load(Ordering::Relaxed) >= 2500);
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+}
+
+/// The tasks of one runtime wait in a shared command when it is shut down; another goes on.
+#[test]
+fn a_runtime_that_ends_does_not_take_the_store_with_it() {
+    let first = tokio::runtime::Runtime::new().unwrap();
+    let Some((server, backend)) = first.block_on(async {
+        let server = redis(Options::default()).await?;
+        let backend = RedisBackend::connect(server.url()).await.unwrap();
+        create(&backend, 1, 1).await.unwrap();
+        Some((server, backend))
+    }) else {
+        return;
+    };
+    server.pause().unwrap();
+    for _ in 0..100 {
+        let backend = backend.clone();
+        first.spawn(async move { load(&backend, 1).await });
+    }
+    std::thread::sleep(Duration::from_millis(100));
+    first.shutdown_background();
+    server.resume().unwrap();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        for _ in 0..5 {
+            let tasks: Vec<_> = (0..100)
+                .map(|_| {
+                    let backend = backend.clone();
+                    tokio::spawn(async move { load(&backend, 1).await })
+                })
+                .collect();
+            for task in tasks {
+                assert_eq!(task.await.unwrap().unwrap(), Some(1));
+            }
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_connections_serve_one_store() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap().connections(4);
+    let keys: Vec<Key> =
+        (0..64_u8).map(|first| Key::from_bytes([first.wrapping_mul(37); 32])).collect();
+    for key in &keys {
+        backend.save(key, &record(1), Write::Create { ttl: HOUR }).await.unwrap();
+    }
+    for key in &keys {
+        assert!(backend.load(key).await.unwrap().is_some());
+    }
+    let mut admin = raw(server.url()).await;
+    let clients: String = redis::cmd("CLIENT")
+        .arg(&["LIST", "TYPE", "normal"])
+        .query_async(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(clients.lines().count(), 5, "{clients}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_of_the_application_and_a_unix_socket_serve_too() {
+    let Some(server) = redis(Options::default().set("unixsocket", "socket")).await else { return };
+    let given = RedisBackend::from_connection(raw(server.url()).await).await.unwrap();
+    create(&given, 1, 1).await.unwrap();
+    update(&given, 1, 1, 2).await.unwrap();
+    let socket = server.directory().unwrap().join("socket");
+    let by_socket = RedisBackend::connect(&format!("unix://{}", socket.display())).await.unwrap();
+    assert_eq!(load(&by_socket, 1).await.unwrap(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
+    let Some(master) = redis(Options::default()).await else { return };
+    let (host, port) = master.address().split_once(':').unwrap();
+    let options = Options::default()
+        .set("replicaof", format!("{host} {port}"))
+        .set("repl-diskless-sync-delay", "0");
+    let Some(replica) = redis(options).await else { return };
+    let backend = RedisBackend::connect(master.url()).await.unwrap();
+    let patient = backend.clone().confirm_destroy(1, Duration::from_secs(20));
+    let hasty = backend.clone().confirm_destroy(1, Duration::from_millis(100));
+    for number in [1, 2, 3] {
+        create(&backend, number, 1).await.unwrap();
+    }
+    assert!(patient.destroy(&key(1), None).await.unwrap());
+    assert!(!patient.destroy(&key(1), None).await.unwrap());
+    replica.pause().unwrap();
+    for (number, only) in [(2, None), (3, Some(Revision::from_u64(1)))] {
+        let error = hasty.destroy(&key(number), only).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        let source = std::error::Error::source(&error).unwrap().downcast_ref::<NotConfirmed>();
+        assert_eq!(source, Some(&NotConfirmed { confirmed: 0, wanted: 1 }));
+        assert_eq!(load(&backend, number).await.unwrap(), None);
+    }
+    // Others don't wait behind it.
+    let waiting = tokio::spawn({
+        let patient = patient.clone();
+        async move { patient.destroy(&key(2), None).await }
+    });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let started = Instant::now();
+    load(&patient, 1).await.unwrap();
+    assert!(started.elapsed() < Duration::from_millis(500));
+    replica.resume().unwrap();
+    assert!(!waiting.await.unwrap().unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_a_cluster_is_no_single_node() {
+    let started = support::start(|| {
+        test_servers::redis::start_new(Options::default().set("cluster-enabled", "yes"))
+    });
+    let Some(server) = started.await else { return };
+    let error = RedisBackend::connect(server.url()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    assert!(error.message().contains("redis+cluster://"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_update_is_recognised_as_carried_out() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    update(&backend, 1, 1, 2).await.unwrap();
+    update(&backend, 1, 1, 2).await.unwrap();
+    assert_eq!(kind(update(&backend, 1, 1, 3).await), Some(ErrorKind::Conflict));
+    let again = Update { expected: Revision::from_u64(2), ttl: Some(Duration::ZERO) };
+    let refused = backend.save(&key(1), &record(3), Write::Update(again)).await;
+    assert_eq!(kind(refused), Some(ErrorKind::InvalidValue));
+}

@@ -1,0 +1,318 @@
+//! Redis in trouble: each trouble is a typed error in time, and over when the trouble is.
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use session_core::{Backend, ErrorKind};
+use session_redis::RedisBackend;
+use support::{all_fail, create, eventually, key, kind, load, name, raw, redis, update};
+use test_servers::Options;
+use tokio::net::{TcpListener, TcpStream};
+
+const SHORT: Duration = Duration::from_millis(400);
+const SOON: Duration = Duration::from_millis(1500);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_is_unavailable_and_restarted_works_at_the_first_call() {
+    let Some(server) = redis(Options::default().set("appendonly", "yes")).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    server.kill().unwrap();
+    all_fail(&backend, ErrorKind::Unavailable, SOON).await;
+    server.restart().unwrap();
+    update(&backend, 1, 1, 2).await.unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
+
+    // Nobody called while it was away this time: the first call is a write.
+    server.restart().unwrap();
+    update(&backend, 1, 2, 3).await.unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_listening_is_unavailable_at_connect() {
+    let Some(server) = redis(Options::default()).await else { return };
+    server.kill().unwrap();
+    let error = RedisBackend::connect(server.url()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    assert!(error.to_string().starts_with("redis: connect: "), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_connections_come_back_unnoticed() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    for revision in 1..20 {
+        let killed: i64 = redis::cmd("CLIENT")
+            .arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"])
+            .query_async(&mut admin)
+            .await
+            .unwrap();
+        assert_eq!(killed, 1);
+        // The news travels for a moment; a write that overtakes it can't be repeated safely.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        update(&backend, 1, revision, revision + 1).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_server_is_unavailable_in_time() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap().timeout(SHORT);
+    create(&backend, 1, 1).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    redis::cmd("CLIENT").arg(&["PAUSE", "5000", "ALL"]).exec_async(&mut admin).await.unwrap();
+    let error = load(&backend, 1).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.message().contains("400ms"), "{error}");
+    all_fail(&backend, ErrorKind::Unavailable, SOON).await;
+    // A paused server keeps what it was sent, and does it when it goes on: the outcome was unknown.
+    eventually(Duration::from_secs(10), || load(&backend, 1)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_process_is_unavailable_in_time() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap().timeout(SHORT);
+    create(&backend, 1, 1).await.unwrap();
+    server.pause().unwrap();
+    assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Unavailable));
+    assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Unavailable));
+    server.resume().unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+}
+
+/// Forwards connections until told to stop; what is open then stays open and silent.
+struct Proxy {
+    url: String,
+    stopped: Arc<AtomicBool>,
+}
+
+impl Proxy {
+    async fn to(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("redis://{}/", listener.local_addr().unwrap());
+        let stopped = Arc::new(AtomicBool::new(false));
+        let (server, current) = (server.to_owned(), Arc::clone(&stopped));
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let server = TcpStream::connect(&server).await.unwrap();
+                tokio::spawn(forward(client, server, Arc::clone(&current)));
+            }
+        });
+        Self { url, stopped }
+    }
+}
+
+async fn forward(mut client: TcpStream, mut server: TcpStream, stopped: Arc<AtomicBool>) {
+    let until_stopped = async {
+        while !stopped.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::select! {
+        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        () = until_stopped => tokio::time::sleep(Duration::from_secs(60)).await,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_connection_is_given_up() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let proxy = Proxy::to(server.address()).await;
+    let backend = RedisBackend::connect(&proxy.url).await.unwrap().timeout(SHORT);
+    create(&backend, 1, 1).await.unwrap();
+    proxy.stopped.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Unavailable));
+    proxy.stopped.store(false, Ordering::Relaxed);
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+    update(&backend, 1, 1, 2).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_half_open_connection_is_given_up_when_the_caller_gives_up_first() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let proxy = Proxy::to(server.address()).await;
+    let backend = RedisBackend::connect(&proxy.url).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    proxy.stopped.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(tokio::time::timeout(SHORT, load(&backend, 1)).await.is_err());
+    proxy.stopped.store(false, Ordering::Relaxed);
+    let started = Instant::now();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+    assert!(started.elapsed() < SHORT, "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_of_memory_refuses_writes_and_keeps_what_is_there() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    let mut limit = async |bytes: &str| {
+        redis::cmd("CONFIG")
+            .arg(&["SET", "maxmemory", bytes])
+            .exec_async(&mut admin)
+            .await
+            .unwrap();
+    };
+    limit("1").await;
+    for result in [create(&backend, 2, 1).await, update(&backend, 1, 1, 2).await] {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("maxmemory"), "{error}");
+    }
+    let update_to = session_core::Update { expected: support::record(1).revision, ttl: None };
+    let rotated = backend.rotate(&key(1), &key(3), &support::record(2), update_to).await;
+    assert_eq!(kind(rotated), Some(ErrorKind::Unavailable));
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+    assert_eq!(load(&backend, 3).await.unwrap(), None);
+    limit("0").await;
+    update(&backend, 1, 1, 2).await.unwrap();
+    limit("1").await;
+    assert!(backend.destroy(&key(1), None).await.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_refuses_writes() {
+    let Some(master) = redis(Options::default()).await else { return };
+    let (host, port) = master.address().split_once(':').unwrap();
+    let options = Options::default().set("replicaof", format!("{host} {port}"));
+    let Some(replica) = redis(options.set("repl-diskless-sync-delay", "0")).await else { return };
+    let on_master = RedisBackend::connect(master.url()).await.unwrap();
+    let on_replica = RedisBackend::connect(replica.url()).await.unwrap();
+    create(&on_master, 1, 1).await.unwrap();
+    let started = Instant::now();
+    while load(&on_replica, 1).await.ok().flatten() != Some(1) {
+        assert!(started.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for result in [create(&on_replica, 2, 1).await, update(&on_replica, 1, 1, 2).await] {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.message().contains("replica"), "{error}");
+    }
+    assert_eq!(kind(on_replica.destroy(&key(1), None).await), Some(ErrorKind::Unavailable));
+    let mut admin = raw(replica.url()).await;
+    redis::cmd("REPLICAOF").arg(&["NO", "ONE"]).exec_async(&mut admin).await.unwrap();
+    update(&on_replica, 1, 1, 2).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loading_server_is_unavailable() {
+    let options = Options::default()
+        .set("key-load-delay", "2000")
+        .set("loading-process-events-interval-bytes", "1024");
+    let Some(server) = redis(options).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap().timeout(SHORT);
+    create(&backend, 1, 1).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    redis::cmd("DEBUG")
+        .arg(&["POPULATE", "1000", "filler", "100"])
+        .exec_async(&mut admin)
+        .await
+        .unwrap();
+    redis::cmd("SAVE").exec_async(&mut admin).await.unwrap();
+    server.kill().unwrap();
+    server.restart_without_waiting().unwrap();
+    let mut loading = 0;
+    let started = Instant::now();
+    loop {
+        match load(&backend, 1).await {
+            Ok(found) => break assert_eq!(found, Some(1)),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+                loading += u32::from(error.message().contains("loading"));
+            }
+        }
+        assert!(started.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(loading > 0, "the server was never seen loading");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_value_under_our_key_is_corrupt_and_can_be_destroyed() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    redis::cmd("RPUSH").arg(&[&name(1), "x"]).exec_async(&mut admin).await.unwrap();
+    all_but_create_are_corrupt(&backend).await;
+    assert!(backend.destroy(&key(1), None).await.unwrap());
+    assert_eq!(load(&backend, 1).await.unwrap(), None);
+
+    redis::cmd("SET")
+        .arg(&[&name(1), "hello", "PX", "100000"])
+        .exec_async(&mut admin)
+        .await
+        .unwrap();
+    assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Corrupt));
+    assert!(backend.destroy(&key(1), None).await.unwrap());
+
+    create(&backend, 1, 1).await.unwrap();
+    redis::cmd("PERSIST").arg(name(1)).exec_async(&mut admin).await.unwrap();
+    assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Corrupt));
+}
+
+async fn all_but_create_are_corrupt(backend: &RedisBackend) {
+    assert_eq!(kind(load(backend, 1).await), Some(ErrorKind::Corrupt));
+    assert_eq!(kind(update(backend, 1, 1, 2).await), Some(ErrorKind::Corrupt));
+    let only = Some(session_core::Revision::from_u64(1));
+    assert_eq!(kind(backend.destroy(&key(1), only).await), Some(ErrorKind::Corrupt));
+    assert_eq!(kind(create(backend, 1, 1).await), Some(ErrorKind::AlreadyExists));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_passwords_and_databases_are_invalid_config() {
+    let Some(server) = redis(Options::default().set("requirepass", "right")).await else { return };
+    let address = server.address();
+    let refused = [
+        format!("redis://{address}/"),
+        format!("redis://:wrong@{address}/"),
+        format!("redis://nobody:right@{address}/"),
+        format!("redis://:right@{address}/99"),
+        format!("http://{address}/"),
+        address.to_owned(),
+    ];
+    for url in refused {
+        let error = RedisBackend::connect(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{url}: {error:?}");
+        assert!(!format!("{error:?}").contains("right@"), "{error:?}");
+    }
+    let backend = RedisBackend::connect(&format!("redis://:right@{address}/7")).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+
+    // The password changes while we are connected.
+    let mut admin = raw(server.url()).await;
+    let set = ["SET", "requirepass", "new"];
+    redis::cmd("CONFIG").arg(&set).exec_async(&mut admin).await.unwrap();
+    let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
+    redis::cmd("CLIENT").arg(&kill).exec_async(&mut admin).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    all_fail(&backend, ErrorKind::InvalidConfig, SOON).await;
+    let set = ["SET", "requirepass", "right"];
+    redis::cmd("CONFIG").arg(&set).exec_async(&mut admin).await.unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forgotten_scripts_are_sent_again() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    for revision in 1..4 {
+        redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut admin).await.unwrap();
+        update(&backend, 1, revision, revision + 1).await.unwrap();
+    }
+    redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut admin).await.unwrap();
+    let only = Some(session_core::Revision::from_u64(4));
+    assert!(backend.destroy(&key(1), only).await.unwrap());
+}

@@ -1,0 +1,112 @@
+//! What the tests of this crate share.
+
+#![allow(dead_code, reason = "each test binary uses its own part")]
+
+use std::time::{Duration, Instant};
+
+use redis::aio::MultiplexedConnection;
+use session_core::{
+    Backend, Bytes, Error, ErrorKind, Key, Record, Result, Revision, Update, Write,
+};
+use session_redis::RedisBackend;
+use test_servers::{Missing, Options, Server};
+
+pub(crate) const HOUR: Duration = Duration::from_secs(3600);
+
+/// Starts servers, or says why the test is skipped; in strict mode, or when they are installed and
+/// do not start, that is a failure.
+pub(crate) async fn start<T: Send + 'static>(
+    start: impl FnOnce() -> Result<T, Missing> + Send + 'static,
+) -> Option<T> {
+    match tokio::task::spawn_blocking(start).await.unwrap() {
+        Ok(started) => Some(started),
+        Err(missing) => {
+            let strict = std::env::var_os("CONFORMANCE_STRICT").is_some_and(|value| value == "1");
+            assert!(missing.what.contains("not installed") && !strict, "{missing}");
+            println!("SKIPPED: {missing}");
+            None
+        }
+    }
+}
+
+pub(crate) async fn redis(options: Options) -> Option<Server> {
+    start(|| test_servers::redis::start_new(options)).await
+}
+
+/// A connection beside the backend's.
+pub(crate) async fn raw(url: &str) -> MultiplexedConnection {
+    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+}
+
+pub(crate) fn key(number: u8) -> Key {
+    Key::from_bytes([number; 32])
+}
+
+/// The name of [`key`] in Redis.
+pub(crate) fn name(number: u8) -> String {
+    format!("session:{}", key(number).to_hex())
+}
+
+pub(crate) fn record(revision: u64) -> Record {
+    let payload = Bytes::from(format!("{{\"revision\":{revision}}}"));
+    Record { payload, revision: Revision::from_u64(revision), owner: None }
+}
+
+pub(crate) async fn create(backend: &RedisBackend, number: u8, revision: u64) -> Result<()> {
+    backend.save(&key(number), &record(revision), Write::Create { ttl: HOUR }).await
+}
+
+pub(crate) async fn update(backend: &RedisBackend, number: u8, from: u64, to: u64) -> Result<()> {
+    let update = Update { expected: Revision::from_u64(from), ttl: None };
+    backend.save(&key(number), &record(to), Write::Update(update)).await
+}
+
+/// The revision that is loaded.
+pub(crate) async fn load(backend: &RedisBackend, number: u8) -> Result<Option<u64>> {
+    let loaded = backend.load(&key(number)).await?;
+    Ok(loaded.map(|loaded| loaded.record.revision.to_u64()))
+}
+
+/// Every operation fails with this kind, soon.
+pub(crate) async fn all_fail(backend: &RedisBackend, kind: ErrorKind, limit: Duration) {
+    async fn check<T: std::fmt::Debug>(
+        what: &str,
+        operation: impl Future<Output = Result<T>>,
+        kind: ErrorKind,
+        limit: Duration,
+    ) {
+        let started = Instant::now();
+        let error = operation.await.expect_err(what);
+        assert_eq!(error.kind(), kind, "{what}: {error:?}");
+        assert!(started.elapsed() < limit, "{what} took {:?}", started.elapsed());
+    }
+    check("load", load(backend, 1), kind, limit).await;
+    check("create", create(backend, 2, 1), kind, limit).await;
+    check("update", update(backend, 1, 1, 2), kind, limit).await;
+    check("touch", backend.touch(&key(1), HOUR), kind, limit).await;
+    check("destroy", backend.destroy(&key(1), None), kind, limit).await;
+    let only = Some(Revision::from_u64(1));
+    check("destroy only", backend.destroy(&key(1), only), kind, limit).await;
+    let update = Update { expected: Revision::from_u64(1), ttl: None };
+    let rotation = backend.rotate(&key(1), &key(3), &record(2), update);
+    check("rotate", rotation, kind, limit).await;
+}
+
+pub(crate) fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
+    result.err().as_ref().map(Error::kind)
+}
+
+/// Repeats an operation until it succeeds, for at most `limit`.
+pub(crate) async fn eventually<T, F>(limit: Duration, mut operation: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T>>,
+{
+    let started = Instant::now();
+    loop {
+        match operation().await {
+            Ok(value) => return value,
+            Err(error) => assert!(started.elapsed() < limit, "still failing: {error:?}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
