@@ -244,6 +244,27 @@ async fn touch_changes_twelve_bytes_of_the_same_file() {
 }
 
 /// A load that meets half a touch asks again under the lock, rather than to call it corrupt.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_load_waits_for_a_touch_that_is_half_written() {
+    let fixture = Fixture::new();
+    let key = key(1, 1);
+    fixture.create(&key, HOUR).await;
+    let whole = fs::read(fixture.file(&key)).unwrap();
+    let file = File::options().write(true).open(fixture.file(&key)).unwrap();
+    let lock = File::open(fixture.root().join("01")).unwrap();
+    lock.lock().unwrap();
+    file.write_all_at(&[0xFF; 4], 8).unwrap();
+    let load = tokio::spawn({
+        let store = fixture.store.clone();
+        async move { store.load(&key).await }
+    });
+    sleep(MOMENT).await;
+    assert!(!load.is_finished());
+    file.write_all_at(&whole[8..20], 8).unwrap();
+    lock.unlock().unwrap();
+    assert_eq!(load.await.unwrap().unwrap().unwrap().record, record(1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn loads_beside_touches_are_never_corrupt() {
     let fixture = Fixture::new();
@@ -354,6 +375,20 @@ async fn gc_finds_its_own_and_others_expired_sessions_in_small_batches() {
     fixture.create(&key(3, 3), MOMENT).await;
     sleep(MOMENT).await;
     assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
+}
+
+/// What is remembered is a hint; the file decides. Another process prolonged it meanwhile.
+#[tokio::test]
+async fn gc_never_removes_what_was_prolonged_meanwhile() {
+    let fixture = Fixture::new();
+    fixture.store.gc(10).await.unwrap();
+    let short = Duration::from_millis(300);
+    fixture.create(&key(1, 1), short).await;
+    fixture.create(&key(1, 2), short).await;
+    open(fixture.directory.path()).touch(&key(1, 1), HOUR).await.unwrap();
+    sleep(short).await;
+    assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
+    assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
 }
 
 /// More sessions of one sub-directory are due than are remembered.
