@@ -21,7 +21,7 @@ pub(crate) type Step = Arc<dyn Fn(Option<&[u8]>) -> Result<Bytes> + Send + Sync>
 #[derive(Default)]
 pub(crate) struct Changes {
     last: u64,
-    values: BTreeMap<String, (u64, Change)>,
+    values: BTreeMap<String, Change>,
     cleared: Option<u64>,
     pub(crate) flash: FlashChanges,
     pub(crate) owner: Option<(u64, Option<Owner>)>,
@@ -30,24 +30,14 @@ pub(crate) struct Changes {
     pub(crate) regenerate: Option<u64>,
 }
 
-enum Change {
-    Set(Bytes),
-    Remove,
-    /// Applied again to whatever stands there when another request was faster. `value` is the
-    /// outcome over the present base.
-    Update {
-        steps: Vec<(u64, Step)>,
-        value: Bytes,
-    },
-}
-
-impl Change {
-    fn value(&self) -> Option<&Bytes> {
-        match self {
-            Self::Set(value) | Self::Update { value, .. } => Some(value),
-            Self::Remove => None,
-        }
-    }
+/// The change of one value: what this request put or removed itself, if it did, and the updates that
+/// come after that. Updates over the stored value are applied again when another request was faster.
+#[derive(Default)]
+struct Change {
+    own: Option<(u64, Option<Bytes>)>,
+    steps: Vec<(u64, Step)>,
+    /// The outcome, for updates over the stored value: over the present base.
+    value: Option<Bytes>,
 }
 
 impl Changes {
@@ -60,6 +50,11 @@ impl Changes {
     /// The number of the latest change.
     pub(crate) fn last(&self) -> u64 {
         self.last
+    }
+
+    /// No changes; the numbers go on.
+    pub(crate) fn reset(&mut self) {
+        *self = Self { last: self.last, ..Self::default() };
     }
 
     /// Whether the record has to be written.
@@ -78,13 +73,16 @@ impl Changes {
     }
 
     pub(crate) fn set(&mut self, key: &str, value: Bytes) {
-        let seq = self.next();
-        self.values.insert(key.to_owned(), (seq, Change::Set(value)));
+        self.put(key, Some(value));
     }
 
     pub(crate) fn remove(&mut self, key: &str) {
-        let seq = self.next();
-        self.values.insert(key.to_owned(), (seq, Change::Remove));
+        self.put(key, None);
+    }
+
+    fn put(&mut self, key: &str, value: Option<Bytes>) {
+        let own = Some((self.next(), value.clone()));
+        self.values.insert(key.to_owned(), Change { own, steps: Vec::new(), value });
     }
 
     pub(crate) fn clear(&mut self) {
@@ -95,27 +93,19 @@ impl Changes {
     /// Records an update whose outcome over the present state is `value`.
     pub(crate) fn update(&mut self, key: &str, step: Step, value: Bytes) {
         let seq = self.next();
-        let on_base = self.cleared.is_none();
-        match self.values.get_mut(key) {
-            Some((last, Change::Update { steps, value: outcome })) => {
-                *last = seq;
-                steps.push((seq, step));
-                *outcome = value;
-            }
-            // Over a value of this request, or none: the outcome depends on no other request.
-            Some(_) => self.set(key, value),
-            None if !on_base => self.set(key, value),
-            None => {
-                let change = Change::Update { steps: vec![(seq, step)], value };
-                self.values.insert(key.to_owned(), (seq, change));
-            }
-        }
+        let own = self.cleared.map(|cleared| (cleared, None));
+        let change = self
+            .values
+            .entry(key.to_owned())
+            .or_insert_with(|| Change { own, ..Change::default() });
+        change.steps.push((seq, step));
+        change.value = Some(value);
     }
 
     /// The value as this request sees it.
     pub(crate) fn value(&self, base: &Document, key: &str) -> Option<Bytes> {
         match self.values.get(key) {
-            Some((_, change)) => change.value().cloned(),
+            Some(change) => change.value.clone(),
             None if self.cleared.is_some() => None,
             None => base.value(key),
         }
@@ -126,17 +116,17 @@ impl Changes {
         let standing = base.entries().map(|(key, _)| key.into_owned());
         let standing =
             standing.filter(|key| self.cleared.is_none() && !self.values.contains_key(key));
-        let changed = self.values.iter().filter(|(_, (_, change))| change.value().is_some());
+        let changed = self.values.iter().filter(|(_, change)| change.value.is_some());
         let mut keys: Vec<_> = standing.chain(changed.map(|(key, _)| key.clone())).collect();
         keys.sort_unstable();
         keys
     }
 
     pub(crate) fn len(&self, base: &Document) -> usize {
-        let mut len = if self.cleared.is_some() { 0 } else { base.len() };
-        for (key, (_, change)) in &self.values {
-            let stood = self.cleared.is_none() && base.contains(key);
-            match (stood, change.value().is_some()) {
+        let standing = self.cleared.is_none();
+        let mut len = if standing { base.len() } else { 0 };
+        for (key, change) in &self.values {
+            match (standing && base.contains(key), change.value.is_some()) {
                 (false, true) => len += 1,
                 (true, false) => len -= 1,
                 _ => {}
@@ -154,22 +144,22 @@ impl Changes {
         let added: usize = self
             .values
             .iter()
-            .filter_map(|(key, (_, change))| Some(key.len() + change.value()?.len() + 9))
+            .filter_map(|(key, change)| Some(key.len() + change.value.as_ref()?.len() + 9))
             .sum();
         let mut encoder = Encoder::new(base.created, lifetime, base.payload().len() + added);
         let standing = self.cleared.is_none().then_some(base);
         for (key, json) in standing.into_iter().flat_map(Document::entries) {
             match self.values.get(&*key) {
                 None => encoder.value(&key, json),
-                Some((_, change)) => {
-                    if let Some(json) = change.value() {
+                Some(change) => {
+                    if let Some(json) = &change.value {
                         encoder.value(&key, json);
                     }
                 }
             }
         }
-        for (key, (_, change)) in &self.values {
-            if let Some(json) = change.value()
+        for (key, change) in &self.values {
+            if let Some(json) = &change.value
                 && standing.is_none_or(|base| !base.contains(key))
             {
                 encoder.value(key, json);
@@ -190,42 +180,39 @@ impl Changes {
     /// Forgets what a successful save wrote: every change up to `seq`.
     pub(crate) fn settle(&mut self, seq: u64) {
         if seq == self.last {
-            *self = Self { last: seq, ..Self::default() };
+            self.reset();
             return;
         }
-        self.values.retain(|_, (last, change)| {
-            if let Change::Update { steps, .. } = change {
-                steps.retain(|(number, _)| *number > seq);
-            }
-            *last > seq
+        let outlasts = |number: u64| number > seq;
+        self.values.retain(|_, change| {
+            change.own.take_if(|(number, _)| !outlasts(*number));
+            change.steps.retain(|(number, _)| outlasts(*number));
+            change.own.is_some() || !change.steps.is_empty()
         });
-        self.flash.added.retain(|(number, _)| *number > seq);
-        self.flash.removed.retain(|_, number| *number > seq);
-        let outlasts = |number: &u64| *number > seq;
-        self.cleared = self.cleared.filter(outlasts);
-        self.extend = self.extend.filter(outlasts);
-        self.regenerate = self.regenerate.filter(outlasts);
-        self.owner = self.owner.take().filter(|(number, _)| *number > seq);
-        self.lifetime = self.lifetime.filter(|(number, _)| *number > seq);
+        self.flash.added.retain(|(number, _)| outlasts(*number));
+        self.flash.removed.retain(|_, number| outlasts(*number));
+        self.cleared.take_if(|number| !outlasts(*number));
+        self.extend.take_if(|number| !outlasts(*number));
+        self.regenerate.take_if(|number| !outlasts(*number));
+        self.owner.take_if(|(number, _)| !outlasts(*number));
+        self.lifetime.take_if(|(number, _)| !outlasts(*number));
     }
 
-    /// The updates that have to be computed again over a new base.
+    /// The updates whose outcome depends on the stored value, with their keys.
     pub(crate) fn updates(&self) -> Vec<(String, Vec<Step>)> {
         self.values
             .iter()
-            .filter_map(|(key, (_, change))| match change {
-                Change::Update { steps, .. } => {
-                    Some((key.clone(), steps.iter().map(|(_, step)| step.clone()).collect()))
-                }
-                _ => None,
+            .filter(|(_, change)| change.own.is_none())
+            .map(|(key, change)| {
+                (key.clone(), change.steps.iter().map(|(_, step)| Arc::clone(step)).collect())
             })
             .collect()
     }
 
     /// Stores the outcome of an update over a new base.
-    pub(crate) fn set_outcome(&mut self, key: &str, outcome: Bytes) {
-        if let Some((_, Change::Update { value, .. })) = self.values.get_mut(key) {
-            *value = outcome;
+    pub(crate) fn set_outcome(&mut self, key: &str, outcome: Option<Bytes>) {
+        if let Some(change) = self.values.get_mut(key) {
+            change.value = outcome;
         }
     }
 }

@@ -66,7 +66,7 @@ impl Config {
         self
     }
 
-    /// The part of the lifetime, from 0 to 1, that has to pass before a sliding session is renewed
+    /// The part of the lifetime, from 0 to less than 1, that has to pass before a sliding session is renewed
     /// again (default: 0.1). A session that is used all the time costs one `touch` per such window.
     #[must_use]
     pub fn renew_after(mut self, part: f64) -> Self {
@@ -118,14 +118,14 @@ impl Config {
 
     pub(crate) fn validate(mut self) -> Result<Self> {
         let invalid = |what: &'static str| Err(Error::invalid_config(what));
-        if self.lifetime.is_zero() {
+        if self.lifetime.as_millis() == 0 {
             return invalid("lifetime must be at least a millisecond");
         }
-        if self.absolute_lifetime.is_some_and(|limit| limit.is_zero()) {
+        if self.absolute_lifetime.is_some_and(|limit| limit.as_millis() == 0) {
             return invalid("absolute_lifetime must be at least a millisecond, or None");
         }
-        if !(0.0..=1.0).contains(&self.renew_after) {
-            return invalid("renew_after is a part of the lifetime: from 0 to 1");
+        if !(0.0..1.0).contains(&self.renew_after) {
+            return invalid("renew_after is a part of the lifetime: from 0 to less than 1");
         }
         if self.deadline.is_zero() {
             return invalid("deadline must not be zero: no store could answer in time");

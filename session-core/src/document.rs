@@ -9,16 +9,18 @@
 //! keeps a number such as 1e400 that no Rust type could hold.
 //!
 //! The index, where there is one, says how long each key and value is, so that a load need not read
-//! the text at all. It is a shortcut and never believed blindly: where it does not fit the text,
-//! because someone edited the record by hand, the text is scanned.
+//! the text at all. Where it does not fit the quotes, colons and commas of the text, because someone
+//! edited the record by hand, the text is scanned; whoever edits a record does best to remove it.
 
 mod encode;
 mod index;
 mod scan;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 
 use crate::flash::FlashEntry;
 use crate::{Error, Result};
@@ -49,7 +51,7 @@ enum Data {
     /// Few and short: the document's own index says it.
     Packed(Packed),
     /// Sorted by key, without duplicates.
-    Listed(Vec<Entry>),
+    Listed(Arc<[Entry]>),
 }
 
 #[derive(Clone)]
@@ -68,7 +70,7 @@ enum KeyText {
 
 impl Default for Data {
     fn default() -> Self {
-        Self::Listed(Vec::new())
+        Self::Listed(Arc::new([]))
     }
 }
 
@@ -94,6 +96,10 @@ impl Document {
     fn scan(raw: &Bytes) -> Result<Self, Malformed> {
         let mut document = Self { raw: raw.clone(), ..Self::default() };
         let mut scanner = Scanner::new(raw)?;
+        // What this project did not write itself may be anything.
+        if serde_json::from_slice::<IgnoredAny>(raw).is_err() {
+            return Err(scanner.malformed("it is no JSON"));
+        }
         let mut version = None;
         let mut entries = Vec::new();
         scanner.members(|scanner, name, _| {
@@ -123,7 +129,7 @@ impl Document {
         if entries.windows(2).any(|pair| pair[0].key.text(raw) == pair[1].key.text(raw)) {
             return Err(scanner.malformed("a key stands there twice"));
         }
-        document.data = Data::Listed(entries);
+        document.data = Data::Listed(entries.into());
         Ok(document)
     }
 

@@ -7,8 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use crate::Result;
 use crate::session::{Session, from_json, to_json};
-use crate::{Error, Result};
 
 /// When an entry that was delivered to the client's next request is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -106,6 +106,11 @@ impl FlashEntry {
         Self { id: fastrand::u64(..1 << 53), content }
     }
 
+    /// The same content as an entry of its own.
+    pub(crate) fn again(&self) -> Self {
+        Self::new(self.content.clone())
+    }
+
     fn is_value(&self, wanted: &str) -> bool {
         matches!(&self.content, FlashContent::Value { key, .. } if key == wanted)
     }
@@ -170,7 +175,6 @@ impl From<FlashEntry> for Wire {
 pub(crate) struct FlashChanges {
     pub(crate) added: Vec<(u64, FlashEntry)>,
     pub(crate) removed: BTreeMap<u64, u64>,
-    pub(crate) kept: Vec<u64>,
 }
 
 /// The flash of a session: [`Session::flash`].
@@ -188,8 +192,7 @@ impl Flash<'_> {
     /// `InvalidValue` when the value can't be written as JSON.
     pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<()> {
         let json = to_json(value)?;
-        let value = serde_json::from_slice(&json)
-            .map_err(|e| Error::invalid_value("the value can't be kept").with_source(e))?;
+        let value = from_json(&json)?;
         let entry = FlashEntry::new(FlashContent::Value { key: key.to_owned(), value });
         self.0.write(|state| {
             let seq = state.changes.next();

@@ -28,4 +28,4 @@ pub use id::SessionId;
 pub use key::Key;
 pub use record::{Loaded, MAX_TTL, Owner, Record, Revision, Update, Write, ttl_millis};
 pub use session::Session;
-pub use store::{Saved, SessionStore};
+pub use store::{CookieChange, Saved, SessionStore};

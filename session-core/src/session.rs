@@ -1,6 +1,7 @@
 //! The session: what was loaded and, apart, what this request changed.
 
 mod life;
+mod plan;
 mod state;
 mod values;
 
@@ -8,7 +9,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use state::{Pending, Plan, SealedAs, State, Stored, Target, later};
+pub(crate) use plan::{Pending, Plan, Target};
+pub(crate) use state::{SealedAs, State, Stored, later};
 pub(crate) use values::{from_json, to_json};
 
 use crate::Flash;
@@ -74,7 +76,7 @@ impl Session {
     /// Forgets what was changed since the last save, as after a failed request. A
     /// [`destroy`](Self::destroy) is not forgotten: logout always wins.
     pub fn discard_changes(&self) {
-        self.state(|state| state.discard());
+        self.state(State::discard);
     }
 
     /// Looks into the session on behalf of the application.
@@ -89,7 +91,6 @@ impl Session {
     pub(crate) fn write<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         self.state(|state| {
             state.accessed = true;
-            state.version += 1;
             change(state)
         })
     }

@@ -29,8 +29,8 @@ const LANES: usize = 64;
 /// All futures may be dropped at any await: the store holds the old session or the new one then,
 /// and the next [`save`](Self::save) of the same [`Session`] finds out which.
 ///
-/// Every operation keeps to [`Config::deadline`]; beyond it is `Unavailable`. They need a tokio
-/// runtime with its timer enabled.
+/// Every operation keeps to [`Config::deadline`], and so does each step of [`gc`](Self::gc); beyond
+/// it is `Unavailable`. They need a tokio runtime with its timer enabled.
 #[derive(Clone)]
 pub struct SessionStore(Arc<Inner>);
 
@@ -60,6 +60,17 @@ pub enum Saved {
     Issued,
     /// The session was destroyed and nothing took its place. The client's cookie should be removed.
     Removed,
+}
+
+/// What a client's cookie needs, see [`SessionStore::cookie_change`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CookieChange {
+    /// It is right as it is.
+    Keep,
+    /// It must get this value, with the session's [`expires_in`](Session::expires_in).
+    Set(CookieValue),
+    /// It should be removed.
+    Remove,
 }
 
 impl SessionStore {
@@ -163,6 +174,7 @@ impl SessionStore {
                 value: value.into(),
                 expires_at: opened.expires_at,
                 reseal: opened.reseal,
+                mark: None,
             }),
         };
         let document = Document::decode(&opened.record.payload)?;
@@ -202,15 +214,14 @@ impl SessionStore {
     /// [`save`](Self::save) or `destroy` of it tries again.
     pub async fn destroy(&self, session: &Session) -> Result<()> {
         session.destroy();
-        let _turn = session.turn_to_save().await;
         let deadline = Deadline::after(self.0.config.deadline);
         let destroyed = match &self.0.kind {
-            Kind::Server(backend) => save::destroy_doomed(&**backend, session, &deadline).await,
+            Kind::Server(backend) => save::destroy(&**backend, session, deadline).await,
             Kind::Cookie(cookie) => {
-                save_cookie::revoke_doomed(&self.0, &**cookie, session, &deadline).await
+                save_cookie::destroy(&self.0, &**cookie, session, deadline).await
             }
         };
-        destroyed.map(drop).map_err(|error| self.explain(error, "destroy"))
+        destroyed.map_err(|error| self.explain(error, "destroy"))
     }
 
     /// Removes expired records, in bounded steps, and says how many. Live ones are never touched. It
@@ -264,12 +275,28 @@ impl SessionStore {
     /// session that is not stored: new, destroyed or gone. For a changed session, ask after the save.
     #[must_use]
     pub fn cookie_value(&self, session: &Session) -> Option<CookieValue> {
-        session.state(|state| {
-            let stored = state.stored.as_ref().filter(|stored| !stored.gone)?;
-            Some(CookieValue(match (&self.0.kind, &stored.sealed) {
-                (Kind::Server(_), _) => stored.id.expose(),
-                (Kind::Cookie(_), sealed) => sealed.as_ref()?.value.to_string(),
-            }))
+        session.state(|state| self.value_of(state.live()?))
+    }
+
+    fn value_of(&self, stored: &Stored) -> Option<CookieValue> {
+        Some(CookieValue(match (&self.0.kind, &stored.sealed) {
+            (Kind::Server(_), _) => stored.id.expose(),
+            (Kind::Cookie(_), sealed) => sealed.as_ref()?.value.to_string(),
+        }))
+    }
+
+    /// What the client must be told, from all that became of the session since it was loaded or
+    /// created: for a web layer, which does not see what the application saved or destroyed itself.
+    #[must_use]
+    pub fn cookie_change(&self, session: &Session) -> CookieChange {
+        session.state(|state| match (state.live(), &state.stored) {
+            (Some(stored), _) if state.client.stale || state.client.key != Some(stored.key) => {
+                self.value_of(stored).map_or(CookieChange::Keep, CookieChange::Set)
+            }
+            (None, None) if state.client.ended && state.client.key.is_some() => {
+                CookieChange::Remove
+            }
+            _ => CookieChange::Keep,
         })
     }
 

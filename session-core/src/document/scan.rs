@@ -7,7 +7,8 @@ use memchr::memchr2;
 
 use crate::{Error, Result};
 
-/// Deeper nesting than serde_json reads back (it stops at 128).
+/// How deep a value may be nested, so that serde_json reads it back from inside a flash entry inside
+/// a list inside a document, too (it stops at 128).
 const MAX_DEPTH: u32 = 100;
 
 /// A part of a text. 32 bits are enough: a record is far smaller than 4 GiB.
@@ -19,7 +20,7 @@ pub(super) struct Span {
 
 impl Span {
     pub(super) fn new(start: usize, end: usize) -> Self {
-        // `Scanner::new` and the encoder refuse texts beyond 32 bits.
+        // `Scanner::new` refuses texts beyond 32 bits, and `Config` records beyond 1 GiB.
         let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
         Self { start: narrow(start), end: narrow(end) }
     }
@@ -56,6 +57,7 @@ impl std::error::Error for Malformed {}
 pub(super) struct Scanner<'a> {
     text: &'a [u8],
     at: usize,
+    max_depth: u32,
 }
 
 impl<'a> Scanner<'a> {
@@ -63,7 +65,7 @@ impl<'a> Scanner<'a> {
         if u32::try_from(text.len()).is_err() {
             return Err(Malformed { what: "more than 4 GiB", at: 0 });
         }
-        Ok(Self { text, at: 0 })
+        Ok(Self { text, at: 0, max_depth: MAX_DEPTH + 2 })
     }
 
     pub(super) fn malformed(&self, what: &'static str) -> Malformed {
@@ -163,7 +165,7 @@ impl<'a> Scanner<'a> {
                 }
                 b'{' | b'[' => {
                     depth += 1;
-                    if depth > MAX_DEPTH {
+                    if depth > self.max_depth {
                         return Err(self.malformed("nested too deeply"));
                     }
                     braces = braces << 1 | u128::from(byte == b'{');
@@ -247,7 +249,10 @@ pub(crate) fn check_nesting(json: &[u8]) -> Result<()> {
         return Ok(());
     }
     Scanner::new(json)
-        .and_then(|mut scanner| scanner.value())
+        .and_then(|mut scanner| {
+            scanner.max_depth = MAX_DEPTH;
+            scanner.value()
+        })
         .map(drop)
         .map_err(|malformed| Error::invalid_value("the value can't be kept").with_source(malformed))
 }

@@ -46,6 +46,8 @@ fn what_is_no_document_is_corrupt() {
         r#"{"v":1,"created":-1}"#,
         r#"{"v":1,"created":99999999999999999999}"#,
         r#"{"v":1,"data":{"\ud800":1}}"#,
+        r#"{"v":1,"data":{"a":nll}}"#,
+        r#"{"v":1,"data":{"a":[1 2]}}"#,
         &deep,
     ] {
         let error = decode(text).err().unwrap_or_else(|| panic!("accepted {text:.60}"));

@@ -1,14 +1,14 @@
 //! The inside of a session, and how it answers to what a save finds out.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::plan::{Pending, Target};
 use super::unix_millis;
 use crate::changes::Changes;
 use crate::document::Document;
 use crate::flash::FlashEntry;
-use crate::{Config, Error, FlashMode, Key, Owner, Record, Result, Revision, SessionId};
+use crate::{Key, Owner, Record, Revision, SessionId};
 
 pub(crate) struct State {
     /// The session in the store, as it was last seen.
@@ -18,13 +18,16 @@ pub(crate) struct State {
     pub(crate) changes: Changes,
     /// A write whose outcome is not known: it was sent and no answer came, or nobody waited for it.
     pub(crate) pending: Option<Arc<Pending>>,
+    /// The pending write's changes were discarded: if it was not carried out, it is not sent again.
+    pub(crate) abandoned: bool,
     /// Sessions that the next save has to destroy.
     pub(crate) doomed: Vec<Doomed>,
+    /// The flash entries that this request was sent and has neither kept nor seen age.
+    pub(crate) delivered: Vec<u64>,
     pub(crate) accessed: bool,
-    /// Changes with everything that an update could depend on.
-    pub(crate) version: u64,
     /// Changes when the session is destroyed: a save that was under way must not bring it back.
     pub(crate) epoch: u64,
+    pub(crate) client: Client,
 }
 
 pub(crate) struct Stored {
@@ -45,6 +48,8 @@ pub(crate) struct SealedAs {
     pub(crate) value: Arc<str>,
     pub(crate) expires_at: SystemTime,
     pub(crate) reseal: bool,
+    /// The mark that this session's own rotation left in the revocation store, if it got so far.
+    pub(crate) mark: Option<Revision>,
 }
 
 pub(crate) struct Doomed {
@@ -53,25 +58,15 @@ pub(crate) struct Doomed {
     pub(crate) expires_in: Duration,
 }
 
-/// A write, ready to be sent and to be sent again.
-pub(crate) struct Pending {
-    pub(crate) target: Target,
-    pub(crate) record: Record,
-    /// `None` for a new session.
-    pub(crate) expected: Option<Revision>,
-    /// The new life, or `None`: it stays as it is.
-    pub(crate) ttl: Option<Duration>,
-    /// What the session is based on once this was written.
-    pub(crate) document: Document,
-    /// The last change that it holds.
-    seq: u64,
-    epoch: u64,
-}
-
-pub(crate) enum Target {
-    Create(SessionId),
-    Update,
-    Rotate(SessionId),
+/// What the client holds, to know what it has to be told.
+#[derive(Default)]
+pub(crate) struct Client {
+    /// The session that its cookie names.
+    pub(crate) key: Option<Key>,
+    /// The cookie has another content or deadline since.
+    pub(crate) stale: bool,
+    /// The session was destroyed.
+    pub(crate) ended: bool,
 }
 
 impl Stored {
@@ -90,20 +85,27 @@ impl State {
     }
 
     fn over(stored: Option<Stored>, document: Document) -> Self {
+        let key = stored.as_ref().map(|stored| stored.key);
         Self {
             stored,
+            delivered: document.flash.iter().map(|entry| entry.id).collect(),
             base: document,
             changes: Changes::default(),
             pending: None,
+            abandoned: false,
             doomed: Vec::new(),
             accessed: false,
-            version: 0,
             epoch: 0,
+            client: Client { key, ..Client::default() },
         }
     }
 
     pub(crate) fn exists(&self) -> bool {
-        self.stored.as_ref().is_some_and(|stored| !stored.gone)
+        self.live().is_some()
+    }
+
+    pub(crate) fn live(&self) -> Option<&Stored> {
+        self.stored.as_ref().filter(|stored| !stored.gone)
     }
 
     pub(crate) fn owner(&self) -> Option<Owner> {
@@ -126,152 +128,53 @@ impl State {
 
     pub(crate) fn keep_flash(&mut self, which: impl Fn(&FlashEntry) -> bool) {
         for entry in self.base.flash.iter().filter(|entry| which(entry)) {
-            self.changes.flash.removed.remove(&entry.id);
-            self.changes.flash.kept.push(entry.id);
+            let removed = self.changes.flash.removed.remove(&entry.id);
+            self.delivered.retain(|id| *id != entry.id);
+            if removed.is_some() && self.pending.is_some() {
+                // The removal may be on its way: put it in again.
+                let seq = self.changes.next();
+                self.changes.flash.added.push((seq, entry.again()));
+            }
         }
+    }
+
+    /// The longest lifetime that the session has, or is about to have, of its own: a cookie of it that
+    /// another request was sent may live as long.
+    pub(crate) fn own_lifetime(&mut self) -> Duration {
+        let own = self.base.lifetime.map_or(Duration::ZERO, Duration::from_millis);
+        own.max(self.changes.lifetime.map_or(Duration::ZERO, |(_, lifetime)| lifetime))
     }
 
     /// Turns this into a new session and remembers to destroy the old one.
     pub(crate) fn destroy(&mut self) {
+        let longest = self.own_lifetime();
         if let Some(stored) = self.stored.take() {
-            let expires_in = stored.expires_in(Instant::now());
+            let expires_in = stored.expires_in(Instant::now()).max(longest);
             self.doomed.push(Doomed { key: stored.key, expires_in });
         }
         if let Some(pending) = self.pending.take()
             && let Target::Create(id) | Target::Rotate(id) = &pending.target
         {
-            let expires_in = pending.ttl.unwrap_or_default();
+            let expires_in = pending.ttl.unwrap_or_default().max(longest);
             self.doomed.push(Doomed { key: id.key(), expires_in });
         }
         self.base = Document::new(unix_millis());
-        self.changes = Changes::default();
-        self.version += 1;
+        self.changes.reset();
+        self.delivered.clear();
+        self.abandoned = false;
         self.epoch += 1;
     }
 
+    /// A destroy was carried out.
+    pub(crate) fn destroyed(&mut self, key: Key) {
+        self.doomed.retain(|doomed| doomed.key != key);
+        self.client.ended = true;
+    }
+
     pub(crate) fn discard(&mut self) {
-        // A change number must never come twice: a save may be under way.
-        let last = self.changes.last();
-        self.changes.settle(last);
-        self.pending = None;
-        self.version += 1;
-    }
-
-    /// What a save has to write, if anything; `id` is for a session that needs a new one.
-    pub(crate) fn plan(
-        &mut self,
-        config: &Config,
-        new_id: impl FnOnce() -> Result<SessionId>,
-    ) -> Result<Plan> {
-        if config.flash == FlashMode::NextRequest && self.accessed {
-            self.age_flash();
-        }
-        let target = match &self.stored {
-            None if !self.worth_storing() => return Ok(Plan::Nothing),
-            None => Target::Create(new_id()?),
-            Some(stored) => {
-                let changed = self.changes.any();
-                if stored.gone {
-                    return if changed { Err(Error::gone()) } else { Ok(Plan::Nothing) };
-                }
-                if self.changes.regenerate.is_some() {
-                    Target::Rotate(new_id()?)
-                } else if self.changes.alter_record() {
-                    Target::Update
-                } else {
-                    match (self.renewal(config), &stored.sealed) {
-                        // What stands in the cookie can't be touched, only sealed anew.
-                        (Some(_), Some(_)) => Target::Update,
-                        (None, Some(sealed)) if sealed.reseal => Target::Update,
-                        (Some(ttl), None) => {
-                            return Ok(Plan::Touch { ttl, seq: self.changes.last() });
-                        }
-                        (None, _) => return Ok(Plan::Nothing),
-                    }
-                }
-            }
-        };
-        let ttl = match &self.stored {
-            None => Some(self.full_life(config)),
-            Some(_) => self.renewal(config),
-        };
-        let document = self.changes.encode(&self.base);
-        let payload = document.payload();
-        if payload.len() > config.max_record_size {
-            return Err(Error::new(
-                crate::ErrorKind::TooLarge,
-                format!(
-                    "the session has {} bytes; max_record_size is {}",
-                    payload.len(),
-                    config.max_record_size
-                ),
-            ));
-        }
-        let record = Record { payload, revision: random_revision()?, owner: self.owner() };
-        let pending = Arc::new(Pending {
-            target,
-            record,
-            expected: self.stored.as_ref().map(|stored| stored.revision),
-            ttl,
-            document,
-            seq: self.changes.last(),
-            epoch: self.epoch,
-        });
-        self.pending = Some(Arc::clone(&pending));
-        Ok(Plan::Write(pending))
-    }
-
-    /// A new session that is still empty is not stored: crawlers would fill the store.
-    fn worth_storing(&self) -> bool {
-        self.changes.len(&self.base) > 0
-            || !self.changes.flash.added.is_empty()
-            || matches!(self.changes.owner, Some((_, Some(_))))
-    }
-
-    /// With [`FlashMode::NextRequest`], what this request was sent ends with it.
-    fn age_flash(&mut self) {
-        if self.base.flash.is_empty() {
-            return;
-        }
-        let kept = std::mem::take(&mut self.changes.flash.kept);
-        let over = |entry: &FlashEntry| !kept.contains(&entry.id);
-        if self.base.flash.iter().any(over) {
-            let seq = self.changes.next();
-            self.remove_flash(over, seq);
-        }
-        self.changes.flash.kept = kept;
-    }
-
-    /// The life that begins with this save, or `None` when the deadline stays where it is.
-    fn renewal(&self, config: &Config) -> Option<Duration> {
-        let asked = self.changes.lifetime.is_some() || self.changes.extend.is_some();
-        if !asked && !config.sliding {
-            return None;
-        }
-        let left = self.stored.as_ref()?.expires_in(Instant::now());
-        let life = self.full_life(config);
-        if self.changes.lifetime.is_some() {
-            return Some(life);
-        }
-        let gain = life.saturating_sub(left);
-        let due = if self.changes.extend.is_some() {
-            !gain.is_zero()
-        } else {
-            !gain.is_zero() && gain > life.mul_f64(config.renew_after)
-        };
-        due.then_some(life)
-    }
-
-    /// The life of a session that is renewed now: its lifetime, within the absolute one.
-    fn full_life(&self, config: &Config) -> Duration {
-        let own = || self.base.lifetime.map(Duration::from_millis);
-        let changed = self.changes.lifetime.map(|(_, lifetime)| lifetime);
-        let lifetime = changed.or_else(own).unwrap_or(config.lifetime);
-        let Some(limit) = config.absolute_lifetime else {
-            return lifetime;
-        };
-        let age = Duration::from_millis(unix_millis().saturating_sub(self.base.created));
-        lifetime.min(limit.saturating_sub(age)).max(Duration::from_millis(1))
+        self.changes.reset();
+        self.delivered.clear();
+        self.abandoned = self.pending.is_some();
     }
 
     /// A write was carried out; whether the client's cookie must change.
@@ -279,10 +182,10 @@ impl State {
         if self.epoch != pending.epoch {
             return false; // destroyed meanwhile; the key is doomed already
         }
-        let revision = pending.record.revision;
-        let owner = pending.record.owner.clone();
-        let deadline = pending.ttl.map(|ttl| later(Instant::now(), ttl));
-        let issued = pending.ttl.is_some() || !matches!(pending.target, Target::Update);
+        let Record { revision, owner, .. } = pending.record.clone();
+        let deadline = pending.deadline();
+        let issued =
+            deadline.is_some() || sealed.is_some() || !matches!(pending.target, Target::Update);
         match (&pending.target, &mut self.stored) {
             (Target::Update, Some(stored)) => {
                 stored.revision = revision;
@@ -291,9 +194,8 @@ impl State {
                 stored.sealed = sealed;
             }
             (Target::Create(id) | Target::Rotate(id), before) => {
-                let deadline = deadline
-                    .or(before.as_ref().map(|before| before.deadline))
-                    .unwrap_or_else(Instant::now);
+                let standing = before.as_ref().map(|before| before.deadline);
+                let deadline = deadline.or(standing).unwrap_or_else(Instant::now);
                 let (id, key) = (id.clone(), id.key());
                 *before = Some(Stored { id, key, revision, owner, deadline, gone: false, sealed });
             }
@@ -301,54 +203,40 @@ impl State {
         }
         self.base = pending.document.clone();
         self.changes.settle(pending.seq);
-        self.pending = None;
-        self.version += 1;
+        self.forget_pending();
+        self.client.stale |= issued;
         issued
     }
 
     /// A renewal was carried out.
-    pub(crate) fn renewed(&mut self, ttl: Duration, seq: u64) {
-        if let Some(stored) = &mut self.stored {
-            stored.deadline = later(Instant::now(), ttl);
+    pub(crate) fn renewed(&mut self, deadline: Instant, seq: u64, epoch: u64) {
+        if self.epoch == epoch {
+            if let Some(stored) = &mut self.stored {
+                stored.deadline = deadline;
+            }
+            self.changes.settle(seq);
+            self.client.stale = true;
         }
-        self.changes.settle(seq);
+    }
+
+    pub(crate) fn forget_pending(&mut self) {
+        self.pending = None;
+        self.abandoned = false;
     }
 
     /// The store said that the session is not there any more.
-    pub(crate) fn set_gone(&mut self) {
-        if let Some(stored) = &mut self.stored {
-            stored.gone = true;
+    pub(crate) fn set_gone(&mut self, epoch: u64) {
+        if self.epoch == epoch {
+            if let Some(stored) = &mut self.stored {
+                stored.gone = true;
+            }
+            self.forget_pending();
         }
-        self.pending = None;
     }
-}
-
-/// What a save has to do.
-pub(crate) enum Plan {
-    Nothing,
-    Touch { ttl: Duration, seq: u64 },
-    Write(Arc<Pending>),
 }
 
 /// A moment that long after another; a life beyond the clock's range ends at its end.
 pub(crate) fn later(now: Instant, life: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     now.checked_add(life).unwrap_or_else(|| now + CENTURY)
-}
-
-/// Revisions need not be secret, only different from each other: a generator for each thread, seeded
-/// by the operating system, spares a system call for each write.
-fn random_revision() -> Result<Revision> {
-    thread_local! {
-        static RANDOM: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
-    }
-    RANDOM.with_borrow_mut(|random| {
-        let random = match random {
-            Some(random) => random,
-            None => random.insert(fastrand::Rng::with_seed(getrandom::u64().map_err(|error| {
-                Error::new(crate::ErrorKind::Other, "the random source failed").with_source(error)
-            })?)),
-        };
-        Ok(Revision::from_u64(random.u64(..)))
-    })
 }

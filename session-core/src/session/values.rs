@@ -11,6 +11,9 @@ use super::Session;
 use crate::document::check_nesting;
 use crate::{Error, Result};
 
+/// How often an update starts again because the value changed under it.
+const MAX_ROUNDS: u32 = 100;
+
 impl Session {
     /// The value under a key; `None` when there is none.
     ///
@@ -38,7 +41,8 @@ impl Session {
     ///
     /// When another request changes the session before this one is saved, `f` is applied again to
     /// what that one left, so a counter that N parallel requests increment ends at N. `f` may
-    /// therefore run several times and should do nothing else.
+    /// therefore run several times and should do nothing else. It is kept until the session was
+    /// saved, so it should not hold a clone of the session.
     ///
     /// # Errors
     /// `InvalidValue` when what stands there is no `T` or the outcome can't be written as JSON. From
@@ -54,19 +58,19 @@ impl Session {
             Ok((value, json))
         };
         let apply = Arc::new(apply);
-        loop {
-            let (version, json) =
-                self.read(|state| (state.version, state.changes.value(&state.base, key)));
+        for _ in 0..MAX_ROUNDS {
+            let (epoch, before) =
+                self.read(|state| (state.epoch, state.changes.value(&state.base, key)));
             // Outside the lock: `f` may use the session, and may take its time.
-            let (value, json) = apply(json.as_deref())?;
+            let (value, json) = apply(before.as_deref())?;
             let step = {
                 let apply = Arc::clone(&apply);
                 Arc::new(move |json: Option<&[u8]>| apply(json).map(|(_, json)| json))
             };
             let recorded = self.state(|state| {
-                let unchanged = state.version == version;
+                let unchanged =
+                    state.epoch == epoch && state.changes.value(&state.base, key) == before;
                 if unchanged {
-                    state.version += 1;
                     state.changes.update(key, step, json);
                 }
                 unchanged
@@ -75,6 +79,7 @@ impl Session {
                 return Ok(value);
             }
         }
+        Err(Error::invalid_value("the value changed again and again while it was updated"))
     }
 
     /// Removes a value; whether there was one.
@@ -125,7 +130,7 @@ impl Session {
 
 pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
     let json = serde_json::to_vec(value)
-        .map_err(|e| Error::invalid_value("the value can't be written as JSON").with_source(e))?;
+        .map_err(|_| Error::invalid_value("the value can't be written as JSON"))?;
     check_nesting(&json)?;
     Ok(json.into())
 }

@@ -8,59 +8,49 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::MutexGuard;
+
 use super::{Deadline, Inner, Saved, later};
 use crate::backend::complete_rotation;
 use crate::document::Document;
-use crate::session::{Pending, Plan, Session, Stored, Target};
+use crate::session::{Pending, Plan, Session, State, Target};
 use crate::{Backend, Error, ErrorKind, Key, Loaded, Result, Revision, Update, Write};
 
 /// How often a save starts again because another request was faster.
 const MAX_CONFLICTS: u32 = 100;
 /// How often a write is sent again after it turned out not to have been carried out.
 const MAX_RESENDS: u32 = 2;
+/// How often updates are computed again because the session was changed meanwhile.
+const MAX_ROUNDS: u32 = 100;
 
 pub(super) async fn save(store: &Inner, backend: &dyn Backend, session: &Session) -> Result<Saved> {
-    let _turn = session.turn_to_save().await;
     let deadline = Deadline::after(store.config.deadline);
-    let nothing_new = match destroy_doomed(backend, session, &deadline).await? {
-        true => Saved::Removed,
-        false => Saved::Unchanged,
-    };
+    let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
     let save = Save { backend, session, deadline };
-    if let Some(left_over) = session.state(|state| state.pending.clone()) {
-        // An earlier save did not learn what became of its write.
-        let unknown = Error::unavailable("the outcome of an earlier write is not known");
-        let issued = match save.resolve(&left_over, unknown).await? {
-            Outcome::Done { issued } => Some(issued),
-            Outcome::Superseded => {
-                save.reload().await?;
-                None
-            }
-        };
-        let more = save.finish(store).await?;
-        return Ok(match (issued, more) {
-            (Some(true), _) | (_, Some(Saved::Issued)) => Saved::Issued,
-            (_, Some(saved)) => saved,
-            (Some(false), None) => Saved::Updated,
-            (None, None) => nothing_new,
-        });
+    let mut saved = Saved::Unchanged;
+    // Again, when the session was destroyed while it was being written.
+    while save.has_doomed() || saved == Saved::Unchanged {
+        if save.destroy_doomed().await? {
+            saved = Saved::Removed;
+        }
+        let settled = save.settle_left_over().await?;
+        match save.write_changes(store).await?.or(settled) {
+            Some(Saved::Updated) if saved == Saved::Issued => {}
+            Some(written) => saved = written,
+            None => break,
+        }
     }
-    Ok(save.finish(store).await?.unwrap_or(nothing_new))
+    Ok(saved)
 }
 
-/// Carries out what [`Session::destroy`] asked for; whether there was anything.
-pub(super) async fn destroy_doomed(
+/// Carries out what [`Session::destroy`] asked for.
+pub(super) async fn destroy(
     backend: &dyn Backend,
     session: &Session,
-    deadline: &Deadline,
-) -> Result<bool> {
-    let mut any = false;
-    while let Some(key) = session.state(|state| state.doomed.last().map(|doomed| doomed.key)) {
-        any = true;
-        deadline.limit(backend.destroy(&key, None)).await?;
-        session.state(|state| state.doomed.retain(|doomed| doomed.key != key));
-    }
-    Ok(any)
+    deadline: Deadline,
+) -> Result<()> {
+    let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+    Save { backend, session, deadline }.destroy_doomed().await.map(drop)
 }
 
 struct Save<'a> {
@@ -71,27 +61,70 @@ struct Save<'a> {
 
 /// What became of a write.
 enum Outcome {
-    /// Carried out; whether the client's cookie must change.
-    Done { issued: bool },
+    Done(Saved),
     /// Nothing was written: another request was faster.
     Superseded,
 }
 
 impl Save<'_> {
-    /// Writes until nothing is left to write; `None` when nothing was.
-    async fn finish(&self, store: &Inner) -> Result<Option<Saved>> {
+    fn has_doomed(&self) -> bool {
+        self.session.state(|state| !state.doomed.is_empty())
+    }
+
+    /// Destroys the sessions that have to be; whether there were any.
+    async fn destroy_doomed(&self) -> Result<bool> {
+        let mut any = false;
+        let next = || self.session.state(|state| state.doomed.last().map(|doomed| doomed.key));
+        while let Some(key) = next() {
+            any = true;
+            self.deadline.limit(self.backend.destroy(&key, None)).await?;
+            self.session.state(|state| state.destroyed(key));
+        }
+        Ok(any)
+    }
+
+    /// Finds out what became of the write of an earlier save; `None` when nothing did.
+    async fn settle_left_over(&self) -> Result<Option<Saved>> {
+        let left_over = self.session.state(|state| {
+            state.pending.clone().map(|pending| (pending, std::mem::take(&mut state.abandoned)))
+        });
+        let Some((pending, abandoned)) = left_over else {
+            return Ok(None);
+        };
+        if abandoned {
+            let verdict = self.inquire(&pending).await.inspect_err(|_| {
+                self.session.state(|state| state.abandoned = state.pending.is_some());
+            })?;
+            return Ok(match verdict {
+                Verdict::CarriedOut => Some(self.settle(&pending)),
+                _ => {
+                    self.session.state(State::forget_pending);
+                    None
+                }
+            });
+        }
+        let unknown = Error::unavailable("the outcome of an earlier write is not known");
+        match self.resolve(&pending, unknown).await? {
+            Outcome::Done(saved) => Ok(Some(saved)),
+            Outcome::Superseded => self.rebase(&pending).await,
+        }
+    }
+
+    /// Writes what changed; `None` when nothing did.
+    async fn write_changes(&self, store: &Inner) -> Result<Option<Saved>> {
         let mut lane = None;
         for conflicts in 0..MAX_CONFLICTS {
             let plan = self.session.state(|state| state.plan(&store.config, || store.new_id()))?;
             let pending = match plan {
                 Plan::Nothing => return Ok(None),
-                Plan::Touch { ttl, seq } => return self.touch(ttl, seq).await.map(Some),
+                Plan::Touch { ttl, seq, epoch } => {
+                    return self.touch(ttl, seq, epoch).await.map(Some);
+                }
                 Plan::Write(pending) => pending,
             };
             match self.write(&pending).await? {
-                Outcome::Done { issued: true } => return Ok(Some(Saved::Issued)),
-                Outcome::Done { issued: false } => return Ok(Some(Saved::Updated)),
-                Outcome::Superseded if self.deadline.is_over() => break,
+                Outcome::Done(saved) => return Ok(Some(saved)),
+                Outcome::Superseded if conflicts > 0 && self.deadline.is_over() => break,
                 Outcome::Superseded => {}
             }
             // Requests of this process that fight for one session queue up from here; against other
@@ -102,28 +135,33 @@ impl Save<'_> {
                 let longest = 1_u64 << conflicts.min(6);
                 self.deadline.pause(Duration::from_millis(fastrand::u64(0..=longest))).await;
             }
-            self.reload().await?;
+            if let Some(saved) = self.rebase(&pending).await? {
+                return Ok(Some(saved));
+            }
         }
         Err(Error::conflict())
     }
 
-    async fn enter_lane<'s>(&self, store: &'s Inner) -> Option<tokio::sync::MutexGuard<'s, ()>> {
-        let key = self.session.state(|state| Some(state.stored.as_ref()?.key))?;
+    /// Waits for the requests that are in conflict already, but not too long: the lane is a help, not
+    /// a lock, and other sessions share it.
+    async fn enter_lane<'s>(&self, store: &'s Inner) -> Option<MutexGuard<'s, ()>> {
+        let key = self.key().ok()?;
         let lane = &store.lanes[usize::from(key.as_bytes()[31]) % store.lanes.len()];
-        self.deadline.limit(async { Ok(lane.lock().await) }).await.ok()
+        self.deadline.limit_part(async { Ok(lane.lock().await) }).await.ok()
     }
 
     /// Renews the session without rewriting it.
-    async fn touch(&self, ttl: Duration, seq: u64) -> Result<Saved> {
+    async fn touch(&self, ttl: Duration, seq: u64, epoch: u64) -> Result<Saved> {
         let key = self.key()?;
+        let begins = Instant::now();
         match self.deadline.limit(self.backend.touch(&key, ttl)).await {
             Ok(()) => {
-                self.session.state(|state| state.renewed(ttl, seq));
+                self.session.state(|state| state.renewed(later(begins, ttl), seq, epoch));
                 Ok(Saved::Issued)
             }
             Err(error) => {
                 if error.kind() == ErrorKind::Gone {
-                    self.session.state(|state| state.set_gone());
+                    self.session.state(|state| state.set_gone(epoch));
                 }
                 Err(error)
             }
@@ -133,16 +171,21 @@ impl Save<'_> {
     /// Sends a write and finds out what became of it.
     async fn write(&self, pending: &Arc<Pending>) -> Result<Outcome> {
         let Err(error) = self.deadline.limit_part(self.send(pending)).await else {
-            return Ok(self.settle(pending));
+            return Ok(Outcome::Done(self.settle(pending)));
         };
         match error.kind() {
-            ErrorKind::Conflict => Ok(Outcome::Superseded),
+            ErrorKind::Conflict => {
+                self.session.state(State::forget_pending);
+                Ok(Outcome::Superseded)
+            }
             ErrorKind::Gone => {
-                self.session.state(|state| state.set_gone());
+                self.session.state(|state| state.set_gone(pending.epoch));
                 Err(error)
             }
+            // Nobody else can have drawn this id: a driver may have sent the write twice.
+            ErrorKind::AlreadyExists => self.resolve(pending, error).await,
             kind if kind.is_definite() => {
-                self.session.state(|state| state.pending = None);
+                self.session.state(State::forget_pending);
                 Err(error)
             }
             _ => self.resolve(pending, error).await,
@@ -151,20 +194,23 @@ impl Save<'_> {
 
     /// Asks the store whether a write was carried out, and sends the very same one again if not.
     async fn resolve(&self, pending: &Arc<Pending>, mut cause: Error) -> Result<Outcome> {
-        for _ in 0..=MAX_RESENDS {
+        for resends in 0.. {
             let verdict = match self.inquire(pending).await {
                 Ok(verdict) => verdict,
                 // It can't be asked either: the caller hears of the first failure.
-                Err(error) if !error.kind().is_definite() => return Err(cause),
+                Err(error) if !error.kind().is_definite() => return Err(in_doubt(cause)),
                 Err(error) => return Err(error),
             };
             match verdict {
-                Verdict::CarriedOut => return Ok(self.settle(pending)),
+                Verdict::CarriedOut => return Ok(Outcome::Done(self.settle(pending))),
                 Verdict::Gone => {
-                    self.session.state(|state| state.set_gone());
+                    self.session.state(|state| state.set_gone(pending.epoch));
                     return Err(Error::gone());
                 }
-                Verdict::Superseded => return Ok(Outcome::Superseded),
+                Verdict::Superseded => {
+                    self.session.state(State::forget_pending);
+                    return Ok(Outcome::Superseded);
+                }
                 Verdict::Unknowable => {
                     return Err(Error::unavailable(
                         "whether a write was carried out can't be known: its acknowledgement was \
@@ -172,35 +218,31 @@ impl Save<'_> {
                     )
                     .with_source(cause));
                 }
+                Verdict::NotCarriedOut if resends == MAX_RESENDS => break,
                 Verdict::NotCarriedOut => {}
             }
             match self.deadline.limit_part(self.send(pending)).await {
-                Ok(()) => return Ok(self.settle(pending)),
+                Ok(()) => return Ok(Outcome::Done(self.settle(pending))),
                 // A late arrival of the first attempt may look like any of these: ask again.
                 Err(error) => cause = error,
             }
         }
-        Err(cause)
+        Err(in_doubt(cause))
     }
 
     async fn inquire(&self, pending: &Pending) -> Result<Verdict> {
         let own = pending.record.revision;
-        match &pending.target {
-            Target::Create(id) => Ok(match self.load(&id.key()).await? {
-                None => Verdict::NotCarriedOut,
-                Some(found) if found.record.revision == own => Verdict::CarriedOut,
-                Some(_) => Verdict::Unknowable,
-            }),
-            Target::Update => Ok(match self.load(&self.key()?).await? {
-                None => Verdict::Gone,
-                Some(found) if found.record.revision == own => Verdict::CarriedOut,
-                Some(found) if Some(found.record.revision) == pending.expected => {
-                    Verdict::NotCarriedOut
-                }
-                Some(_) => Verdict::Unknowable,
-            }),
-            Target::Rotate(id) => self.inquire_rotation(&id.key(), own, pending).await,
-        }
+        let key = match &pending.target {
+            Target::Create(id) => id.key(),
+            Target::Update => self.key()?,
+            Target::Rotate(id) => return self.inquire_rotation(&id.key(), own, pending).await,
+        };
+        Ok(match self.load(&key).await?.map(|found| found.record.revision) {
+            Some(found) if found == own => Verdict::CarriedOut,
+            found if found == pending.expected => Verdict::NotCarriedOut,
+            None => Verdict::Gone,
+            Some(_) => Verdict::Unknowable,
+        })
     }
 
     /// A rotation that goes by steps may have stopped between them; then it is completed.
@@ -212,16 +254,21 @@ impl Save<'_> {
     ) -> Result<Verdict> {
         let old = self.key()?;
         let expected = pending.expected.unwrap_or(own);
-        let moved = self.load(new).await?.is_some_and(|found| found.record.revision == own);
-        let standing = self.load(&old).await?.map(|found| found.record.revision);
-        if !moved {
-            return Ok(match standing {
-                None => Verdict::Gone,
-                Some(revision) if revision == expected => Verdict::NotCarriedOut,
-                Some(_) => Verdict::Superseded,
-            });
+        let moved = async || {
+            self.load(new)
+                .await
+                .map(|found| found.is_some_and(|found| found.record.revision == own))
+        };
+        if !moved().await? {
+            match self.load(&old).await?.map(|found| found.record.revision) {
+                Some(revision) if revision == expected => return Ok(Verdict::NotCarriedOut),
+                Some(_) => return Ok(Verdict::Superseded),
+                // It may have arrived between the two looks.
+                None if !moved().await? => return Ok(Verdict::Gone),
+                None => {}
+            }
         }
-        if standing.is_none() && self.backend.capabilities().rotates_atomically {
+        if self.backend.capabilities().rotates_atomically {
             return Ok(Verdict::CarriedOut);
         }
         // By steps: the old record must die by our hand. If it is gone already, that may have been a
@@ -239,54 +286,44 @@ impl Save<'_> {
 
     async fn send(&self, pending: &Pending) -> Result<()> {
         let record = &pending.record;
-        let update = || {
-            let expected = pending.expected.unwrap_or(record.revision);
-            Update { expected, ttl: pending.ttl }
-        };
+        let ttl = pending.ttl_now();
+        let expected = pending.expected.unwrap_or(record.revision);
+        let update = Update { expected, ttl };
         match &pending.target {
             Target::Create(id) => {
-                let ttl = pending.ttl.unwrap_or_default();
+                let ttl = ttl.unwrap_or_default();
                 self.backend.save(&id.key(), record, Write::Create { ttl }).await
             }
-            Target::Update => {
-                self.backend.save(&self.key()?, record, Write::Update(update())).await
-            }
+            Target::Update => self.backend.save(&self.key()?, record, Write::Update(update)).await,
             Target::Rotate(id) => {
-                self.backend.rotate(&self.key()?, &id.key(), record, update()).await
+                self.backend.rotate(&self.key()?, &id.key(), record, update).await
             }
         }
     }
 
-    fn settle(&self, pending: &Pending) -> Outcome {
-        Outcome::Done { issued: self.session.state(|state| state.settle(pending, None)) }
+    fn settle(&self, pending: &Pending) -> Saved {
+        match self.session.state(|state| state.settle(pending, None)) {
+            true => Saved::Issued,
+            false => Saved::Updated,
+        }
     }
 
-    /// Puts this request's changes on top of what stands in the store now.
-    async fn reload(&self) -> Result<()> {
-        let now = Instant::now();
+    /// Puts this request's changes on top of what stands in the store now, all at once or not at
+    /// all. `Some` when what stands there is the refused write itself: a driver had sent it twice.
+    async fn rebase(&self, refused: &Pending) -> Result<Option<Saved>> {
+        let epoch = refused.epoch;
         let Some(Loaded { record, expires_in }) = self.load(&self.key()?).await? else {
-            self.session.state(|state| state.set_gone());
+            self.session.state(|state| state.set_gone(epoch));
             return Err(Error::gone());
         };
-        let document = Document::decode(&record.payload)?;
-        self.session.state(|state| {
-            if let Some(stored) = &mut state.stored {
-                stored.revision = record.revision;
-                stored.owner = record.owner;
-                stored.deadline = later(now, expires_in);
-            }
-            state.base = document.clone();
-            state.pending = None;
-            state.version += 1;
-        });
-        self.apply_updates_again(&document)
-    }
-
-    /// Computes the outcome of every `update` over a new base.
-    fn apply_updates_again(&self, base: &Document) -> Result<()> {
-        loop {
-            let (version, updates) =
-                self.session.state(|state| (state.version, state.changes.updates()));
+        if record.revision == refused.record.revision {
+            return Ok(Some(self.settle(refused)));
+        }
+        let deadline = later(Instant::now(), expires_in);
+        let base = Document::decode(&record.payload)?;
+        for _ in 0..MAX_ROUNDS {
+            let (last, updates) =
+                self.session.state(|state| (state.changes.last(), state.changes.updates()));
             let mut outcomes = Vec::with_capacity(updates.len());
             // Outside the lock: the steps are the application's code.
             for (key, steps) in updates {
@@ -294,21 +331,29 @@ impl Save<'_> {
                 for step in steps {
                     value = Some(step(value.as_deref())?);
                 }
-                outcomes.extend(value.map(|value| (key, value)));
+                outcomes.push((key, value));
             }
             let installed = self.session.state(|state| {
-                let unchanged = state.version == version;
-                if unchanged {
-                    for (key, value) in outcomes {
-                        state.changes.set_outcome(&key, value);
-                    }
+                let Some(stored) = state.stored.as_mut().filter(|_| state.epoch == epoch) else {
+                    return true; // destroyed meanwhile: there is nothing to put anything on
+                };
+                if state.changes.last() != last {
+                    return false;
                 }
-                unchanged
+                stored.revision = record.revision;
+                stored.owner.clone_from(&record.owner);
+                stored.deadline = deadline;
+                state.base = base.clone();
+                for (key, value) in outcomes {
+                    state.changes.set_outcome(&key, value);
+                }
+                true
             });
             if installed {
-                return Ok(());
+                return Ok(None);
             }
         }
+        Err(Error::conflict())
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
@@ -318,7 +363,7 @@ impl Save<'_> {
     /// The key of the session as it is stored now; `Gone` when it was destroyed meanwhile.
     fn key(&self) -> Result<Key> {
         self.session
-            .state(|state| state.stored.as_ref().map(|stored: &Stored| stored.key))
+            .state(|state| state.stored.as_ref().map(|stored| stored.key))
             .ok_or_else(Error::gone)
     }
 }
@@ -333,4 +378,12 @@ enum Verdict {
     Gone,
     /// Another revision stands there: others may have saved before it, or over it.
     Unknowable,
+}
+
+/// Some errors would say that nothing was written, which is not known.
+fn in_doubt(cause: Error) -> Error {
+    if cause.kind().is_definite() {
+        return Error::unavailable("the outcome of a write is not known").with_source(cause);
+    }
+    cause
 }

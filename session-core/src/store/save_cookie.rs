@@ -3,109 +3,167 @@
 use std::time::{Duration, Instant};
 
 use super::{Deadline, Inner, Saved};
-use crate::session::{Pending, Plan, SealedAs, Session, Target};
-use crate::{Bytes, CookieBackend, Error, ErrorKind, Expiry, Key, Record, Result, Revision, Write};
+use crate::session::{Pending, Plan, SealedAs, Session, State, Target};
+use crate::{
+    Backend, Bytes, CookieBackend, Error, ErrorKind, Expiry, Key, Record, Result, Revision, Write,
+};
 
 pub(super) async fn save(
     store: &Inner,
     cookie: &dyn CookieBackend,
     session: &Session,
 ) -> Result<Saved> {
-    let _turn = session.turn_to_save().await;
     let deadline = Deadline::after(store.config.deadline);
-    let nothing_new = match revoke_doomed(store, cookie, session, &deadline).await? {
-        true => Saved::Removed,
-        false => Saved::Unchanged,
-    };
-    let plan = session.state(|state| state.plan(&store.config, || store.new_id()))?;
-    let Plan::Write(pending) = plan else {
-        return Ok(nothing_new);
-    };
-    let sealed = seal(store, cookie, session, &pending, &deadline).await;
-    session.state(|state| {
-        state.pending = None; // nothing was sent anywhere: it is never in doubt
-        match sealed {
-            Ok(sealed) => {
-                state.settle(&pending, Some(sealed));
-                Ok(Saved::Issued)
-            }
-            Err(error) => {
-                if error.kind() == ErrorKind::Gone {
-                    state.set_gone();
+    let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+    let save = SaveCookie { store, cookie, session, deadline };
+    let mut saved = Saved::Unchanged;
+    // Again, when the session was destroyed while it was being written.
+    while save.has_doomed() || saved == Saved::Unchanged {
+        if save.revoke_doomed().await? {
+            saved = Saved::Removed;
+        }
+        let plan = session.state(|state| state.plan(&store.config, || store.new_id()))?;
+        let Plan::Write(pending) = plan else {
+            break;
+        };
+        let sealed = save.seal(&pending).await;
+        session.state(|state| {
+            state.forget_pending(); // nothing was sent anywhere: it is never in doubt
+            match sealed {
+                Ok(sealed) => {
+                    state.settle(&pending, Some(sealed));
+                    Ok(())
                 }
-                Err(error)
+                Err(error) => {
+                    if error.kind() == ErrorKind::Gone {
+                        state.set_gone(pending.epoch);
+                    }
+                    Err(error)
+                }
+            }
+        })?;
+        saved = Saved::Issued;
+    }
+    Ok(saved)
+}
+
+/// Carries out what [`Session::destroy`] asked for.
+pub(super) async fn destroy(
+    store: &Inner,
+    cookie: &dyn CookieBackend,
+    session: &Session,
+    deadline: Deadline,
+) -> Result<()> {
+    let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+    SaveCookie { store, cookie, session, deadline }.revoke_doomed().await.map(drop)
+}
+
+struct SaveCookie<'a> {
+    store: &'a Inner,
+    cookie: &'a dyn CookieBackend,
+    session: &'a Session,
+    deadline: Deadline,
+}
+
+impl SaveCookie<'_> {
+    fn has_doomed(&self) -> bool {
+        self.session.state(|state| !state.doomed.is_empty())
+    }
+
+    /// Revokes the sessions that have to be; whether there were any.
+    async fn revoke_doomed(&self) -> Result<bool> {
+        let mut any = false;
+        let next =
+            || self.session.state(|state| state.doomed.last().map(|d| (d.key, d.expires_in)));
+        while let Some((key, life)) = next() {
+            any = true;
+            if let Some(revoked) = self.cookie.revocation() {
+                // Any mark will do, so any number may be its revision.
+                let mark = Revision::from_u64(fastrand::u64(..));
+                match self.mark(revoked, &key, mark, life).await {
+                    Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+                    _ => {}
+                }
+            }
+            self.session.state(|state| state.destroyed(key));
+        }
+        Ok(any)
+    }
+
+    async fn seal(&self, pending: &Pending) -> Result<SealedAs> {
+        let before = self.session.state(|state| {
+            let stored = state.stored.as_ref()?;
+            let sealed = stored.sealed.clone()?;
+            Some((stored.id.clone(), stored.key, stored.expires_in(Instant::now()), sealed))
+        });
+        let expiry = match (pending.ttl_now(), &before) {
+            (Some(ttl), _) => Expiry::After(ttl),
+            (None, Some((.., sealed))) => Expiry::At(sealed.expires_at),
+            (None, None) => return Err(Error::gone()),
+        };
+        let id = match (&pending.target, &before) {
+            (Target::Create(id) | Target::Rotate(id), _) | (Target::Update, Some((id, ..))) => id,
+            (Target::Update, None) => return Err(Error::gone()),
+        };
+        if let (Some(revoked), Some((_, key, _, sealed))) = (self.cookie.revocation(), &before) {
+            let mark = self.deadline.limit(revoked.load(key)).await?;
+            if mark.is_some_and(|mark| Some(mark.record.revision) != sealed.mark) {
+                return Err(Error::gone());
             }
         }
-    })
-}
-
-async fn seal(
-    store: &Inner,
-    cookie: &dyn CookieBackend,
-    session: &Session,
-    pending: &Pending,
-    deadline: &Deadline,
-) -> Result<SealedAs> {
-    let before = session.state(|state| {
-        let stored = state.stored.as_ref()?;
-        let expires_at = stored.sealed.as_ref()?.expires_at;
-        Some((stored.id.clone(), stored.key, expires_at, stored.expires_in(Instant::now())))
-    });
-    if let (Some(revoked), Some((_, key, ..))) = (cookie.revocation(), &before)
-        && deadline.limit(revoked.load(key)).await?.is_some()
-    {
-        return Err(Error::gone());
+        let sealed = self.cookie.seal(id, &pending.record, expiry)?;
+        if let (Target::Rotate(_), Some((_, old, left, before))) = (&pending.target, &before)
+            && let Some(revoked) = self.cookie.revocation()
+        {
+            let mark = before.mark.unwrap_or(pending.record.revision);
+            self.revoke_rotated(revoked, old, mark, *left).await?;
+        }
+        let (value, expires_at) = (sealed.value.into(), sealed.expires_at);
+        Ok(SealedAs { value, expires_at, reseal: false, mark: None })
     }
-    let id = match (&pending.target, &before) {
-        (Target::Create(id) | Target::Rotate(id), _) | (Target::Update, Some((id, ..))) => id,
-        (Target::Update, None) => return Err(Error::gone()),
-    };
-    let expiry = match (pending.ttl, &before) {
-        (Some(ttl), _) => Expiry::After(ttl),
-        (None, Some((_, _, expires_at, _))) => Expiry::At(*expires_at),
-        (None, None) => return Err(Error::gone()),
-    };
-    let sealed = cookie.seal(id, &pending.record, expiry)?;
-    if let (Target::Rotate(_), Some((_, old, _, left))) = (&pending.target, &before) {
-        revoke(store, cookie, old, *left, deadline).await?;
-    }
-    Ok(SealedAs { value: sealed.value.into(), expires_at: sealed.expires_at, reseal: false })
-}
 
-/// Carries out what [`Session::destroy`] asked for; whether there was anything.
-pub(super) async fn revoke_doomed(
-    store: &Inner,
-    cookie: &dyn CookieBackend,
-    session: &Session,
-    deadline: &Deadline,
-) -> Result<bool> {
-    let mut any = false;
-    while let Some((key, left)) =
-        session.state(|state| state.doomed.last().map(|doomed| (doomed.key, doomed.expires_in)))
-    {
-        any = true;
-        revoke(store, cookie, &key, left, deadline).await?;
-        session.state(|state| state.doomed.retain(|doomed| doomed.key != key));
+    /// Revokes the id that a rotation leaves behind. Of two rotations one succeeds, and none after a
+    /// logout: the mark of the other is there already then.
+    async fn revoke_rotated(
+        &self,
+        revoked: &dyn Backend,
+        old: &Key,
+        mark: Revision,
+        left: Duration,
+    ) -> Result<()> {
+        // Remembered first: if the answer is lost, the next save knows its own mark.
+        self.session.state(|state| {
+            let sealed = state.stored.as_mut().and_then(|stored| stored.sealed.as_mut());
+            if let Some(sealed) = sealed {
+                sealed.mark = Some(mark);
+            }
+        });
+        let Err(error) = self.mark(revoked, old, mark, left).await else {
+            return Ok(());
+        };
+        if error.kind().is_definite() && error.kind() != ErrorKind::AlreadyExists {
+            return Err(error);
+        }
+        match self.deadline.limit(revoked.load(old)).await? {
+            Some(found) if found.record.revision == mark => Ok(()),
+            Some(_) => Err(Error::gone()),
+            None => Err(error),
+        }
     }
-    Ok(any)
-}
 
-/// Remembers a session as destroyed for as long as a cookie of it can live. A parallel request may
-/// have renewed it meanwhile, so that is at least a whole lifetime.
-async fn revoke(
-    store: &Inner,
-    cookie: &dyn CookieBackend,
-    key: &Key,
-    left: Duration,
-    deadline: &Deadline,
-) -> Result<()> {
-    let Some(revoked) = cookie.revocation() else {
-        return Ok(());
-    };
-    let ttl = left.max(store.config.lifetime).saturating_add(cookie.leeway());
-    let mark = Record { payload: Bytes::new(), revision: Revision::from_u64(0), owner: None };
-    match deadline.limit(revoked.save(key, &mark, Write::Create { ttl })).await {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-        _ => Ok(()),
+    /// Remembers a session as destroyed for as long as a cookie of it can live. A parallel request
+    /// may have renewed it meanwhile, so that is at least a whole lifetime.
+    async fn mark(
+        &self,
+        revoked: &dyn Backend,
+        key: &Key,
+        revision: Revision,
+        life: Duration,
+    ) -> Result<()> {
+        let own = self.session.state(State::own_lifetime);
+        let ttl = life.max(own).max(self.store.config.lifetime);
+        let ttl = ttl.saturating_add(self.cookie.leeway());
+        let record = Record { payload: Bytes::new(), revision, owner: None };
+        self.deadline.limit_part(revoked.save(key, &record, Write::Create { ttl })).await
     }
 }
