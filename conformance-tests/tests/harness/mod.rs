@@ -6,13 +6,19 @@
 //! is dropped: never keep one in a `static`. A server that can't be had is `Fixture::missing`.
 
 mod cookie;
+mod memory;
+mod redis;
 mod reference;
+mod sql;
 
 use conformance_tests::Harness;
 
 pub(crate) fn all() -> Vec<Box<dyn Harness>> {
     let mut all = Vec::new();
     all.extend(cookie::harnesses());
+    all.extend(memory::harnesses());
+    all.extend(redis::harnesses());
     all.extend(reference::harnesses());
+    all.extend(sql::harnesses());
     all
 }

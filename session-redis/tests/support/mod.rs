@@ -88,8 +88,8 @@ pub(crate) async fn all_fail(backend: &RedisBackend, kind: ErrorKind, limit: Dur
     let only = Some(Revision::from_u64(1));
     check("destroy only", backend.destroy(&key(1), only), kind, limit).await;
     let update = Update { expected: Revision::from_u64(1), ttl: None };
-    let rotation = backend.rotate(&key(1), &key(3), &record(2), update);
-    check("rotate", rotation, kind, limit).await;
+    let (old, new, record) = (key(1), key(3), record(2));
+    check("rotate", backend.rotate(&old, &new, &record, update), kind, limit).await;
 }
 
 pub(crate) fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
