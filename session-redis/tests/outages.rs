@@ -214,11 +214,11 @@ async fn a_loading_server_is_unavailable() {
     let backend = RedisBackend::connect(server.url()).await.unwrap().timeout(SHORT);
     create(&backend, 1, 1).await.unwrap();
     let mut admin = raw(server.url()).await;
-    redis::cmd("DEBUG")
-        .arg(&["POPULATE", "1000", "filler", "100"])
-        .exec_async(&mut admin)
-        .await
-        .unwrap();
+    let mut filling = redis::pipe();
+    for number in 0..1000 {
+        filling.cmd("SET").arg(number).arg("filler".repeat(20));
+    }
+    filling.exec_async(&mut admin).await.unwrap();
     redis::cmd("SAVE").exec_async(&mut admin).await.unwrap();
     server.kill().unwrap();
     server.restart_without_waiting().unwrap();
