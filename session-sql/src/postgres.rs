@@ -167,11 +167,12 @@ impl Statements {
                  RETURNING expires_at > {NOW}"
             )),
             // The rows are found by the index and locked; whoever is at work on one keeps it. The
-            // deadline is checked on the version that is locked, and again on the one that goes.
+            // deadline is checked on the version that is locked, and again on the one that goes (by
+            // the other clock, else the server might read the index a second time).
             gc: sql(format!(
                 "DELETE FROM {t} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {t} \
                  WHERE expires_at <= {START} ORDER BY expires_at LIMIT $1 \
-                 FOR UPDATE SKIP LOCKED)) AND expires_at <= {START}"
+                 FOR UPDATE SKIP LOCKED)) AND expires_at <= {NOW}"
             )),
             table,
         }

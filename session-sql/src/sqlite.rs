@@ -28,8 +28,9 @@ use crate::fault::{Class, Fault};
 use crate::ladder::{Ladder, list};
 use crate::table::Table;
 
-/// One that writes and some that read.
-const MAX_CONNECTIONS: u32 = 5;
+/// One that writes, some that read, and some for who asks for [`SqliteBackend::pool`].
+const MAX_CONNECTIONS: u32 = 8;
+const KEEP: usize = 5;
 /// How long a statement waits for the lock that another process holds.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Rows that the driver's thread may be ahead: a whole batch.
@@ -102,7 +103,7 @@ impl SqliteBackend {
                 (pool.max_connections(MAX_CONNECTIONS), options, SETTINGS)
             }
         };
-        let keep = usize::try_from(pool.get_max_connections()).unwrap_or(1);
+        let keep = if settings.durable { KEEP } else { 0 };
         let backend = Self::over(Connections::own(pool, options, true, keep), settings);
         // The switch to write-ahead logging waits for nobody, and others may be at it, too.
         let give_up = Instant::now() + ACQUIRE_TIMEOUT;

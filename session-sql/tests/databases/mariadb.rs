@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use session_core::{Backend, ErrorKind, Key};
 use session_sql::MySqlBackend;

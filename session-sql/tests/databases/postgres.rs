@@ -203,7 +203,7 @@ async fn gc_is_driven_by_the_index() {
     let explain = format!(
         "EXPLAIN DELETE FROM {table} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {table} \
          WHERE expires_at <= {now} ORDER BY expires_at LIMIT 500 FOR UPDATE SKIP LOCKED)) \
-         AND expires_at <= {now}"
+         AND expires_at <= floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
     );
     let rows = backend.pool().fetch_all(AssertSqlSafe(explain)).await.unwrap();
     let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();

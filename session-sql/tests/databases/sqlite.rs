@@ -176,3 +176,19 @@ async fn another_process_that_holds_the_lock_is_waited_for_then_reported() {
     held.rollback().await.unwrap();
     backend.save(&key(0), &record(2), over(1)).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn start_session_makes_the_global_store() {
+    let directory = tempfile::tempdir().unwrap();
+    let url = format!("sqlite:{}", directory.path().join("sessions.db").display());
+    session_sql::start_session(&url).await.unwrap();
+    let store = session_core::global::store().unwrap();
+    let session = store.create();
+    session.insert("n", &1).unwrap();
+    session_core::global::save(&session).await.unwrap();
+    let cookie = session_core::global::cookie_value(&session).unwrap().unwrap();
+    let again = session_core::global::load(cookie.as_str()).await.unwrap().unwrap();
+    assert_eq!(again.get::<i32>("n").unwrap(), Some(1));
+    let refused = session_sql::start_session("oracle://x").await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidConfig);
+}
