@@ -44,6 +44,14 @@ impl Reference {
         Arc::default()
     }
 
+    /// All that it holds, as bytes.
+    pub(crate) fn dump(&self) -> Vec<u8> {
+        let entries = self.entries();
+        let parts =
+            entries.iter().map(|(key, entry)| [key.as_bytes(), &entry.record.payload[..]].concat());
+        parts.flatten().collect()
+    }
+
     pub(crate) fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.0.lock().expect("no case panics while it holds the lock")
     }

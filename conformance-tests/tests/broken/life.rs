@@ -1,0 +1,181 @@
+//! The defects of deadlines, touch, gc and rotation.
+
+use std::time::{Duration, Instant};
+
+use session_core::{Backend, Error, Key, Record, Result, Update};
+
+use super::store::pause;
+use super::{Broken, Defect};
+use crate::support::reference::{Entry, deadline, expected};
+
+const LONG: Duration = Duration::from_secs(3600);
+
+impl Broken {
+    /// When a life of `ttl` from now ends, by this store.
+    pub(super) fn deadline(&self, ttl: Duration) -> Result<Instant> {
+        let now = Instant::now();
+        match self.defect {
+            Defect::ZeroTtlAccepted if ttl.is_zero() => Ok(now),
+            Defect::ShortTtlRefused if ttl.as_millis() == 0 => {
+                Err(Error::invalid_value("less than a millisecond"))
+            }
+            #[expect(clippy::cast_possible_truncation)]
+            Defect::TtlWraps if !ttl.is_zero() => {
+                Ok(now + Duration::from_millis(u64::from(ttl.as_millis() as u32)))
+            }
+            Defect::TtlPanics if !ttl.is_zero() => Ok(now + ttl),
+            Defect::AliveAtDeadline => Ok(now + Duration::from_millis(ttl.as_millis() as u64)),
+            _ => deadline(ttl),
+        }
+    }
+
+    /// Whether this store loads the entry.
+    pub(super) fn loads(&self, entry: &Entry, now: Instant) -> bool {
+        match self.defect {
+            Defect::ForgetsExpiry => true,
+            // A clock of milliseconds that counts the deadline's own as alive.
+            Defect::AliveAtDeadline => now < entry.deadline + Duration::from_millis(1),
+            _ => now < entry.deadline,
+        }
+    }
+
+    /// What is left of its life, by this store.
+    pub(super) fn left(&self, entry: &Entry, now: Instant) -> Duration {
+        let left = entry.deadline.saturating_duration_since(now);
+        match self.defect {
+            Defect::ReportsSeconds => Duration::from_secs(left.as_secs() + 1),
+            Defect::ForgetsExpiry => left.max(Duration::from_secs(1)),
+            _ => left,
+        }
+    }
+
+    pub(super) async fn touched(&self, key: &Key, ttl: Duration) -> Result<()> {
+        let deadline = self.deadline(ttl)?;
+        let seen = self.store.entries().get(key).cloned();
+        match (seen, self.defect) {
+            (_, Defect::TouchIsSilent) => return Ok(()),
+            (None, Defect::TouchCreates) => {
+                let payload = session_core::Bytes::new();
+                let revision = session_core::Revision::from_u64(0);
+                let record = Record { payload, revision, owner: None };
+                self.store.entries().insert(*key, Entry { record, deadline });
+                return Ok(());
+            }
+            (Some(seen), Defect::TouchReadsThenWrites) => {
+                pause().await;
+                self.store.entries().insert(*key, Entry { deadline, ..seen });
+                return Ok(());
+            }
+            _ => {}
+        }
+        let mut entries = self.store.entries();
+        if self.is(Defect::TouchRenewsAll) {
+            entries.values_mut().for_each(|entry| entry.deadline = deadline);
+        }
+        let revives = self.is(Defect::TouchRevivesExpired);
+        let entry = entries.get_mut(key).filter(|entry| entry.live() || revives);
+        let entry = entry.ok_or_else(Error::gone)?;
+        entry.deadline = match self.defect {
+            Defect::TouchNeverShortens => entry.deadline.max(deadline),
+            _ => deadline,
+        };
+        match self.defect {
+            Defect::TouchRewrites => entry.record.owner = None,
+            Defect::TouchChangesRevision => {
+                let number = entry.record.revision.to_u64().wrapping_add(1);
+                entry.record.revision = session_core::Revision::from_u64(number);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    pub(super) async fn collect(&self, limit: usize) -> Result<u64> {
+        match self.defect {
+            Defect::GcIsSilent => Ok(0),
+            Defect::GcCountsLimit => self.store.gc(limit).await.map(|_| limit as u64),
+            Defect::GcIgnoresLimit => self.store.gc(usize::MAX).await,
+            Defect::GcHides => {
+                let entries = self.store.entries();
+                Ok(entries.values().filter(|entry| !entry.live()).take(limit).count() as u64)
+            }
+            Defect::GcIsGreedy => {
+                let mut entries = self.store.entries();
+                let removed = entries.len() as u64;
+                entries.clear();
+                Ok(removed)
+            }
+            Defect::GcBelievesFirstDeadline => {
+                let now = Instant::now();
+                let mut entries = self.store.entries();
+                let before = entries.len();
+                entries.retain(|key, _| self.first_deadline(key).is_none_or(|first| now < first));
+                Ok((before - entries.len()) as u64)
+            }
+            Defect::GcChecksThenDeletes => {
+                let soon = Instant::now() + Duration::from_millis(2);
+                let dead: Vec<Key> = {
+                    let entries = self.store.entries();
+                    let dead = entries.iter().filter(|(_, entry)| entry.deadline <= soon);
+                    dead.map(|(key, _)| *key).take(limit).collect()
+                };
+                tokio::time::sleep(Duration::from_millis(4)).await;
+                let mut entries = self.store.entries();
+                dead.iter().for_each(|key| drop(entries.remove(key)));
+                Ok(dead.len() as u64)
+            }
+            _ => self.store.gc(limit).await,
+        }
+    }
+
+    pub(super) async fn moved(
+        &self,
+        old: &Key,
+        new: &Key,
+        mut record: Record,
+        mut write: Update,
+    ) -> Result<()> {
+        let given = write.ttl.map(|ttl| self.deadline(ttl)).transpose()?;
+        let seen = self.store.entries().get(old).cloned();
+        match (seen, self.defect) {
+            (seen, Defect::RotateInserts) if !seen.as_ref().is_some_and(Entry::live) => {
+                let deadline = self.deadline(LONG)?;
+                self.store.entries().insert(*new, Entry { record, deadline });
+                return Ok(());
+            }
+            (Some(seen), Defect::RotateChecksThenMoves) => {
+                expected(&mut self.store.entries(), old, write.expected)?;
+                pause().await;
+                let mut entries = self.store.entries();
+                entries.remove(old);
+                entries.insert(*new, Entry { record, deadline: given.unwrap_or(seen.deadline) });
+                return Ok(());
+            }
+            (Some(seen), Defect::RotateRemovesFirst) => {
+                expected(&mut self.store.entries(), old, write.expected)?;
+                self.store.entries().remove(old);
+                pause().await;
+                let deadline = given.unwrap_or(seen.deadline);
+                self.store.entries().insert(*new, Entry { record, deadline });
+                return Ok(());
+            }
+            (Some(seen), Defect::RotateIgnoresRevision) => write.expected = seen.record.revision,
+            _ => {}
+        }
+        if self.is(Defect::RotateLosesOwner) {
+            record.owner = None;
+        }
+        let mut entries = self.store.entries();
+        let standing = expected(&mut entries, old, write.expected)?.clone();
+        let deadline = match self.defect {
+            Defect::RotateRenews => self.deadline(LONG)?,
+            Defect::RotateNeverRenews => standing.deadline,
+            _ => given.unwrap_or(standing.deadline),
+        };
+        if !self.is(Defect::RotateLeavesOld) {
+            entries.remove(old);
+        }
+        entries.insert(*new, Entry { record, deadline });
+        Ok(())
+    }
+}

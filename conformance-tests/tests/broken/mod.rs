@@ -1,0 +1,66 @@
+//! Stores that are broken on purpose, each in one way, and the cases that must catch them.
+
+mod life;
+mod store;
+mod table;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use conformance_tests::{Fixture, Harness};
+use session_core::{Capabilities, Key, Loaded, Result, async_trait};
+
+use crate::support::reference::{CLAIMS, Reference};
+pub(crate) use table::{BROKEN, Defect};
+
+/// The reference store with one defect.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    defect: Defect,
+    store: Arc<Reference>,
+    /// What the defects remember that a correct store does not.
+    memory: Arc<Memory>,
+    /// What this handle remembers for itself.
+    cache: Mutex<HashMap<Key, Loaded>>,
+}
+
+#[derive(Debug, Default)]
+struct Memory {
+    /// The deadline that a record was created with.
+    first_deadlines: Mutex<HashMap<Key, Instant>>,
+    destroyed: Mutex<HashSet<Key>>,
+    order: Mutex<Vec<Key>>,
+}
+
+pub(crate) struct BrokenHarness(pub(crate) Defect);
+
+#[async_trait]
+impl Harness for BrokenHarness {
+    fn name(&self) -> &str {
+        "broken"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        let durable = self.0 == Defect::ForgetsWhenReopened;
+        Capabilities { durable, ..CLAIMS }
+    }
+
+    async fn open(&self) -> Result<Fixture> {
+        let defect = self.0;
+        let (store, memory) = (Reference::new(), Arc::<Memory>::default());
+        let dumped = Arc::clone(&store);
+        let fixture = Fixture::connecting(move || {
+            let store = match defect {
+                Defect::ForgetsWhenReopened => Reference::new(),
+                _ => Arc::clone(&store),
+            };
+            let memory = Arc::clone(&memory);
+            async move { Ok(Broken { defect, store, memory, cache: Mutex::default() }) }
+        });
+        Ok(fixture.dumping(move || {
+            let dump = dumped.dump();
+            async move { Ok(dump) }
+        }))
+    }
+}

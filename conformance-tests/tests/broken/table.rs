@@ -1,0 +1,114 @@
+//! Each defect with the cases that must catch it.
+
+/// One way to be wrong.
+macro_rules! broken {
+    ($($defect:ident: $($case:literal),+;)+) => {
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(crate) enum Defect {
+            $($defect),+
+        }
+
+        pub(crate) const BROKEN: &[(Defect, &[&str])] = &[$((Defect::$defect, &[$($case),+])),+];
+    };
+}
+
+broken! {
+    ClaimsTooMuch: "load::capabilities_are_as_declared";
+    MissingIsEmptyRecord: "load::missing_is_none";
+    MissingIsAnError: "load::missing_is_none";
+    LoadCreates: "load::of_missing_creates_nothing";
+    LoadRenews: "load::does_not_renew";
+    LoadConsumes: "load::gives_the_same_each_time";
+    CachesPerHandle: "load::every_handle_sees_the_same", "logout::destroyed_cookie_is_dead";
+    ForgetsWhenReopened: "load::finds_records_after_reopening", "session::survives_reopening";
+    CreateIsLost: "save::create_stores", "cookie_value::of_a_saved_session_loads_it";
+    CreateOverwrites: "save::create_over_live_already_exists";
+    TombstoneRefusesCreate: "save::create_after_destroy_succeeds";
+    UpdateInserts: "save::update_of_missing_is_gone", "save::update_after_destroy_is_gone",
+        "logout::save_after_destroy_is_gone", "concurrency::destroy_ends_all_updates",
+        "merge::save_after_regenerate_is_gone";
+    UpdateOfMissingIsSilent: "save::update_after_destroy_is_gone";
+    UpdateIgnoresRevision: "save::update_of_other_revision_conflicts",
+        "save::update_of_older_revision_conflicts", "merge::different_keys_survive",
+        "merge::removal_and_insert_survive", "merge::messages_of_both_survive",
+        "merge::updates_are_applied_again", "merge::sixty_four_increments_are_64";
+    UpdateIgnoresKey: "save::update_leaves_other_records_alone";
+    UpdateRenewsAlways: "save::update_without_ttl_keeps_deadline",
+        "expiry::frequent_updates_do_not_prolong", "lifetime::fixed_stays_fixed_when_written_often";
+    UpdateNeverRenews: "save::update_with_ttl_renews", "expiry::renewed_by_update_lives_on",
+        "lifetime::extend_renews", "lifetime::set_lifetime_is_for_this_session";
+    UpdateNeverShortens: "save::update_with_ttl_shortens";
+    UpdateKeepsTail: "save::update_replaces_payload", "session::clear_is_saved";
+    CountsChangedRows: "save::identical_update_succeeds";
+    TouchIsSilent: "touch::renews", "expiry::renewed_by_touch_lives_on", "lifetime::sliding_lives_on";
+    TouchNeverShortens: "touch::shortens";
+    TouchRewrites: "touch::keeps_record";
+    TouchChangesRevision: "touch::keeps_the_revision_for_updates";
+    TouchCreates: "touch::of_missing_is_gone", "touch::after_destroy_is_gone",
+        "logout::sliding_after_destroy_is_gone";
+    TouchRenewsAll: "touch::leaves_other_records_alone";
+    TouchReadsThenWrites: "concurrency::destroy_ends_all_touches";
+    ForgetsExpiry: "expiry::expired_is_none", "lifetime::idle_sliding_session_expires",
+        "lifetime::absolute_ends_however_busy", "lifetime::save_of_expired_is_gone";
+    AliveAtDeadline: "expiry::never_loaded_at_its_deadline";
+    ReportsSeconds: "expiry::reports_remaining_life";
+    OneDeadlineForAll: "expiry::each_record_has_its_own";
+    UpdateRevivesExpired: "expiry::update_of_expired_is_gone";
+    TouchRevivesExpired: "expiry::touch_of_expired_is_gone";
+    DestroyCountsExpired: "expiry::destroy_of_expired_is_false";
+    CreateOverExpiredRefused: "expiry::create_over_expired_succeeds";
+    ZeroTtlAccepted: "expiry::zero_ttl_is_refused";
+    ShortTtlRefused: "expiry::shortest_ttl_is_accepted";
+    TtlWraps: "expiry::huge_ttl_is_clamped";
+    TtlPanics: "expiry::huge_ttl_is_clamped";
+    RotateLeavesOld: "rotate::moves", "rotate::old_key_stays_dead",
+        "logout::regenerate_kills_the_old_id";
+    RotateLosesOwner: "rotate::moves_owner", "session::owner_is_saved";
+    RotateInserts: "rotate::of_missing_is_gone", "rotate::after_destroy_is_gone",
+        "rotate::of_expired_is_gone", "logout::regenerate_after_destroy_is_gone";
+    RotateIgnoresRevision: "rotate::of_other_revision_conflicts",
+        "merge::save_and_regenerate_survive";
+    RotateRenews: "rotate::keeps_deadline";
+    RotateNeverRenews: "rotate::with_ttl_renews";
+    RotateChecksThenMoves: "rotate::one_rotation_wins", "rotate::update_meanwhile_conflicts",
+        "rotate::destroy_meanwhile_wins";
+    RotateRemovesFirst: "concurrency::dropped_rotations_leave_one_session";
+    DestroyIsSilent: "destroy::removes", "logout::destroyed_cookie_is_dead",
+        "logout::destroy_at_once_needs_no_save";
+    DestroyAlwaysTrue: "destroy::of_missing_is_false", "destroy::twice_is_false",
+        "destroy::only_of_missing_is_false", "concurrency::one_destroy_is_true";
+    DestroyAlwaysFalse: "destroy::removes", "destroy::only_matching_revision";
+    DestroyClearsAll: "destroy::leaves_other_records_alone";
+    DestroyIgnoresOnly: "destroy::only_matching_revision";
+    GcCountsLimit: "gc::of_nothing_is_zero";
+    GcIsSilent: "gc::removes_expired";
+    GcHides: "gc::frees_the_storage";
+    GcIsGreedy: "gc::keeps_live";
+    GcIgnoresLimit: "gc::respects_limit";
+    GcBelievesFirstDeadline: "gc::never_removes_renewed", "gc::never_removes_replaced";
+    GcChecksThenDeletes: "gc::never_removes_renewed_meanwhile", "gc::runs_on_many_nodes";
+    CreateChecksThenWrites: "concurrency::one_create_wins";
+    UpdateChecksThenWrites: "concurrency::one_update_wins", "concurrency::no_increment_is_lost",
+        "merge::sixty_four_increments_are_64";
+    WritesInParts: "concurrency::loads_see_whole_records",
+        "concurrency::dropped_futures_leave_whole_records";
+    LossyUtf8: "data::payload_is_byte_exact";
+    NulEndsPayload: "data::payload_is_byte_exact";
+    PadsPayload: "data::payload_is_byte_exact", "data::empty_payload";
+    ReformatsJson: "data::payload_is_not_interpreted";
+    EmptyIsMissing: "data::empty_payload";
+    TruncatesAt65535: "data::payload_around_64_kib", "session::ten_thousand_keys",
+        "session::value_of_almost_one_mebibyte", "session::all_of_unicode";
+    LimitOfOneMebibyte: "data::payload_of_one_mebibyte";
+    RevisionIsFloat: "data::revision_extremes";
+    RevisionHas63Bits: "data::revision_extremes";
+    EvictsTheOldest: "data::a_thousand_records";
+    KeysByPrefix: "ids::keys_differ_in_every_byte";
+    KeysWithoutCase: "ids::keys_are_case_sensitive";
+    KeysTrimmed: "ids::keys_of_any_bytes";
+    DropsOwner: "owner::round_trips", "session::owner_is_saved", "session::every_mutator_alone_is_saved";
+    FoldsOwner: "owner::is_byte_exact";
+    TrimsOwner: "owner::is_byte_exact";
+    OneSessionPerOwner: "owner::of_many_records_is_the_same";
+    UpdateKeepsOwner: "owner::update_replaces_owner";
+}

@@ -1,0 +1,138 @@
+//! The suite proves itself: the reference store passes every case, each broken store fails the cases
+//! named for it, and every case over the `Backend` has a store that fails it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use conformance_tests::{Fixture, Harness, Outcome, cases, check, promise};
+use session_core::{Capabilities, Result, async_trait};
+use tokio::task::JoinSet;
+
+mod broken;
+mod support;
+
+use broken::{BROKEN, BrokenHarness};
+use support::reference::{CLAIMS, Reference};
+
+/// The groups whose cases use the `Backend` itself.
+const BACKEND_GROUPS: [&str; 10] =
+    ["load", "save", "touch", "expiry", "rotate", "destroy", "gc", "concurrency", "data", "owner"];
+
+struct Sound;
+
+#[async_trait]
+impl Harness for Sound {
+    fn name(&self) -> &str {
+        "sound"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        CLAIMS
+    }
+
+    async fn open(&self) -> Result<Fixture> {
+        let store = Reference::new();
+        let dumped = Arc::clone(&store);
+        Ok(Fixture::new(store).dumping(move || {
+            let dump = dumped.dump();
+            async move { Ok(dump) }
+        }))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_sound_store_passes_every_case() {
+    let mut skipped = Vec::new();
+    for name in cases() {
+        match check(&Sound, name).await {
+            Outcome::Passed => {}
+            Outcome::Skipped(_) => skipped.push(name),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+    // It does not claim to be durable; nothing else may be skipped.
+    assert_eq!(skipped, ["load::finds_records_after_reopening", "session::survives_reopening"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn each_broken_store_fails_the_cases_named_for_it() {
+    let mut survivors = Vec::new();
+    let mut running = JoinSet::new();
+    for &(defect, named) in BROKEN {
+        for &name in named {
+            if running.len() >= 8 {
+                survivors.extend(running.join_next().await.expect("some run").unwrap());
+            }
+            running.spawn(async move {
+                match check(&BrokenHarness(defect), name).await {
+                    Outcome::Failed(message) => {
+                        let clause = promise(name).expect("the case exists");
+                        assert!(
+                            message.starts_with(clause) && !message.contains('\n'),
+                            "{name} must say in one line what is broken: {message}"
+                        );
+                        println!("{defect:?}: {name}: {message}");
+                        None
+                    }
+                    other => Some(format!("{defect:?} survives {name}: {other:?}")),
+                }
+            });
+        }
+    }
+    for survivor in running.join_all().await {
+        survivors.extend(survivor);
+    }
+    assert!(survivors.is_empty(), "holes in the suite:\n{}", survivors.join("\n"));
+}
+
+#[test]
+fn every_case_over_the_backend_has_a_store_that_fails_it() {
+    let caught: BTreeSet<&str> = BROKEN.iter().flat_map(|(_, named)| *named).copied().collect();
+    let known: BTreeSet<&str> = cases().collect();
+    let unknown: Vec<_> = caught.difference(&known).collect();
+    assert!(unknown.is_empty(), "no cases: {unknown:?}");
+    let (mut over_backend, mut over_handle) = (Vec::new(), Vec::new());
+    for name in known.difference(&caught) {
+        let group = name.split("::").next().unwrap();
+        match BACKEND_GROUPS.contains(&group) || name.starts_with("ids::keys_") {
+            true => over_backend.push(name),
+            false => over_handle.push(name),
+        }
+    }
+    println!("{} stores, {} of {} cases caught one", BROKEN.len(), caught.len(), known.len());
+    println!("cases of the handle, which no store can fail alone: {over_handle:?}");
+    assert!(BROKEN.len() >= 25);
+    assert!(over_backend.is_empty(), "no broken store fails these: {over_backend:?}");
+}
+
+#[test]
+fn every_clause_of_the_contract_names_cases_that_exist_and_cite_it() {
+    let doc = include_str!("../../session-core/src/backend.rs");
+    let lines = doc.lines().filter_map(|line| line.trim().strip_prefix("///"));
+    let (mut clause, mut named) = (String::new(), 0);
+    for line in lines.map(str::trim) {
+        if let Some((number, _)) = line.split_once(". ")
+            && number.parse::<u8>().is_ok()
+        {
+            clause = format!("clause {number}");
+        }
+        for name in line.split('`').skip(1).step_by(2) {
+            let plain = |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+            if let Some((group, case)) = name.split_once("::")
+                && plain(group)
+                && plain(case)
+            {
+                assert_eq!(promise(name), Some(clause.as_str()), "{name} is named by {clause}");
+                named += 1;
+            }
+        }
+    }
+    assert!(named >= 30, "the contract names its cases, but only {named} were found");
+}
+
+#[test]
+fn there_are_at_least_sixty_cases_with_names_of_their_own() {
+    let names: Vec<_> = cases().collect();
+    let distinct: BTreeSet<_> = names.iter().collect();
+    assert!(names.len() >= 60 && distinct.len() == names.len());
+}
