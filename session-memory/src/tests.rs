@@ -11,7 +11,7 @@ use session_core::{Backend as _, Bytes, ErrorKind, Key, Record, Result, Revision
 use crate::MemoryBackend;
 
 const HOUR: Duration = Duration::from_secs(3600);
-const MOMENT: Duration = Duration::from_millis(20);
+const MOMENT: Duration = Duration::from_millis(100);
 
 /// Spread over all shards, as digests are.
 fn key(number: u64) -> Key {
