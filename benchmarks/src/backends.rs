@@ -3,11 +3,15 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use bench_harness::{Args, Comparison, Contender, Operation, Report};
+use bench_harness::{Args, Comparison, Contender, Operation, Report, Subject};
 use indicatif::ProgressBar;
 use session_cookie::{CookieStore, SecretKey};
 use session_core::{Bytes, CookieBackend as _, Expiry, Record, Revision, SessionId, SessionStore};
+use session_file::FileBackend;
 use session_memory::MemoryBackend;
+use session_redis::RedisBackend;
+use session_sql::{MySqlBackend, PostgresBackend, SqliteBackend};
+use test_servers::{Missing, Options, Server};
 
 use crate::ours::Ours;
 use crate::raw;
@@ -17,12 +21,61 @@ pub(crate) async fn run(args: &Args, report: &mut Report, progress: &ProgressBar
         cookie(args, report, progress).await;
     }
     if args.wants_backend("memory") {
-        let contenders = vec![
-            Contender::new("ours", Ours(SessionStore::new(MemoryBackend::new()))),
-            Contender::new("raw", raw::memory::Raw::new()),
-        ];
+        let ours = SessionStore::new(MemoryBackend::new());
+        let contenders = contenders(ours, raw::memory::Raw::new());
         Comparison::new("memory", contenders, args, progress).run(report).await;
     }
+    if args.wants_backend("file") {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let backend = FileBackend::open(directory.path().join("ours")).expect("it can be opened");
+        let raw = directory.path().join("raw");
+        std::fs::create_dir(&raw).expect("a directory can be made");
+        let contenders = contenders(SessionStore::new(backend), raw::file::Raw::new(&raw, true));
+        Comparison::new("file", contenders, args, progress).run(report).await;
+    }
+    if args.wants_backend("redis") {
+        let server = server("redis", test_servers::redis::start_new);
+        let ours = RedisBackend::connect(server.url()).await.expect("Redis answers");
+        let raw = raw::redis::Raw::connect(server.url()).await.expect("Redis answers");
+        let contenders = contenders(SessionStore::new(ours), raw);
+        Comparison::new("redis", contenders, args, progress).run(report).await;
+    }
+    if args.wants_backend("sqlite") {
+        let directory = tempfile::tempdir().expect("a directory can be made");
+        let url = format!("sqlite:{}", directory.path().join("ours.db").display());
+        let ours = SqliteBackend::connect(&url).await.expect("SQLite opens");
+        ours.migrate().await.expect("the table can be made");
+        let raw = raw::sql::sqlite(&directory.path().join("raw.db")).await.expect("SQLite opens");
+        let contenders = contenders(SessionStore::new(ours), raw);
+        Comparison::new("sqlite", contenders, args, progress).run(report).await;
+    }
+    if args.wants_backend("postgres") {
+        let server = server("postgres", test_servers::postgres::start_new);
+        let ours = PostgresBackend::connect(server.url()).await.expect("PostgreSQL answers");
+        ours.migrate().await.expect("the table can be made");
+        let raw = raw::sql::postgres(server.url()).await.expect("PostgreSQL answers");
+        let contenders = contenders(SessionStore::new(ours), raw);
+        Comparison::new("postgres", contenders, args, progress).run(report).await;
+    }
+    if args.wants_backend("mariadb") {
+        let server = server("mariadb", test_servers::mariadb::start_new);
+        let ours = MySqlBackend::connect(server.url()).await.expect("MariaDB answers");
+        ours.migrate().await.expect("the table can be made");
+        let raw = raw::sql::mysql(server.url()).await.expect("MariaDB answers");
+        let contenders = contenders(SessionStore::new(ours), raw);
+        Comparison::new("mariadb", contenders, args, progress).run(report).await;
+    }
+}
+
+fn contenders(ours: SessionStore, raw: impl Subject) -> Vec<Contender> {
+    vec![Contender::new("ours", Ours(ours)), Contender::new("raw", raw)]
+}
+
+/// A server of its own, as durable as it is by default in production.
+fn server(name: &str, start: fn(Options) -> Result<Server, Missing>) -> Server {
+    // Redis by default keeps no log of writes.
+    let durable = name != "redis";
+    start(Options::default().durable(durable)).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
 /// There is no place where sessions could expire or collide.

@@ -1,9 +1,17 @@
 //! The same work through the bare drivers: what a store of ours is put in proportion to.
 
 pub(crate) mod cookie;
+pub(crate) mod file;
 pub(crate) mod memory;
+pub(crate) mod redis;
+pub(crate) mod sql;
+
+use std::time::Duration;
 
 use bench_harness::{changed_value, values};
+
+/// How long a session lives, as by default with ours.
+const LIFE: Duration = Duration::from_secs(7200);
 
 /// A key as ours are: 32 bytes.
 pub(crate) type Key = [u8; 32];

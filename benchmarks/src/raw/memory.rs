@@ -6,9 +6,7 @@ use bench_harness::Subject;
 use dashmap::DashMap;
 use session_core::Bytes;
 
-use super::{Key, change, payload, random_key};
-
-const LIFE: Duration = Duration::from_secs(7200);
+use super::{Key, LIFE, change, payload, random_key};
 
 pub(crate) struct Raw {
     sessions: DashMap<Key, (Bytes, Instant)>,
