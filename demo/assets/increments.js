@@ -20,7 +20,7 @@ button.addEventListener("click", async () => {
     const took = Math.round(performance.now() - begin);
     const counted = Number(await (await fetch("/increments")).text());
     const verdict = counted === REQUESTS ? "none was lost" : `${REQUESTS - counted} were lost`;
-    output.textContent = `${REQUESTS} requests in ${took} ms, ${counted} counted: ${verdict}.`;
+    output.textContent = `${REQUESTS} requests in ${took} ms, ${counted} counted: ${verdict}. Reload the page to see the counter in the panel.`;
   } catch (error) {
     output.textContent = `That failed: ${error.message}.`;
   }

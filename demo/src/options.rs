@@ -10,13 +10,16 @@ use session_tower::CookieConfig;
 /// A small web application that shows sessions on any store. Open what it prints in a browser.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
-    /// Where sessions live: `memory:`, `file:DIRECTORY`, `cookie:` (a new key at every start) or
-    /// `cookie:KEY_FILE` (made when it is missing).
-    #[arg(long, default_value = "file:demo-sessions")]
+    /// Where sessions live.
+    ///
+    /// memory: | file:DIRECTORY | cookie: (a new key at every start) | cookie:KEY_FILE (made when
+    /// it is missing) | sqlite:FILE | postgres://… | mysql://… | redis://… | redis+cluster://… |
+    /// redis+sentinel://…
+    #[arg(long, value_name = "URL", default_value = "file:demo-sessions")]
     pub(crate) store: String,
 
-    /// How long a session lives, in seconds.
-    #[arg(long, default_value_t = 7200)]
+    /// How long a session lives.
+    #[arg(long, value_name = "SECONDS", default_value_t = 7200)]
     lifetime: u64,
 
     /// Every use renews the session's life.

@@ -187,7 +187,9 @@ pub(crate) fn about(theme: Theme, available: bool) -> Markup {
                 section {
                     p {
                         "The same application runs on every session store; which one is a word on the "
-                        "command line: " code { "--store memory:" } ", " code { "--store file:PATH" } " …"
+                        "command line: " code { "--store memory:" } ", " code { "file:PATH" } ", "
+                        code { "cookie:" } ", " code { "sqlite:FILE" } ", " code { "postgres://…" } ", "
+                        code { "mysql://…" } ", " code { "redis://…" } "."
                     }
                     p {
                         "Forms are sent with POST, and the cookie is " code { "SameSite=Lax" }
@@ -239,7 +241,7 @@ pub(crate) fn failure(status: StatusCode) -> Markup {
                         }
                         p {
                             "Try again, or read what the server's log says about the store. "
-                            a href="/about" { "This page" } " works without it."
+                            "The page " a href="/about" { "About" } " works without it."
                         }
                     } @else {
                         p { "Your session could not be used. The server's log says why." }

@@ -4,28 +4,53 @@ use session_cookie::{CookieStore, SecretKey};
 use session_core::{Error, Result, SessionStore};
 use session_file::FileBackend;
 use session_memory::MemoryBackend;
+use session_redis::RedisBackend;
+use session_sql::{MySqlBackend, PostgresBackend, SqliteBackend};
 
 use crate::options::Options;
 
 /// Opens the store that `--store` names.
 pub(crate) async fn open(options: &Options) -> Result<SessionStore> {
-    let (kind, place) = options.store.split_once(':').unwrap_or((&options.store, ""));
-    let store = match (kind, place) {
-        ("memory", "") => SessionStore::new(MemoryBackend::new()),
-        ("file", path) if !path.is_empty() => SessionStore::new(FileBackend::open(path)?),
-        ("cookie", key_file) => {
-            let key = match key_file {
-                "" => SecretKey::generate()?,
-                path => SecretKey::from_file_or_generate(path)?,
-            };
-            let sealed = CookieStore::signed(options.cookie_name(), [key])?;
-            SessionStore::new_cookie(sealed.with_revocation(MemoryBackend::new()))
+    let url = options.store.as_str();
+    let (kind, rest) = url.split_once(':').unwrap_or((url, ""));
+    let store = match kind {
+        "memory" => SessionStore::new(MemoryBackend::new()),
+        "file" => SessionStore::new(FileBackend::open(rest)?),
+        "cookie" => SessionStore::new_cookie(cookie_store(options.cookie_name(), rest)?),
+        "sqlite" => {
+            let backend = SqliteBackend::connect(url).await?;
+            backend.migrate().await?;
+            SessionStore::new(backend)
+        }
+        "postgres" | "postgresql" => {
+            let backend = PostgresBackend::connect(url).await?;
+            backend.migrate().await?;
+            SessionStore::new(backend)
+        }
+        "mysql" | "mariadb" => {
+            let backend = MySqlBackend::connect(url).await?;
+            backend.migrate().await?;
+            SessionStore::new(backend)
+        }
+        // By its beginning: rediss, unix, redis+cluster, redis+sentinel and so on.
+        _ if kind.starts_with("redis") || kind == "unix" => {
+            SessionStore::new(RedisBackend::connect(url).await?)
         }
         _ => {
             return Err(Error::invalid_config(format!(
-                "no store is called {kind:?}; --help lists them"
+                "there is no store of the kind {kind:?}; --help lists them"
             )));
         }
     };
     store.with_config(options.config())
+}
+
+/// Signed cookies. Who signed out is remembered in memory, so that a copy of the cookie is worthless
+/// as long as this process lives.
+fn cookie_store(cookie_name: &str, key_file: &str) -> Result<CookieStore> {
+    let key = match key_file {
+        "" => SecretKey::generate()?,
+        path => SecretKey::from_file_or_generate(path)?,
+    };
+    Ok(CookieStore::signed(cookie_name, [key])?.with_revocation(MemoryBackend::new()))
 }

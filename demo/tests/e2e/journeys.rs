@@ -99,7 +99,8 @@ async fn replay(server: &Server, cookie: &str) -> String {
 
 pub(crate) async fn increments(browser: Browser) {
     let directory = Directory::new();
-    let stores = [directory.store(), "memory:".to_owned()];
+    let database = directory.0.path().join("sessions.db").display().to_string();
+    let stores = [directory.store(), "memory:".to_owned(), format!("sqlite:{database}")];
     for store in &stores {
         let server = Server::start(&["--store", store]).await;
         browser.go(&format!("{}/", server.url)).await;
@@ -132,7 +133,8 @@ pub(crate) async fn refused_form(browser: Browser) {
 }
 
 pub(crate) async fn without_javascript(browser: Browser) {
-    let server = Server::start(&["--store", "memory:"]).await;
+    // On the store in the cookie, whose browser has to bring back more than an id.
+    let server = Server::start(&["--store", "cookie:"]).await;
     browser.go(&format!("{}/", server.url)).await;
     assert!(browser.text("noscript").await.contains("needs JavaScript"));
     browser.submit("#theme-dark").await;

@@ -7,6 +7,7 @@
 mod browser;
 mod journeys;
 mod server;
+mod strict;
 
 use std::pin::Pin;
 
@@ -33,18 +34,9 @@ const JOURNEYS: [(&str, Journey); 5] = [
 fn main() {
     let arguments = Arguments::from_args();
     let missing = browser::missing();
-    let strict = ["CI", "CONFORMANCE_STRICT"].iter().any(|name| {
-        std::env::var(name).is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
-    });
     let trials = JOURNEYS.map(|(name, journey)| match &missing {
         None => Trial::test(name, move || run(name, journey)),
-        Some(why) if strict => {
-            let why = why.clone();
-            Trial::test(name, move || Err(why.into()))
-        }
-        Some(why) => {
-            Trial::test(format!("{name} (skipped: {why})"), || Ok(())).with_ignored_flag(true)
-        }
+        Some(why) => strict::missing(name, why.clone()),
     });
     libtest_mimic::run(&arguments, trials.into()).exit();
 }

@@ -42,3 +42,23 @@ async fn it_removes_what_expired_survives_errors_and_can_be_off() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(probe.sessions(), 0);
 }
+
+#[tokio::test]
+async fn never_two_at_a_time() {
+    let probe = Probe::default();
+    let always = SessionLayer::new(probe.store()).with_gc_probability(1.0).unwrap();
+    let mut client = Client::new(serve(app(always)).await);
+    let gate = probe.gate();
+    client.get("/ask").await;
+    gate.reached.notified().await;
+    for _ in 0..5 {
+        client.get("/ask").await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(probe.gcs(), 1, "requests don't wait for it, and none starts a second one");
+    gate.open.notify_one();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    client.get("/ask").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(probe.gcs(), 2);
+}

@@ -32,7 +32,7 @@ struct Inner {
     gate: Mutex<Option<Arc<Gate>>>,
 }
 
-/// Makes the next saves and destructions wait.
+/// Makes the next write, destruction or collection wait.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     pub(crate) reached: Notify,
@@ -143,6 +143,7 @@ impl Backend for Probe {
     async fn gc(&self, limit: usize) -> Result<u64> {
         self.0.gcs.fetch_add(1, SeqCst);
         self.check("gc")?;
+        self.pass_gate().await;
         self.0.memory.gc(limit).await
     }
 
