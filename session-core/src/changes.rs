@@ -113,7 +113,8 @@ impl Changes {
 
     /// The keys as this request sees them, sorted.
     pub(crate) fn keys(&self, base: &Document) -> Vec<String> {
-        let standing = base.entries().map(|(key, _)| key.into_owned());
+        let standing =
+            base.members().map(|member| String::from_utf8_lossy(member.key).into_owned());
         let standing =
             standing.filter(|key| self.cleared.is_none() && !self.values.contains_key(key));
         let changed = self.values.iter().filter(|(_, change)| change.value.is_some());
@@ -146,14 +147,18 @@ impl Changes {
             .iter()
             .filter_map(|(key, change)| Some(key.len() + change.value.as_ref()?.len() + 9))
             .sum();
-        let mut encoder = Encoder::new(base.created, lifetime, base.payload().len() + added);
+        let expected = base.len() + self.values.len();
+        let expected_bytes = base.payload().len() + added;
+        let mut encoder = Encoder::new(base.created, lifetime, expected, expected_bytes);
         let standing = self.cleared.is_none().then_some(base);
-        for (key, json) in standing.into_iter().flat_map(Document::entries) {
-            match self.values.get(&*key) {
-                None => encoder.value(&key, json),
+        for member in standing.into_iter().flat_map(Document::members) {
+            // The document was checked to be UTF-8.
+            let key = std::str::from_utf8(member.key).unwrap_or_default();
+            match self.values.get(key) {
+                None => encoder.copy(&member),
                 Some(change) => {
                     if let Some(json) = &change.value {
-                        encoder.value(&key, json);
+                        encoder.value(key, json);
                     }
                 }
             }

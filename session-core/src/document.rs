@@ -16,7 +16,6 @@ mod encode;
 mod index;
 mod scan;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -164,21 +163,54 @@ impl Document {
         }
     }
 
-    /// Every key with its value, in no particular order.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (Cow<'_, str>, &[u8])> {
-        let (packed, listed) = match &self.data {
-            Data::Packed(packed) => (Some(packed.entries(&self.raw)), &[][..]),
-            Data::Listed(entries) => (None, &entries[..]),
+    /// Every value, in no particular order.
+    pub(crate) fn members(&self) -> Members<'_> {
+        let places = match &self.data {
+            Data::Packed(packed) => Places::Packed(packed.entries(&self.raw)),
+            Data::Listed(entries) => Places::Listed(entries.iter()),
         };
-        let packed = packed.into_iter().flatten().map(|(key, value)| (key.of(&self.raw), value));
-        let listed = listed.iter().map(|entry| (entry.key.text(&self.raw), entry.value));
-        // `decode` checked that the document is UTF-8, so nothing is ever replaced here.
-        packed.chain(listed).map(|(key, value)| (String::from_utf8_lossy(key), value.of(&self.raw)))
+        Members { raw: &self.raw, places }
     }
 
     /// The encoded form; empty for a document that was never encoded.
     pub(crate) fn payload(&self) -> Bytes {
         self.raw.clone()
+    }
+}
+
+/// One value of a document.
+pub(crate) struct Member<'a> {
+    pub(crate) key: &'a [u8],
+    pub(crate) json: &'a [u8],
+    /// Both as they stand in the document, if that is the form in which they are written.
+    text: Option<&'a [u8]>,
+}
+
+pub(crate) struct Members<'a> {
+    raw: &'a [u8],
+    places: Places<'a>,
+}
+
+enum Places<'a> {
+    Packed(index::Entries<'a>),
+    Listed(std::slice::Iter<'a, Entry>),
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        match &mut self.places {
+            Places::Packed(entries) => {
+                let (key, value) = entries.next()?;
+                let text = Some(key.quoted().up_to(value).of(self.raw));
+                Some(Member { key: key.of(self.raw), json: value.of(self.raw), text })
+            }
+            Places::Listed(entries) => {
+                let Entry { key, value } = entries.next()?;
+                Some(Member { key: key.text(self.raw), json: value.of(self.raw), text: None })
+            }
+        }
     }
 }
 

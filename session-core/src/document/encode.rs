@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::index::{Codes, DATA, FLASH, LIFETIME};
-use super::{Data, Document, VERSION};
+use super::{Data, Document, Member, VERSION};
 use crate::flash::FlashEntry;
 
 /// Writes a document from its parts, in this order: head, values, flash.
@@ -17,9 +17,14 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// `size_hint` is about how many bytes the values will take.
-    pub(crate) fn new(created: u64, lifetime: Option<u64>, size_hint: usize) -> Self {
-        let mut out = Vec::with_capacity(size_hint + 64);
+    /// About how many values of how many bytes in all are expected.
+    pub(crate) fn new(
+        created: u64,
+        lifetime: Option<u64>,
+        expected: usize,
+        expected_bytes: usize,
+    ) -> Self {
+        let mut out = Vec::with_capacity(expected_bytes + 64);
         out.extend_from_slice(b"{\"v\":");
         push_number(&mut out, VERSION);
         out.extend_from_slice(b",\"created\":");
@@ -30,14 +35,28 @@ impl Encoder {
         }
         out.extend_from_slice(DATA);
         let first = out.len();
-        Self { out, created, lifetime, first, codes: Codes::default() }
+        Self { out, created, lifetime, first, codes: Codes::for_entries(expected) }
+    }
+
+    /// Writes a value of another document as it stands there.
+    pub(crate) fn copy(&mut self, member: &Member<'_>) {
+        let Some(text) = member.text else {
+            return self.value(&String::from_utf8_lossy(member.key), member.json);
+        };
+        self.separate();
+        self.codes.push(member.key.len(), member.json.len(), false);
+        self.out.extend_from_slice(text);
+    }
+
+    fn separate(&mut self) {
+        if self.out.len() > self.first {
+            self.out.push(b',');
+        }
     }
 
     /// Writes one value, which is JSON.
     pub(crate) fn value(&mut self, key: &str, json: &[u8]) {
-        if self.out.len() > self.first {
-            self.out.push(b',');
-        }
+        self.separate();
         let start = self.out.len();
         if key.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
             self.out.push(b'"');
@@ -71,6 +90,5 @@ impl Encoder {
 }
 
 fn push_number(out: &mut Vec<u8>, number: u64) {
-    use std::io::Write as _;
-    write!(out, "{number}").expect("a number can be written to memory");
+    serde_json::to_writer(out, &number).expect("a number can be written to memory");
 }

@@ -5,6 +5,7 @@
 //! more than [`MAX_ENTRIES`] has no index and is scanned.
 
 use bytes::Bytes;
+use memchr::memrchr;
 
 use super::scan::Span;
 use super::{Data, Document};
@@ -31,7 +32,6 @@ pub(super) struct Packed {
 }
 
 /// The lengths of keys and values while a document is written.
-#[derive(Default)]
 pub(super) struct Codes {
     codes: Vec<u8>,
     unfit: bool,
@@ -51,7 +51,7 @@ pub(super) fn read(raw: &Bytes) -> Option<Document> {
     let end = raw.len().checked_sub(TAIL.len())?;
     let before = raw.strip_suffix(TAIL)?;
     // Codes hold no quote, so the last one opens them. They are few: look from the back.
-    let start = before.iter().rposition(|byte| *byte == b'"')? + 1;
+    let start = memrchr(b'"', before)? + 1;
     let codes = Span::new(start, end);
     let closed = start.checked_sub(INDEX.len())?;
     if before.get(closed..start)? != INDEX {
@@ -73,50 +73,56 @@ impl Packed {
     }
 
     /// Keys (without quotes) and values.
-    pub(super) fn entries<'a>(
-        &self,
-        raw: &'a [u8],
-    ) -> impl Iterator<Item = (Span, Span)> + use<'a> {
-        let mut at = self.first;
-        let codes = self.codes.of(raw).chunks_exact(CODE);
-        codes.map(move |code| {
-            let (key, value) = decode(code);
-            let key_end = at + 1 + key;
-            let value_end = key_end + 2 + value;
-            let entry = (Span::new(at + 1, key_end), Span::new(key_end + 2, value_end));
-            at = value_end + 1;
-            entry
-        })
+    pub(super) fn entries<'a>(&self, raw: &'a [u8]) -> Entries<'a> {
+        Entries { at: self.first, codes: self.codes.of(raw).as_chunks().0.iter() }
     }
 
     /// Whether every key stands in quotes before a colon and every value before a comma or the end;
     /// where the closing brace stands.
     fn check(&self, raw: &[u8]) -> Option<usize> {
-        let codes = self.codes.of(raw);
-        let valid = |code: &u8| code.wrapping_sub(b'0') < 32;
-        if !codes.len().is_multiple_of(CODE) || !codes.iter().all(valid) {
-            return None;
-        }
+        let (codes, rest) = self.codes.of(raw).as_chunks();
+        let mut at = self.first;
         let mut after = b',';
-        let mut end = self.first;
-        for (key, value) in self.entries(raw) {
-            let key = key.range();
-            let value = value.range();
-            end = value.end;
-            let fits = after == b','
-                && raw.get(key.start - 1) == Some(&b'"')
-                && raw.get(key.end..value.start) == Some(b"\":")
-                && !value.is_empty();
-            after = *raw.get(end)?;
-            if !fits {
+        for code in codes {
+            let (key, value) = decode(code);
+            let colon = at + 2 + key;
+            let end = colon + 1 + value;
+            let quotes = [*raw.get(at)?, *raw.get(colon - 1)?, *raw.get(colon)?];
+            let fits = quotes == *b"\"\":" && after == b',' && value > 0;
+            if !fits || !code.iter().all(|digit| digit.wrapping_sub(b'0') < 32) {
                 return None;
             }
+            after = *raw.get(end)?;
+            at = end + 1;
         }
-        (after == b'}').then_some(end)
+        (after == b'}' && rest.is_empty()).then(|| at - 1)
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Entries<'a> {
+    at: usize,
+    codes: std::slice::Iter<'a, [u8; CODE]>,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = (Span, Span);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let (key, value) = decode(self.codes.next()?);
+        let key_end = self.at + 1 + key;
+        let value_end = key_end + 2 + value;
+        let entry = (Span::new(self.at + 1, key_end), Span::new(key_end + 2, value_end));
+        self.at = value_end + 1;
+        Some(entry)
     }
 }
 
 impl Codes {
+    pub(super) fn for_entries(expected: usize) -> Self {
+        Self { codes: Vec::with_capacity(expected.min(MAX_ENTRIES) * CODE), unfit: false }
+    }
+
     pub(super) fn push(&mut self, key: usize, value: usize, escaped: bool) {
         if escaped || key > MAX_KEY || value > MAX_VALUE || self.len() == MAX_ENTRIES {
             self.unfit = true;
@@ -145,10 +151,9 @@ impl Codes {
     }
 }
 
-fn decode(code: &[u8]) -> (usize, usize) {
-    let code =
-        code.iter().fold(0, |code, digit| code << 5 | usize::from(digit.wrapping_sub(b'0') & 31));
-    (code >> 18, code & MAX_VALUE)
+fn decode(code: &[u8; CODE]) -> (usize, usize) {
+    let code = code.iter().fold(0, |code, digit| code << 5 | u32::from(digit & 31 ^ 16));
+    ((code >> 18) as usize, code as usize & MAX_VALUE)
 }
 
 /// A number of at most 18 digits, and what follows it.

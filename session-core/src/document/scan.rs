@@ -33,6 +33,11 @@ impl Span {
         text.get(self.range()).unwrap_or_default()
     }
 
+    /// From here to the end of the other.
+    pub(super) fn up_to(self, last: Self) -> Self {
+        Self { start: self.start, end: last.end }
+    }
+
     /// With the quotes around it.
     pub(super) fn quoted(self) -> Self {
         Self { start: self.start - 1, end: self.end + 1 }

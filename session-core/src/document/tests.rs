@@ -14,9 +14,9 @@ fn values_are_found_without_being_decoded() {
     )
     .unwrap();
     assert_eq!(document.created, 5);
-    let mut keys: Vec<_> = document.entries().map(|(key, _)| key).collect();
+    let mut keys: Vec<_> = document.members().map(|member| member.key).collect();
     keys.sort();
-    assert_eq!(keys, ["", "a\n", "b"]);
+    assert_eq!(keys, [&b""[..], b"a\n", b"b"]);
     assert_eq!(document.value("b").unwrap(), r#"[1,{"x":"]}"}]"#);
     assert_eq!(document.value("a\n").unwrap(), "1e400");
     assert_eq!(document.value("").unwrap(), r#""\"\\""#);
