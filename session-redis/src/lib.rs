@@ -1,4 +1,5 @@
-//! Sessions in Redis and Valkey: one node, Sentinel or Cluster.
+#![doc = include_str!("../README.md")]
+
 mod backend;
 mod failure;
 mod layout;
@@ -16,6 +17,13 @@ use session_core::{Result, SessionStore, global};
 pub(crate) const NAME: &str = "redis";
 
 /// Connects, and makes the store the process's [global] one, with the default configuration.
+///
+/// ```no_run
+/// # async fn run() -> session_core::Result<()> {
+/// session_redis::start_session("redis://127.0.0.1/").await?;
+/// let session = session_core::global::load("the value of the cookie").await?;
+/// # Ok(()) }
+/// ```
 ///
 /// # Errors
 /// See [`RedisBackend::connect`].
