@@ -66,7 +66,8 @@ impl Harness for SqliteMemory {
     async fn open(&self) -> Result<Fixture> {
         let backend = SqliteBackend::connect("sqlite::memory:").await?;
         backend.migrate().await?;
-        Ok(Fixture::new(backend))
+        let pool = backend.pool().clone();
+        Ok(Fixture::new(backend).dumping(move || rows(pool.clone(), "sessions".to_owned())))
     }
 }
 
