@@ -8,7 +8,6 @@ mod cookies;
 mod endings;
 mod failures;
 mod gc;
-mod logs;
 mod parallel;
 mod plain_tower;
 mod support;
