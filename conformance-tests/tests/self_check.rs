@@ -40,7 +40,7 @@ impl Harness for Sound {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn the_sound_store_passes_every_case() {
     let mut skipped = Vec::new();
     for name in cases() {
@@ -54,7 +54,7 @@ async fn the_sound_store_passes_every_case() {
     assert_eq!(skipped, ["load::finds_records_after_reopening", "session::survives_reopening"]);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn each_broken_store_fails_the_cases_named_for_it() {
     let mut survivors = Vec::new();
     let mut running = JoinSet::new();
@@ -68,7 +68,9 @@ async fn each_broken_store_fails_the_cases_named_for_it() {
                     Outcome::Failed(message) => {
                         let clause = promise(name).expect("the case exists");
                         assert!(
-                            message.starts_with(clause) && !message.contains('\n'),
+                            message.starts_with(clause)
+                                && !message.contains('\n')
+                                && !message.contains("an operation hangs"),
                             "{name} must say in one line what is broken: {message}"
                         );
                         println!("{defect:?}: {name}: {message}");

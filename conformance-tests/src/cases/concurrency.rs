@@ -4,7 +4,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use session_core::{Backend, ErrorKind, Key, Record, Result, Revision};
 
@@ -27,6 +27,9 @@ cases! { "concurrency":
 
 const TASKS: usize = 16;
 const ROUNDS: usize = 4;
+
+/// Who still writes this long after a destroy will never stop.
+const TOO_LONG: Duration = Duration::from_secs(3);
 
 /// No operation of a store that works yields to the runtime more often than this.
 const MAX_POLLS: usize = 24;
@@ -153,18 +156,26 @@ async fn destroy_ends_all_updates(cx: &Context) -> Verdict {
     let handles = [cx.backend().await?, cx.backend().await?];
     let (key, first) = (key(), record("0"));
     handles[0].save(&key, &first, create(LONG)).await?;
-    let writers = handles.iter().cloned().map(|store| async move {
-        while let Some(seen) = store.load(&key).await? {
-            let next = record("next");
-            match store.save(&key, &next, update(&seen.record, Some(LONG))).await {
-                Err(error) if error.kind() == ErrorKind::Gone => break,
-                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
-                _ => {}
+    let writers = handles.iter().cloned().map(|store| {
+        let mut seen = first.clone();
+        async move {
+            let began = Instant::now();
+            while began.elapsed() < TOO_LONG {
+                let next = record("next");
+                match store.save(&key, &next, update(&seen, Some(LONG))).await {
+                    Ok(()) => seen = next,
+                    // Who loads nothing goes on with what it saw: a slow request.
+                    Err(error) if error.kind() == ErrorKind::Conflict => {
+                        let loaded = store.load(&key).await?;
+                        seen = loaded.map_or(seen, |loaded| loaded.record);
+                    }
+                    Err(error) => return Err(error),
+                }
+                // A store in memory never yields by itself, and would starve the runtime's clock.
+                tokio::task::yield_now().await;
             }
-            // A store in memory never yields by itself, and would starve the runtime's clock.
-            tokio::task::yield_now().await;
+            Ok(())
         }
-        Ok(())
     });
     let writing = tokio::spawn(together(writers.collect::<Vec<_>>()));
     tokio::time::sleep(Duration::from_millis(20)).await;
@@ -174,7 +185,7 @@ async fn destroy_ends_all_updates(cx: &Context) -> Verdict {
     );
     absent(&*handles[1], &key, "after a destroy among updates").await?;
     for result in writing.await.expect("writers do not panic") {
-        result?;
+        refused(result, ErrorKind::Gone, "an update after a destroy")?;
     }
     absent(&*handles[1], &key, "after all updates that a destroy ended").await
 }
@@ -184,18 +195,20 @@ async fn destroy_ends_all_touches(cx: &Context) -> Verdict {
     let key = key();
     handles[0].save(&key, &record("x"), create(LONG)).await?;
     let touching = handles.iter().cloned().map(|store| async move {
-        loop {
+        let began = Instant::now();
+        while began.elapsed() < TOO_LONG {
             if let Err(error) = store.touch(&key, LONG).await {
-                return error;
+                return Err(error);
             }
             tokio::task::yield_now().await;
         }
+        Ok(())
     });
     let touching = tokio::spawn(together(touching.collect::<Vec<_>>()));
     tokio::time::sleep(Duration::from_millis(20)).await;
     handles[0].destroy(&key, None).await?;
-    for error in touching.await.expect("touches do not panic") {
-        refused::<()>(Err(error), ErrorKind::Gone, "a touch after a destroy")?;
+    for result in touching.await.expect("touches do not panic") {
+        refused(result, ErrorKind::Gone, "a touch after a destroy")?;
     }
     absent(&*handles[1], &key, "after touches that a destroy ended").await
 }

@@ -132,24 +132,33 @@ async fn never_removes_replaced(cx: &Context) -> Verdict {
 
 async fn never_removes_renewed_meanwhile(cx: &Context) -> Verdict {
     let (store, collector) = (cx.backend().await?, cx.backend().await?);
-    let records: Vec<_> = (0..32).map(|n| (key(), record([n]))).collect();
-    for (key, record) in &records {
-        store.save(key, record, create(SHORT[0])).await?;
-    }
-    let renewed: Vec<_> = records
-        .iter()
-        .map(|(key, _)| {
-            let (store, key) = (Arc::clone(&store), *key);
-            async move {
-                // At its last moment, so that some are renewed just before a gc and some too late.
-                let left =
-                    store.load(&key).await?.map_or(Duration::ZERO, |loaded| loaded.expires_in);
-                tokio::time::sleep(left.saturating_sub(Duration::from_millis(fastrand::u64(..5))))
-                    .await;
-                store.touch(&key, LONG).await
+    let mut renewals = Vec::new();
+    for n in 0..32_u8 {
+        let (store, key, old) = (Arc::clone(&store), key(), record([n]));
+        let ttl = SHORT[0] + Duration::from_millis(u64::from(n));
+        store.save(&key, &old, create(ttl)).await?;
+        renewals.push(async move {
+            let left = store.load(&key).await?.map_or(Duration::ZERO, |loaded| loaded.expires_in);
+            let moment = Duration::from_millis(u64::from(n % 8 / 2));
+            if n % 2 == 0 {
+                // Renewed just before the deadline, and with it just before a gc.
+                tokio::time::sleep(left.saturating_sub(moment)).await;
+                match store.touch(&key, LONG).await {
+                    Err(error) if error.kind() == ErrorKind::Gone => {}
+                    touched => return touched.map(|()| (key, old)),
+                }
+            } else {
+                // Replaced just after the deadline, and with it in the middle of a gc.
+                tokio::time::sleep(left + moment).await;
             }
-        })
-        .collect();
+            while store.load(&key).await?.is_some() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+            let new = record("replaces an expired one");
+            store.save(&key, &new, create(LONG)).await?;
+            Ok::<_, session_core::Error>((key, new))
+        });
+    }
     let collecting = tokio::spawn(async move {
         let began = Instant::now();
         while began.elapsed() < SHORT[0] * 2 {
@@ -158,16 +167,12 @@ async fn never_removes_renewed_meanwhile(cx: &Context) -> Verdict {
         }
         Ok::<_, session_core::Error>(())
     });
-    let verdicts = together(renewed).await;
+    let renewed = together(renewals).await;
     collecting.await.expect("gc does not panic")?;
-    for ((key, record), verdict) in records.iter().zip(verdicts) {
-        match verdict {
-            Ok(()) => {
-                stands(&*store, key, record, "after gc, though a touch was acknowledged").await?;
-            }
-            Err(error) if error.kind() == ErrorKind::Gone => {}
-            Err(error) => return Err(error.into()),
-        }
+    for renewed in renewed {
+        let (key, record) = renewed?;
+        stands(&*store, &key, &record, "after gc, though it was renewed or replaced meanwhile")
+            .await?;
     }
     Ok(())
 }

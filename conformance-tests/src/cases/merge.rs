@@ -76,18 +76,17 @@ async fn removal_and_insert_survive(cx: &Context) -> Verdict {
 
 async fn sixty_four_increments_are_64(cx: &Context) -> Verdict {
     let (one, other, visitor) = servers(cx).await?;
-    let cookie = visitor.cookie()?.to_owned();
-    let tasks = (0..64).map(|task| {
-        let store = if task % 2 == 0 { one.clone() } else { other.clone() };
-        let cookie = cookie.clone();
-        async move {
-            let session = store.load(&cookie).await?;
-            let session = session.ok_or_else(session_core::Error::gone)?;
-            session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
-            store.save(&session).await
+    let mut requests = Vec::new();
+    for _ in 0..32 {
+        for store in [&one, &other] {
+            requests.push((store.clone(), loaded(store, &visitor).await?));
         }
+    }
+    let requests = requests.into_iter().map(|(store, session)| async move {
+        session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
+        store.save(&session).await
     });
-    for saved in together(tasks).await {
+    for saved in together(requests).await {
         let _ = saved?;
     }
     let n = visitor.session().await?.get::<u64>("n")?;

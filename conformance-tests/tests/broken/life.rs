@@ -113,10 +113,10 @@ impl Broken {
                 Ok((before - entries.len()) as u64)
             }
             Defect::GcChecksThenDeletes => {
-                let soon = Instant::now() + Duration::from_millis(2);
+                let now = Instant::now();
                 let dead: Vec<Key> = {
                     let entries = self.store.entries();
-                    let dead = entries.iter().filter(|(_, entry)| entry.deadline <= soon);
+                    let dead = entries.iter().filter(|(_, entry)| entry.deadline <= now);
                     dead.map(|(key, _)| *key).take(limit).collect()
                 };
                 tokio::time::sleep(Duration::from_millis(4)).await;

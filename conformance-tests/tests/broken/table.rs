@@ -36,11 +36,12 @@ broken! {
     UpdateRenewsAlways: "save::update_without_ttl_keeps_deadline",
         "expiry::frequent_updates_do_not_prolong", "lifetime::fixed_stays_fixed_when_written_often";
     UpdateNeverRenews: "save::update_with_ttl_renews", "expiry::renewed_by_update_lives_on",
-        "lifetime::extend_renews", "lifetime::set_lifetime_is_for_this_session";
+        "lifetime::set_lifetime_is_for_this_session";
     UpdateNeverShortens: "save::update_with_ttl_shortens";
     UpdateKeepsTail: "save::update_replaces_payload", "session::clear_is_saved";
     CountsChangedRows: "save::identical_update_succeeds";
-    TouchIsSilent: "touch::renews", "expiry::renewed_by_touch_lives_on", "lifetime::sliding_lives_on";
+    TouchIsSilent: "touch::renews", "expiry::renewed_by_touch_lives_on", "lifetime::sliding_lives_on",
+        "lifetime::extend_renews";
     TouchNeverShortens: "touch::shortens";
     TouchRewrites: "touch::keeps_record";
     TouchChangesRevision: "touch::keeps_the_revision_for_updates";

@@ -1,0 +1,20 @@
+//! The proof of the store, in ten lines.
+
+use conformance_tests::{Fixture, Harness};
+use session_core::{Capabilities, Result, async_trait};
+use third_party_store::MapStore;
+
+struct Map;
+
+#[async_trait]
+impl Harness for Map {
+    fn name(&self) -> &str { "map" }
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { detects_conflicts: true, revocable: true, ..Capabilities::default() }
+    }
+    async fn open(&self) -> Result<Fixture> { Ok(Fixture::new(MapStore::default())) }
+}
+
+fn main() -> std::process::ExitCode {
+    conformance_tests::main([Box::new(Map) as Box<dyn Harness>])
+}
