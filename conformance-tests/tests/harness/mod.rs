@@ -6,6 +6,7 @@
 //! is dropped: never keep one in a `static`. A server that can't be had is `Fixture::missing`.
 
 mod cookie;
+mod file;
 mod memory;
 mod redis;
 mod reference;
@@ -16,6 +17,7 @@ use conformance_tests::Harness;
 pub(crate) fn all() -> Vec<Box<dyn Harness>> {
     let mut all = Vec::new();
     all.extend(cookie::harnesses());
+    all.extend(file::harnesses());
     all.extend(memory::harnesses());
     all.extend(redis::harnesses());
     all.extend(reference::harnesses());
