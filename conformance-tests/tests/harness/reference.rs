@@ -1,5 +1,7 @@
 //! The plain store that the self check breaks: the suite must pass on it before a break counts.
 
+use std::sync::Arc;
+
 use conformance_tests::{Fixture, Harness};
 use session_core::{Capabilities, Result, async_trait};
 
@@ -22,6 +24,11 @@ impl Harness for Plain {
     }
 
     async fn open(&self) -> Result<Fixture> {
-        Ok(Fixture::new(Reference::new()))
+        let store = Reference::new();
+        let dumped = Arc::clone(&store);
+        Ok(Fixture::new(store).dumping(move || {
+            let dump = dumped.dump();
+            async move { Ok(dump) }
+        }))
     }
 }
