@@ -1,8 +1,11 @@
-//! A store in a map that can be told to fail.
+//! A store in a map that can be told to fail, and what happens in the midst of its calls.
 
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::fmt;
+use std::future::{Future, pending};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use session_core::{
@@ -16,32 +19,86 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// It never arrives.
     LoseRequest,
+    /// It is lost, as it seems, and arrives when [`Faulty::arrive`] says so.
+    Late,
     /// It is carried out and no answer ever comes.
     Hang,
     /// As usual.
     None,
 }
 
-#[derive(Debug, Default)]
+/// A store whose rotation is one atomic step.
+#[derive(Default)]
 pub(crate) struct Faulty {
     records: Mutex<HashMap<Key, (Record, Instant)>>,
     /// For the next writes.
-    pub(crate) writes: Mutex<Vec<Fault>>,
+    faults: Mutex<Vec<Fault>>,
+    late: Mutex<Option<Late>>,
+    hooks: Mutex<Vec<Hook>>,
     /// How many of the next loads fail.
     pub(crate) failing_loads: AtomicUsize,
+    /// Nothing is carried out and no call is ever answered.
+    pub(crate) silent: AtomicBool,
     pub(crate) failing_gcs: AtomicUsize,
     pub(crate) gcs: AtomicUsize,
-    pub(crate) calls: Mutex<Vec<&'static str>>,
-    atomic: bool,
+    calls: Mutex<Vec<&'static str>>,
+}
+
+/// A write that is still on its way; whether it was carried out.
+type Late = Box<dyn FnOnce(&Faulty) -> bool + Send>;
+
+struct Hook {
+    moment: (When, &'static str),
+    /// How many such calls are still to come, this one included.
+    left: usize,
+    work: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum When {
+    Before,
+    After,
 }
 
 impl Faulty {
-    pub(crate) fn new(atomic: bool) -> Self {
-        Self { atomic, ..Self::default() }
+    pub(crate) fn fail(&self, faults: &[Fault]) {
+        *self.faults.lock().unwrap() = faults.to_vec();
     }
 
-    pub(crate) fn fail(&self, faults: &[Fault]) {
-        *self.writes.lock().unwrap() = faults.to_vec();
+    /// Runs something once, before the nth call of this name from now on is carried out.
+    pub(crate) fn before(
+        &self,
+        call: &'static str,
+        nth: usize,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.hook((When::Before, call), nth, work);
+    }
+
+    /// Runs something once, after the nth call of this name from now on was carried out and before
+    /// it is answered.
+    pub(crate) fn after(
+        &self,
+        call: &'static str,
+        nth: usize,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.hook((When::After, call), nth, work);
+    }
+
+    fn hook(
+        &self,
+        moment: (When, &'static str),
+        left: usize,
+        work: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.hooks.lock().unwrap().push(Hook { moment, left, work: Box::pin(work) });
+    }
+
+    /// The write that was [`Fault::Late`] arrives; whether it was carried out.
+    pub(crate) fn arrive(&self) -> bool {
+        let late = self.late.lock().unwrap().take().expect("a write is on its way");
+        late(self)
     }
 
     pub(crate) fn take_calls(&self) -> Vec<&'static str> {
@@ -52,6 +109,13 @@ impl Faulty {
         self.records.lock().unwrap().len()
     }
 
+    /// When the one record that there is expires.
+    pub(crate) fn deadline(&self) -> Instant {
+        let records = self.records.lock().unwrap();
+        assert_eq!(records.len(), 1);
+        records.values().next().unwrap().1
+    }
+
     pub(crate) fn put_raw(&self, key: Key, payload: &'static [u8]) {
         let record =
             Record { payload: payload.into(), revision: Revision::from_u64(1), owner: None };
@@ -59,30 +123,61 @@ impl Faulty {
         self.records.lock().unwrap().insert(key, (record, deadline));
     }
 
-    fn called(&self, name: &'static str) {
+    /// One call, with what is to happen before and after it.
+    async fn call<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T>> + Send,
+    ) -> Result<T> {
         self.calls.lock().unwrap().push(name);
+        self.run_hooks((When::Before, name)).await;
+        if self.silent.load(Ordering::SeqCst) {
+            return pending().await;
+        }
+        let answer = work.await;
+        self.run_hooks((When::After, name)).await;
+        answer
     }
 
-    async fn faulty<T>(&self, carry_out: impl FnOnce() -> Result<T>) -> Result<T> {
+    async fn run_hooks(&self, moment: (When, &'static str)) {
+        let is_due = |hook: &mut Hook| {
+            let wanted = hook.moment == moment;
+            hook.left -= usize::from(wanted);
+            wanted && hook.left == 0
+        };
+        let due: Vec<_> = self.hooks.lock().unwrap().extract_if(.., is_due).collect();
+        for hook in due {
+            hook.work.await;
+        }
+    }
+
+    async fn write<T>(
+        &self,
+        carry_out: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
         let fault = {
-            let mut faults = self.writes.lock().unwrap();
+            let mut faults = self.faults.lock().unwrap();
             if faults.is_empty() { Fault::None } else { faults.remove(0) }
         };
         match fault {
-            Fault::None => carry_out(),
+            Fault::None => carry_out(self),
             Fault::LoseRequest => Err(Error::unavailable("lost on the way")),
+            Fault::Late => {
+                *self.late.lock().unwrap() = Some(Box::new(|store| carry_out(store).is_ok()));
+                Err(Error::unavailable("held up on the way"))
+            }
             Fault::LoseAnswer => {
-                carry_out()?;
+                carry_out(self)?;
                 Err(Error::unavailable("the answer was lost"))
             }
             Fault::Hang => {
-                carry_out()?;
-                std::future::pending().await
+                carry_out(self)?;
+                pending().await
             }
         }
     }
 
-    fn write(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+    fn put(&self, key: &Key, record: Record, write: Write) -> Result<()> {
         let mut records = self.records.lock().unwrap();
         let now = Instant::now();
         let live = records.get(key).filter(|(_, deadline)| *deadline > now);
@@ -97,7 +192,7 @@ impl Faulty {
                 update.ttl.map_or(*deadline, |ttl| now + ttl)
             }
         };
-        records.insert(*key, (record.clone(), deadline));
+        records.insert(*key, (record, deadline));
         Ok(())
     }
 
@@ -107,6 +202,35 @@ impl Faulty {
             *deadline > Instant::now() && only.is_none_or(|only| only == record.revision)
         });
         wanted && records.remove(key).is_some()
+    }
+
+    fn look(&self, key: &Key) -> Result<Option<Loaded>> {
+        if count_down(&self.failing_loads) {
+            return Err(Error::unavailable("load failed"));
+        }
+        let records = self.records.lock().unwrap();
+        Ok(records.get(key).and_then(|(record, deadline)| {
+            let expires_in = deadline.checked_duration_since(Instant::now())?;
+            (!expires_in.is_zero()).then(|| Loaded { record: record.clone(), expires_in })
+        }))
+    }
+
+    fn renew(&self, key: &Key, ttl: Duration) -> Result<()> {
+        let mut records = self.records.lock().unwrap();
+        let entry = records.get_mut(key).filter(|(_, deadline)| *deadline > Instant::now());
+        entry.ok_or_else(Error::gone)?.1 = Instant::now() + ttl;
+        Ok(())
+    }
+}
+
+fn count_down(counter: &AtomicUsize) -> bool {
+    let one_less = |left: usize| left.checked_sub(1);
+    counter.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok()
+}
+
+impl fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Faulty")
     }
 }
 
@@ -120,74 +244,81 @@ impl Backend for Faulty {
         Capabilities {
             detects_conflicts: true,
             revocable: true,
-            rotates_atomically: self.atomic,
+            rotates_atomically: true,
             ..Capabilities::default()
         }
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        self.called("load");
-        let count_down = |left: usize| left.checked_sub(1);
-        if self.failing_loads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down).is_ok() {
-            return Err(Error::unavailable("load failed"));
-        }
-        let records = self.records.lock().unwrap();
-        Ok(records.get(key).and_then(|(record, deadline)| {
-            let expires_in = deadline.checked_duration_since(Instant::now())?;
-            (!expires_in.is_zero()).then(|| Loaded { record: record.clone(), expires_in })
-        }))
+        self.call("load", async { self.look(key) }).await
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        self.called("save");
-        self.faulty(|| self.write(key, record, write)).await
+        let (key, record) = (*key, record.clone());
+        self.call("save", self.write(move |store| store.put(&key, record, write))).await
     }
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        self.called("touch");
-        let mut records = self.records.lock().unwrap();
-        let entry = records.get_mut(key).filter(|(_, deadline)| *deadline > Instant::now());
-        entry.ok_or_else(Error::gone)?.1 = Instant::now() + ttl;
-        Ok(())
+        self.call("touch", async { self.renew(key, ttl) }).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        self.called("destroy");
-        self.faulty(|| Ok(self.remove(key, only))).await
+        let key = *key;
+        self.call("destroy", self.write(move |store| Ok(store.remove(&key, only)))).await
     }
 
     async fn gc(&self, _limit: usize) -> Result<u64> {
         self.gcs.fetch_add(1, Ordering::SeqCst);
-        let count_down = |left: usize| left.checked_sub(1);
-        match self.failing_gcs.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down) {
-            Ok(_) => Err(Error::unavailable("gc failed")),
-            Err(_) => Ok(0),
+        match count_down(&self.failing_gcs) {
+            true => Err(Error::unavailable("gc failed")),
+            false => Ok(0),
         }
     }
 
     async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        self.called("rotate");
-        if self.atomic {
-            let carry_out = || {
-                self.write(old, record, Write::Update(write))?;
-                let moved = self.records.lock().unwrap().remove(old);
-                self.records.lock().unwrap().extend(moved.map(|moved| (*new, moved)));
-                Ok(())
-            };
-            return self.faulty(carry_out).await;
-        }
-        let standing = self.load(old).await?.ok_or_else(Error::gone)?;
-        if standing.record.revision != write.expected {
-            return Err(Error::conflict());
-        }
-        let ttl = write.ttl.unwrap_or(standing.expires_in);
-        self.save(new, record, Write::Create { ttl }).await?;
-        match self.destroy(old, Some(write.expected)).await? {
-            true => Ok(()),
-            false => {
-                self.remove(new, Some(record.revision));
-                Err(Error::gone())
-            }
-        }
+        let (old, new, record) = (*old, *new, record.clone());
+        let carry_out = move |store: &Self| {
+            store.put(&old, record, Write::Update(write))?;
+            let mut records = store.records.lock().unwrap();
+            let moved = records.remove(&old);
+            records.extend(moved.map(|moved| (new, moved)));
+            Ok(())
+        };
+        self.call("rotate", self.write(carry_out)).await
+    }
+}
+
+/// The same store with the rotation by steps that [`Backend`] provides.
+#[derive(Debug)]
+pub(crate) struct BySteps(pub(crate) Arc<Faulty>);
+
+#[async_trait]
+impl Backend for BySteps {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { rotates_atomically: false, ..self.0.capabilities() }
+    }
+
+    async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        self.0.load(key).await
+    }
+
+    async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+        self.0.save(key, record, write).await
+    }
+
+    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+        self.0.touch(key, ttl).await
+    }
+
+    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
+        self.0.destroy(key, only).await
+    }
+
+    async fn gc(&self, limit: usize) -> Result<u64> {
+        self.0.gc(limit).await
     }
 }

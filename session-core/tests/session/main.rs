@@ -1,5 +1,10 @@
 //! The session and its save algorithm over a store that fails in every way.
 #![allow(clippy::unwrap_used)]
+mod client;
+mod cookie;
 mod faulty;
 mod flash;
+mod life;
+mod races;
 mod save;
+mod support;

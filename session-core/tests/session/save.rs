@@ -1,38 +1,11 @@
 //! The save algorithm: writes that fail, answers that are lost, requests that race.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::faulty::{Fault, Faulty};
-use session_core::{Config, ErrorKind, Saved, Session, SessionStore};
-
-fn store() -> (Arc<Faulty>, SessionStore) {
-    with_config(Config::default().deadline(Duration::from_millis(400)), false)
-}
-
-fn with_config(config: Config, atomic: bool) -> (Arc<Faulty>, SessionStore) {
-    let backend = Arc::new(Faulty::new(atomic));
-    let store = SessionStore::new(Arc::clone(&backend)).with_config(config).unwrap();
-    (backend, store)
-}
-
-fn increment(session: &Session) {
-    session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
-}
-
-async fn stored(store: &SessionStore) -> (String, Session) {
-    let session = store.create();
-    session.insert("n", &0).unwrap();
-    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    let cookie = store.cookie_value(&session).unwrap().into_string();
-    let session = store.load(&cookie).await.unwrap().unwrap();
-    (cookie, session)
-}
-
-async fn n(store: &SessionStore, cookie: &str) -> u32 {
-    store.load(cookie).await.unwrap().unwrap().get("n").unwrap().unwrap()
-}
+use crate::faulty::Fault;
+use crate::support::{config, increment, n, rotating, store, stored, with_config};
+use session_core::{ErrorKind, Saved, Session};
 
 #[tokio::test]
 async fn an_update_whose_answer_was_lost_is_applied_once() {
@@ -126,8 +99,7 @@ async fn a_rotation_whose_answers_were_lost_leaves_one_session() {
             &[Fault::None, Fault::LoseRequest],
             &[Fault::Hang],
         ] {
-            let config = Config::default().deadline(Duration::from_millis(400));
-            let (backend, store) = with_config(config, atomic);
+            let (backend, store) = rotating(atomic);
             let (old, session) = stored(&store).await;
             increment(&session);
             session.regenerate();
@@ -278,7 +250,7 @@ async fn a_failing_random_source_makes_no_session() {
         (|_: &mut [u8]| Err(std::io::Error::other("no entropy"))) as session_core::RandomSource,
         |_: &mut [u8]| Ok(()),
     ] {
-        let (backend, store) = with_config(Config::default().random_source(source), true);
+        let (backend, store) = with_config(config().random_source(source));
         let session = store.create();
         increment(&session);
         assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Other);
@@ -324,18 +296,4 @@ async fn the_global_store_says_when_it_is_missing() {
     global::destroy(&seen).await.unwrap();
     assert!(global::load(cookie.as_str()).await.unwrap().is_none());
     assert_eq!(global::gc().await.unwrap(), 0);
-}
-
-#[tokio::test]
-async fn settings_that_make_no_sense_are_refused() {
-    for config in [
-        Config::default().lifetime(Duration::ZERO),
-        Config::default().absolute_lifetime(Duration::ZERO),
-        Config::default().renew_after(f64::NAN),
-        Config::default().deadline(Duration::ZERO),
-        Config::default().max_record_size(0),
-    ] {
-        let error = SessionStore::new(Faulty::default()).with_config(config).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    }
 }

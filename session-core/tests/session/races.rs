@@ -1,0 +1,321 @@
+//! What happens to a session in the midst of its save: it is destroyed or changed, another request
+//! is faster, the future is dropped, a write that seemed lost arrives.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::faulty::{Fault, Faulty};
+use crate::support::{cookie, increment, load, n, request, rotating, store, stored};
+use session_core::{ErrorKind, Saved, Session, SessionStore};
+
+/// Makes the save of a session conflict with another request.
+async fn overtake(store: &SessionStore, cookie: &str) {
+    request(store, cookie, increment).await;
+}
+
+/// The application logs out in the midst of a call of the save, and goes on as somebody else.
+fn log_out_and_go_on(session: &Session) -> impl Future<Output = ()> + Send + 'static {
+    let session = session.clone();
+    async move {
+        session.destroy();
+        session.insert("fresh", &1).unwrap();
+    }
+}
+
+/// A session that was logged out in the midst of a save: only what came afterwards is there, under
+/// a new id, and the old id is dead.
+async fn assert_only_fresh(
+    backend: &Faulty,
+    store: &SessionStore,
+    session: &Session,
+    old_cookie: &str,
+) {
+    assert_eq!(session.keys(), ["fresh"]);
+    assert!(!session.changed());
+    let new_cookie = cookie(store, session);
+    assert_ne!(new_cookie, old_cookie);
+    assert_eq!(load(store, &new_cookie).await.keys(), ["fresh"]);
+    assert!(store.load(old_cookie).await.unwrap().is_none());
+    assert_eq!(backend.len(), 1);
+}
+
+#[tokio::test]
+async fn a_destroy_during_a_write_loses_nothing_that_came_after_it() {
+    let (backend, store) = store();
+    let (old_cookie, session) = stored(&store).await;
+    increment(&session);
+    backend.after("save", 1, log_out_and_go_on(&session));
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    assert_only_fresh(&backend, &store, &session, &old_cookie).await;
+}
+
+#[tokio::test]
+async fn a_destroy_during_a_rotation_leaves_neither_the_old_id_nor_the_new_one() {
+    for (atomic, call) in [(true, "rotate"), (false, "save"), (false, "destroy")] {
+        let (backend, store) = rotating(atomic);
+        let (old_cookie, session) = stored(&store).await;
+        session.regenerate();
+        backend.after(call, 1, log_out_and_go_on(&session));
+        assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+        assert_only_fresh(&backend, &store, &session, &old_cookie).await;
+    }
+}
+
+#[tokio::test]
+async fn a_destroy_during_a_touch_loses_nothing_that_came_after_it() {
+    let (backend, store) = store();
+    let (old_cookie, session) = stored(&store).await;
+    session.extend();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    backend.after("touch", 1, log_out_and_go_on(&session));
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    assert_only_fresh(&backend, &store, &session, &old_cookie).await;
+}
+
+#[tokio::test]
+async fn a_destroy_during_a_rebase_brings_nothing_of_the_old_session_into_the_new_one() {
+    let (backend, store) = store();
+    let (old_cookie, session) = stored(&store).await;
+    increment(&session);
+    overtake(&store, &old_cookie).await;
+    backend.after("load", 1, log_out_and_go_on(&session));
+    let _ = store.save(&session).await.unwrap();
+    assert_only_fresh(&backend, &store, &session, &old_cookie).await;
+}
+
+#[tokio::test]
+async fn a_destroy_during_a_rebase_with_nothing_after_it_leaves_no_session() {
+    let (backend, store) = store();
+    let (old_cookie, session) = stored(&store).await;
+    increment(&session);
+    overtake(&store, &old_cookie).await;
+    let same = session.clone();
+    backend.after("load", 1, async move { same.destroy() });
+    let _ = store.save(&session).await.unwrap();
+    assert!(store.cookie_value(&session).is_none());
+    assert!(session.is_empty());
+    // Whoever destroyed it saves it.
+    let _ = store.save(&session).await.unwrap();
+    assert!(store.load(&old_cookie).await.unwrap().is_none());
+    assert_eq!(backend.len(), 0);
+}
+
+#[tokio::test]
+async fn a_destroy_after_a_create_in_doubt_leaves_nothing_in_the_store() {
+    let (backend, store) = store();
+    let session = store.create();
+    increment(&session);
+    backend.fail(&[Fault::LoseAnswer]);
+    backend.failing_loads.store(1, Ordering::SeqCst);
+    store.save(&session).await.unwrap_err();
+    assert_eq!(backend.len(), 1);
+    store.destroy(&session).await.unwrap();
+    assert_eq!(backend.len(), 0);
+}
+
+#[tokio::test]
+async fn a_logout_between_the_steps_of_a_rotation_wins() {
+    let (backend, store) = rotating(false);
+    let (old_cookie, session) = stored(&store).await;
+    let elsewhere = load(&store, &old_cookie).await;
+    session.regenerate();
+    // The new record stands, and the old one would be destroyed now.
+    let same_store = store.clone();
+    backend.after("save", 1, async move { same_store.destroy(&elsewhere).await.unwrap() });
+    assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Gone);
+    assert!(store.cookie_value(&session).is_none());
+    assert_eq!(backend.len(), 0);
+}
+
+#[tokio::test]
+async fn a_save_between_the_steps_of_a_rotation_is_not_lost() {
+    let (backend, store) = rotating(false);
+    let (old_cookie, session) = stored(&store).await;
+    let elsewhere = load(&store, &old_cookie).await;
+    increment(&elsewhere);
+    increment(&session);
+    session.regenerate();
+    // `before`, so that the save of the other request is not the one that is waited for.
+    let same_store = store.clone();
+    backend.before("destroy", 1, async move {
+        assert_eq!(same_store.save(&elsewhere).await.unwrap(), Saved::Updated);
+    });
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    assert_eq!(n(&store, &cookie(&store, &session)).await, 2);
+    assert!(store.load(&old_cookie).await.unwrap().is_none());
+    assert_eq!(backend.len(), 1);
+}
+
+#[tokio::test]
+async fn a_session_whose_reload_failed_after_a_conflict_can_be_saved_again() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    overtake(&store, &cookie).await;
+    backend.failing_loads.store(1, Ordering::SeqCst);
+    assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 2);
+}
+
+#[tokio::test]
+async fn a_session_whose_save_was_dropped_after_a_conflict_can_be_saved_again() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    overtake(&store, &cookie).await;
+    backend.before("load", 1, std::future::pending());
+    tokio::time::timeout(Duration::from_millis(50), store.save(&session)).await.unwrap_err();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 2);
+}
+
+#[tokio::test]
+async fn a_rebase_that_fails_installs_nothing_so_the_next_save_overwrites_nothing() {
+    let (_, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    session.update("small", |small: Option<u8>| small.unwrap_or(0)).unwrap();
+    request(&store, &cookie, |other| {
+        other.insert("n", &10).unwrap();
+        other.insert("small", &1000).unwrap();
+    })
+    .await;
+    for _ in 0..2 {
+        assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::InvalidValue);
+        let seen = load(&store, &cookie).await;
+        assert_eq!(seen.get::<u32>("small").unwrap(), Some(1000));
+        assert_eq!(seen.get::<u32>("n").unwrap(), Some(10));
+    }
+    // What this request puts there itself depends on nothing.
+    session.insert("small", &1).unwrap();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 11);
+}
+
+#[tokio::test]
+async fn an_update_that_panics_during_a_rebase_overwrites_nothing() {
+    let (_, store) = store();
+    let (cookie, session) = stored(&store).await;
+    let below_five = |n: Option<u32>| {
+        let n = n.unwrap_or(0);
+        assert!(n < 5, "this panic is part of the test");
+        n + 1
+    };
+    session.update("n", below_five).unwrap();
+    request(&store, &cookie, |other| other.insert("n", &10).unwrap()).await;
+    for _ in 0..2 {
+        let (store, session) = (store.clone(), session.clone());
+        let saving = tokio::spawn(async move { store.save(&session).await });
+        assert!(saving.await.unwrap_err().is_panic());
+    }
+    assert_eq!(n(&store, &cookie).await, 10);
+    session.discard_changes();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
+}
+
+#[tokio::test]
+async fn an_update_over_an_insert_that_is_being_written_is_applied_to_what_others_left() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    session.insert("n", &5).unwrap();
+    let same = session.clone();
+    backend.before("save", 1, async move { increment(&same) });
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 5);
+    overtake(&store, &cookie).await;
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 7);
+}
+
+#[tokio::test]
+async fn an_update_made_during_a_rebase_is_kept() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    overtake(&store, &cookie).await;
+    let same = session.clone();
+    backend.after("load", 1, async move { increment(&same) });
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 3);
+}
+
+#[tokio::test]
+async fn an_update_may_change_other_values_of_its_session_and_not_its_own() {
+    let (_, store) = store();
+    let (_, session) = stored(&store).await;
+    let inner = session.clone();
+    let outcome = session.update("n", move |n: Option<u32>| {
+        inner.insert("last", "increment").unwrap();
+        n.unwrap_or(0) + 1
+    });
+    assert_eq!(outcome.unwrap(), 1);
+    assert_eq!(session.get::<String>("last").unwrap().unwrap(), "increment");
+    let inner = session.clone();
+    let endless = session.update("n", move |n: Option<u32>| {
+        inner.insert("n", &(n.unwrap_or(0) + 1)).unwrap();
+        0
+    });
+    assert_eq!(endless.unwrap_err().kind(), ErrorKind::InvalidValue);
+}
+
+#[tokio::test]
+async fn a_write_that_arrives_after_it_was_looked_for_is_applied_once() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    backend.fail(&[Fault::Late]);
+    let network = backend.clone();
+    backend.after("load", 1, async move { assert!(network.arrive()) });
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 1);
+}
+
+#[tokio::test]
+async fn a_create_that_arrives_after_it_was_looked_for_is_one_session() {
+    let (backend, store) = store();
+    let session = store.create();
+    increment(&session);
+    backend.fail(&[Fault::Late]);
+    let network = backend.clone();
+    backend.after("load", 1, async move { assert!(network.arrive()) });
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    assert_eq!(n(&store, &cookie(&store, &session)).await, 1);
+    assert_eq!(backend.len(), 1);
+}
+
+#[tokio::test]
+async fn a_rotation_that_arrives_while_it_is_looked_for_is_found() {
+    // Between the look for the new record and the one for the old, and after both.
+    for look in [1, 2] {
+        let (backend, store) = store();
+        let (old_cookie, session) = stored(&store).await;
+        increment(&session);
+        session.regenerate();
+        backend.fail(&[Fault::Late]);
+        let network = backend.clone();
+        backend.after("load", look, async move { assert!(network.arrive()) });
+        assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+        assert_eq!(n(&store, &cookie(&store, &session)).await, 1);
+        assert!(store.load(&old_cookie).await.unwrap().is_none());
+        assert_eq!(backend.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn after_a_rotation_in_doubt_and_a_discard_the_id_that_is_handed_out_lives() {
+    for (fault, saved) in
+        [(Fault::LoseAnswer, Saved::Issued), (Fault::LoseRequest, Saved::Unchanged)]
+    {
+        let (backend, store) = store();
+        let (_, session) = stored(&store).await;
+        session.regenerate();
+        backend.fail(&[fault]);
+        backend.failing_loads.store(1, Ordering::SeqCst);
+        store.save(&session).await.unwrap_err();
+        session.discard_changes();
+        assert_eq!(store.save(&session).await.unwrap(), saved, "{fault:?}");
+        assert_eq!(n(&store, &cookie(&store, &session)).await, 0);
+        assert_eq!(backend.len(), 1);
+    }
+}

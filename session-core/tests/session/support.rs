@@ -1,0 +1,66 @@
+//! What the tests of a server side store begin with.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::faulty::{BySteps, Faulty};
+use session_core::{Config, Saved, Session, SessionStore};
+
+/// A deadline that a test can wait for.
+pub(crate) fn config() -> Config {
+    Config::default().deadline(Duration::from_millis(400))
+}
+
+pub(crate) fn store() -> (Arc<Faulty>, SessionStore) {
+    with_config(config())
+}
+
+pub(crate) fn with_config(config: Config) -> (Arc<Faulty>, SessionStore) {
+    let backend = Arc::new(Faulty::default());
+    let store = SessionStore::new(Arc::clone(&backend)).with_config(config).unwrap();
+    (backend, store)
+}
+
+/// A store whose rotation is one step, or goes by steps.
+pub(crate) fn rotating(atomic: bool) -> (Arc<Faulty>, SessionStore) {
+    if atomic {
+        return store();
+    }
+    let backend = Arc::new(Faulty::default());
+    let store = SessionStore::new(BySteps(Arc::clone(&backend))).with_config(config()).unwrap();
+    (backend, store)
+}
+
+/// A session that counts from 0 under "n", and its cookie.
+pub(crate) async fn stored(store: &SessionStore) -> (String, Session) {
+    let session = store.create();
+    session.insert("n", &0).unwrap();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    let cookie = cookie(store, &session);
+    let session = load(store, &cookie).await;
+    (cookie, session)
+}
+
+pub(crate) fn cookie(store: &SessionStore, session: &Session) -> String {
+    store.cookie_value(session).expect("the session is stored").into_string()
+}
+
+pub(crate) async fn load(store: &SessionStore, cookie: &str) -> Session {
+    store.load(cookie).await.unwrap().expect("the session is there")
+}
+
+pub(crate) fn increment(session: &Session) {
+    session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
+}
+
+/// What "n" is in the store.
+pub(crate) async fn n(store: &SessionStore, cookie: &str) -> u32 {
+    load(store, cookie).await.get("n").unwrap().unwrap()
+}
+
+/// Another request of the same client.
+pub(crate) async fn request(store: &SessionStore, cookie: &str, work: impl FnOnce(&Session)) {
+    let session = load(store, cookie).await;
+    work(&session);
+    let _ = store.save(&session).await.unwrap();
+}
