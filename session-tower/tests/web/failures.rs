@@ -5,7 +5,7 @@ use std::time::Duration;
 use session_core::ErrorKind;
 
 use crate::app::{Slow, app_with, start};
-use crate::support::{Client, Probe, quiet, serve};
+use crate::support::{Client, Probe, eventually, quiet, serve};
 
 /// axum_session swallows a read error and overwrites the real record with an empty one; glimr's load
 /// failure looks empty.
@@ -100,6 +100,11 @@ async fn a_5xx_keeps_no_change_except_a_logout() {
     let reply = client.get("/fail/set/unwanted").await;
     assert_eq!((reply.status, &*reply.text), (500, "the handler's page"));
     assert_eq!(client.get("/get/value").await.text, "kept");
+    probe.fail("destroy", ErrorKind::Unavailable);
+    let reply = client.get("/fail/logout").await;
+    assert_eq!((reply.status, &*reply.text, reply.set_cookie()), (502, "the handler's page", None));
+    probe.recover();
+    assert_eq!(client.get("/get/value").await.text, "kept");
     let reply = client.get("/fail/logout").await;
     assert_eq!((reply.status, &*reply.text), (502, "the handler's page"));
     assert_eq!(reply.session_cookie().as_deref(), Some(""), "removed");
@@ -185,14 +190,4 @@ async fn the_application_can_show_its_own_page_for_an_outage() {
         let reply = client.get("/set/value/y").await;
         assert_eq!((reply.status, &*reply.text), (503, "our own page"), "{failing}");
     }
-}
-
-async fn eventually(condition: impl Fn() -> bool) {
-    for _ in 0..200 {
-        if condition() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("it did not happen within 2 s");
 }

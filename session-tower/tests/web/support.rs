@@ -235,3 +235,13 @@ impl Reply {
         Some(pair.strip_prefix("__Host-id=")?.to_owned())
     }
 }
+
+pub(crate) async fn eventually(condition: impl Fn() -> bool) {
+    for _ in 0..200 {
+        if condition() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not happen within 2 s");
+}
