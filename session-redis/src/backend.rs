@@ -199,7 +199,7 @@ impl RedisBackend {
     async fn update(&self, key: &Key, record: &Record, update: Update) -> Result<Verdict> {
         let swap = self.swap(key, record, update)?;
         let (channel, lane) = self.channel(key);
-        Ok(channel.swaps.submit(&lane, swap).await?)
+        Ok(channel.swaps.submit(&lane, swap, self.timeout).await?)
     }
 
     fn swap(&self, key: &Key, record: &Record, Update { expected, ttl }: Update) -> Result<Swap> {
@@ -237,8 +237,9 @@ impl Backend for RedisBackend {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        let load = Load { name: self.name_of(key) };
         let (channel, lane) = self.channel(key);
-        Ok(channel.loads.submit(&lane, Load { name: self.name_of(key) }).await?)
+        Ok(channel.loads.submit(&lane, load, self.timeout).await?)
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {

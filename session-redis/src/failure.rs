@@ -65,6 +65,16 @@ impl Failure {
         Self { source: Some(error), ..Self::new(kind, message) }
     }
 
+    /// An error of a cluster, where a slot that is somewhere else is a matter of time.
+    pub(crate) fn of_cluster(error: RedisError) -> Self {
+        match error.kind() {
+            redis::ErrorKind::Server(ServerErrorKind::Moved) => {
+                Self::new(ErrorKind::Unavailable, "the cluster is moving this slot")
+            }
+            _ => Self::of(error),
+        }
+    }
+
     /// An error while a connection is set up, where a refusal is about the settings.
     pub(crate) fn of_connecting(error: RedisError) -> Self {
         let failure = Self::of(error);

@@ -116,7 +116,10 @@ impl Link {
                 self.source.is_cluster() && was_not_carried_out(&error)
             };
             if !again || started.elapsed() + pause >= limit {
-                return Err(Failure::of(error));
+                return Err(match self.source.is_cluster() {
+                    true => Failure::of_cluster(error),
+                    false => Failure::of(error),
+                });
             }
             if !lost {
                 tokio::time::sleep(pause).await;
@@ -128,7 +131,14 @@ impl Link {
     async fn attempt(&self, live: Live, request: &Request<'_>) -> Result<Vec<Value>, RedisError> {
         let Live { mut connection, pulse } = live;
         let waiting = Waiting { link: self, pulse: &pulse, since: Instant::now() };
-        let result = connection.send(request.commands, request.key).await;
+        let mut result = connection.send(request.commands, request.key).await;
+        if let Err(error) = &result
+            && self.source.is_cluster()
+            && error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
+            && let Some((node, _slot)) = error.redirect_node()
+        {
+            result = connection.send_asking(request.commands, node).await;
+        }
         // Whatever came, it came.
         std::mem::forget(waiting);
         match &result {

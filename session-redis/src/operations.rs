@@ -1,7 +1,7 @@
 //! The commands of each operation, and what their replies mean.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::{Pipeline, Value};
 use session_core::{Error, Loaded, Result};
@@ -27,8 +27,18 @@ impl Lane {
         key: &str,
         repeatable: bool,
     ) -> Result<Vec<Value>, Failure> {
+        self.exchange_within(self.timeout, commands, key, repeatable).await
+    }
+
+    async fn exchange_within(
+        &self,
+        limit: Duration,
+        commands: &Pipeline,
+        key: &str,
+        repeatable: bool,
+    ) -> Result<Vec<Value>, Failure> {
         let request = Request { commands, key, repeatable };
-        let replies = self.link.exchange(&request, self.timeout).await?;
+        let replies = self.link.exchange(&request, limit).await?;
         if replies.len() == commands.len() {
             Ok(replies)
         } else {
@@ -46,11 +56,13 @@ impl Lane {
         key: &str,
         more: impl Fn(&mut Pipeline),
     ) -> Result<Vec<Value>, Failure> {
+        let started = Instant::now();
         let mut naming = Naming::Hash;
         loop {
             let mut commands = Pipeline::new();
             more(scripts::call(&mut commands, script, naming, keys));
-            let replies = self.exchange(&commands, key, false).await?;
+            let left = self.timeout.saturating_sub(started.elapsed());
+            let replies = self.exchange_within(left, &commands, key, false).await?;
             if naming == Naming::Text || !is_unknown_script(&replies[0]) {
                 return Ok(replies);
             }

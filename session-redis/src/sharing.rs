@@ -6,6 +6,7 @@
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
@@ -58,8 +59,14 @@ impl<J: Shareable> Sharing<J> {
         Self { enabled, state: Arc::new(Mutex::new(state)) }
     }
 
-    /// Does one operation, alone or with others. Dropping the future leaves the others alone.
-    pub(crate) async fn submit(&self, context: &J::Context, job: J) -> Result<J::Answer, Failure> {
+    /// Does one operation, alone or with others, and waits for others at most for `limit`. Dropping
+    /// the future leaves the others alone.
+    pub(crate) async fn submit(
+        &self,
+        context: &J::Context,
+        job: J,
+        limit: Duration,
+    ) -> Result<J::Answer, Failure> {
         if !self.enabled {
             return alone(context, job).await;
         }
@@ -76,7 +83,10 @@ impl<J: Shareable> Sharing<J> {
         if let Some(batch) = batch {
             tokio::spawn(deliver(context.clone(), Flight(Arc::clone(&self.state)), batch));
         }
-        answer.await.unwrap_or_else(|_| Err(Failure::abandoned()))
+        match tokio::time::timeout(limit, answer).await {
+            Ok(answered) => answered.unwrap_or_else(|_| Err(Failure::abandoned())),
+            Err(_) => Err(Failure::no_answer(limit)),
+        }
     }
 }
 

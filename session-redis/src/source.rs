@@ -218,6 +218,42 @@ impl Connection {
         }
     }
 
+    /// Sends commands to the node to which a slot is just moving, as an `ASK` reply told.
+    #[cfg(feature = "cluster")]
+    pub(crate) async fn send_asking(
+        &mut self,
+        commands: &Pipeline,
+        node: &str,
+    ) -> RedisResult<Vec<Value>> {
+        use redis::cluster_routing::SingleNodeRoutingInfo;
+
+        let Self::Cluster(connection) = self else {
+            return Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster")));
+        };
+        let (host, port) = node.rsplit_once(':').unwrap_or((node, ""));
+        let route = SingleNodeRoutingInfo::ByAddress {
+            host: host.to_owned(),
+            port: port.parse().unwrap_or_default(),
+        };
+        // The permission holds for one command.
+        let mut permitted = Pipeline::with_capacity(2 * commands.len());
+        for command in commands.cmd_iter() {
+            permitted.cmd("ASKING").add_command(command.clone());
+        }
+        let replies =
+            connection.route_pipeline(permitted.clone(), 0, permitted.len(), route).await?;
+        Ok(replies.into_iter().skip(1).step_by(2).collect())
+    }
+
+    #[cfg(not(feature = "cluster"))]
+    pub(crate) async fn send_asking(
+        &mut self,
+        _commands: &Pipeline,
+        _node: &str,
+    ) -> RedisResult<Vec<Value>> {
+        Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster")))
+    }
+
     /// What every master says about itself.
     pub(crate) async fn info(&mut self) -> RedisResult<Value> {
         let command = redis::cmd("INFO");

@@ -60,7 +60,8 @@ async fn count_up(backend: RedisBackend, number: u8, history: Arc<History>, stop
     let mut next = 2;
     while !stop.load(Ordering::Relaxed) {
         let found = match load(&backend, number).await {
-            Ok(found) => found.expect("nobody destroys it, and it was created long before"),
+            Ok(Some(found)) => found,
+            Ok(None) => panic!("all replicas had it before the failover"),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
                 history.unavailable.fetch_add(1, Ordering::Relaxed);
@@ -100,6 +101,9 @@ async fn no_acknowledged_update_is_contradicted_while_its_master_lives() {
         create(&backend, number, 1).await.unwrap();
         owners.insert(number, serves(&mut nodes, number).await);
     }
+    for (_, master) in &mut nodes {
+        wait_for_replica(master).await;
+    }
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();
     for number in 0..KEYS {
@@ -115,16 +119,18 @@ async fn no_acknowledged_update_is_contradicted_while_its_master_lives() {
     eventually(FAILOVER, || load(&backend, 0)).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     stop.store(true, Ordering::Relaxed);
+    let mut nodes = masters(&cluster).await;
     let (mut lost, mut acknowledged) = (0, 0);
     for (number, history, task) in tasks {
         task.await.unwrap();
         let lost_here = history.lost.load(Ordering::Relaxed);
         acknowledged += history.acknowledged.load(Ordering::Relaxed);
         assert!(history.acknowledged.load(Ordering::Relaxed) > 0, "key {number}: {history:?}");
-        if owners[&number] == victim {
-            lost += lost_here;
-        } else {
+        // On a busy machine a living master may be taken for dead, and replaced as well.
+        if serves(&mut nodes, number).await == owners[&number] {
             assert_eq!(lost_here, 0, "key {number} on a living master: {history:?}");
+        } else {
+            lost += lost_here;
         }
     }
     println!("{acknowledged} updates acknowledged; the failover lost the last of {lost} keys");
@@ -169,8 +175,8 @@ async fn a_failover_may_bring_back_what_no_replica_saw_destroyed() {
 
 async fn wait_for_replica(master: &mut MultiplexedConnection) {
     let acknowledged: i64 =
-        redis::cmd("WAIT").arg(&["1", "400"]).query_async(master).await.unwrap();
-    assert_eq!(acknowledged, 1);
+        redis::cmd("WAIT").arg(&["1", "450"]).query_async(master).await.unwrap();
+    assert!(acknowledged >= 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,4 +196,42 @@ async fn a_given_cluster_connection_serves_too() {
         assert!(backend.destroy(&key(number), Some(revision)).await.unwrap());
     }
     assert!(!backend.capabilities().rotates_atomically);
+}
+
+/// A slot moves from one node to another: what has moved is found where the reply `ASK` points.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_is_moving_is_served() {
+    let Some(cluster) = support::start(|| test_servers::redis::cluster::start_new(3, 0)).await
+    else {
+        return;
+    };
+    let backend = RedisBackend::connect(&url(&cluster)).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    let mut nodes = masters(&cluster).await;
+    let owner = serves(&mut nodes, 1).await;
+    nodes.sort_by_key(|(address, _)| *address != owner);
+    let [(_, from), (to_address, to), ..] = &mut nodes[..] else { panic!("three masters") };
+    let slot: u16 =
+        redis::cmd("CLUSTER").arg(&["KEYSLOT", &name(1)]).query_async(from).await.unwrap();
+    let from_id: String = redis::cmd("CLUSTER").arg("MYID").query_async(from).await.unwrap();
+    let to_id: String = redis::cmd("CLUSTER").arg("MYID").query_async(to).await.unwrap();
+    let set_slot = |state: &str, id: &str| {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SETSLOT").arg(slot).arg(state).arg(id);
+        command
+    };
+    set_slot("IMPORTING", &from_id).exec_async(to).await.unwrap();
+    set_slot("MIGRATING", &to_id).exec_async(from).await.unwrap();
+    let (host, port) = to_address.split_once(':').unwrap();
+    redis::cmd("MIGRATE").arg(&[host, port, &name(1), "0", "5000"]).exec_async(from).await.unwrap();
+
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+    update(&backend, 1, 1, 2).await.unwrap();
+    backend.touch(&key(1), support::HOUR).await.unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
+    for connection in [to, from] {
+        set_slot("NODE", &to_id).exec_async(connection).await.unwrap();
+    }
+    update(&backend, 1, 2, 3).await.unwrap();
+    assert!(backend.destroy(&key(1), None).await.unwrap());
 }

@@ -87,6 +87,30 @@ async fn a_stopped_process_is_unavailable_in_time() {
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
 }
 
+/// Those that wait behind others wait no longer for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_at_once_are_unavailable_in_time() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap().timeout(SHORT);
+    create(&backend, 1, 1).await.unwrap();
+    server.pause().unwrap();
+    let started = Instant::now();
+    let tasks: Vec<_> = (0..300)
+        .map(|_| {
+            let backend = backend.clone();
+            tokio::spawn(async move { (load(&backend, 1).await, update(&backend, 1, 9, 9).await) })
+        })
+        .collect();
+    for task in tasks {
+        let (loaded, updated) = task.await.unwrap();
+        assert_eq!(kind(loaded), Some(ErrorKind::Unavailable));
+        assert_eq!(kind(updated), Some(ErrorKind::Unavailable));
+    }
+    assert!(started.elapsed() < 3 * SHORT, "{:?}", started.elapsed());
+    server.resume().unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+}
+
 /// Forwards connections until told to stop; what is open then stays open and silent.
 struct Proxy {
     url: String,

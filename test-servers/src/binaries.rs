@@ -40,12 +40,9 @@ pub(crate) fn account_for(server_user: &str) -> Option<Account> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    [server_user, "nobody"].into_iter().find_map(|user| {
-        Some(Account {
-            uid: id("-u", user)?,
-            gid: id("-g", user)?,
-        })
-    })
+    [server_user, "nobody"]
+        .into_iter()
+        .find_map(|user| Some(Account { uid: id("-u", user)?, gid: id("-g", user)? }))
 }
 
 fn id(what: &str, user: &str) -> Option<u32> {

@@ -1,1 +1,153 @@
+//! Servers in containers, for machines that have a Docker engine and not the servers themselves.
+//!
+//! The images are `redis:7`, `postgres:15` and `mariadb:10.11`, pulled if they are not there. Where no
+//! registry can be reached, `scripts/build-test-images.sh` makes stand-ins of the same names from
+//! Debian's packages.
 
+use std::future::Future;
+use std::io;
+
+use testcontainers::core::{ContainerPort, ImageExt};
+use testcontainers::runners::AsyncRunner;
+use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, TestcontainersError};
+
+use crate::process::{Probe, Ready};
+use crate::watchdog::Watchdog;
+use crate::{Missing, Server, port};
+
+/// Redis, which keeps nothing on disk.
+///
+/// # Errors
+/// [`Missing`] when no engine answers, or the image can't be had or does not start.
+pub fn redis() -> Result<Server, Missing> {
+    let command = ["redis-server", "--save", "", "--protected-mode", "no"];
+    let image = GenericImage::new("redis", "7").with_cmd(command);
+    run(image, 6379, crate::redis::probe::ping, |port| format!("redis://127.0.0.1:{port}/"))
+}
+
+/// PostgreSQL, as [`postgres::start_new`](crate::postgres::start_new) sets it up.
+///
+/// # Errors
+/// See [`redis`].
+pub fn postgres() -> Result<Server, Missing> {
+    let image = GenericImage::new("postgres", "15")
+        .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
+        .with_cmd(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"]);
+    run(image, 5432, crate::postgres::accepts_sessions, |port| {
+        format!("postgres://postgres@127.0.0.1:{port}/postgres")
+    })
+}
+
+/// MariaDB, as [`mariadb::start_new`](crate::mariadb::start_new) sets it up.
+///
+/// # Errors
+/// See [`redis`].
+pub fn mariadb() -> Result<Server, Missing> {
+    let image = GenericImage::new("mariadb", "10.11")
+        .with_env_var("MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "1")
+        .with_env_var("MARIADB_DATABASE", "sessions")
+        .with_cmd(["--max-connections=500", "--innodb-flush-log-at-trx-commit=2"]);
+    run(image, 3306, crate::mariadb::greets, |port| {
+        format!("mysql://root@127.0.0.1:{port}/sessions")
+    })
+}
+
+fn run(
+    image: ContainerRequest<GenericImage>,
+    inside: u16,
+    probe: Probe,
+    url: fn(u16) -> String,
+) -> Result<Server, Missing> {
+    Container::start(image, inside, probe)
+        .map(|container| Server::container(url(container.ready.port), container))
+        .map_err(|error| {
+            Missing::new(
+                format!("no container: {error}"),
+                "start a Docker engine that can pull images, or run scripts/build-test-images.sh",
+            )
+        })
+}
+
+/// A container on a port that stays the same when it is started again.
+pub(crate) struct Container {
+    /// Both are there until the drop.
+    parts: Option<(tokio::runtime::Runtime, ContainerAsync<GenericImage>)>,
+    ready: Ready,
+    _watchdog: Watchdog,
+}
+
+impl Container {
+    fn start(image: ContainerRequest<GenericImage>, inside: u16, probe: Probe) -> io::Result<Self> {
+        let ready = Ready { probe, port: port::free()?, password: None };
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let image = image.with_mapped_port(ready.port, ContainerPort::Tcp(inside));
+        let container = wait(&runtime, image.start()).map_err(io::Error::other)?;
+        let watchdog = Watchdog::over_container(container.id())?;
+        let parts = Some((runtime, container));
+        let container = Self { parts, ready, _watchdog: watchdog };
+        container.ready.wait(|| Ok(()))?;
+        Ok(container)
+    }
+
+    pub(crate) fn kill(&self) -> io::Result<()> {
+        // No time to end in an orderly way.
+        self.tell(async |container| container.stop_with_timeout(Some(0)).await)
+    }
+
+    pub(crate) fn restart(&self) -> io::Result<()> {
+        self.kill()?;
+        self.tell(async |container| container.start().await)?;
+        self.ready.wait(|| Ok(()))
+    }
+
+    pub(crate) fn pause(&self) -> io::Result<()> {
+        self.tell(async |container| container.pause().await)
+    }
+
+    pub(crate) fn resume(&self) -> io::Result<()> {
+        self.tell(async |container| container.unpause().await)
+    }
+
+    fn tell<F>(&self, order: F) -> io::Result<()>
+    where
+        F: AsyncFnOnce(&ContainerAsync<GenericImage>) -> Result<(), TestcontainersError> + Send,
+    {
+        let Some((runtime, container)) = &self.parts else {
+            return Err(io::Error::other("the container is gone"));
+        };
+        in_a_thread(|| runtime.block_on(order(container))).map_err(io::Error::other)
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        if let Some((runtime, container)) = self.parts.take() {
+            in_a_thread(move || {
+                // The watchdog, dropped next, removes it all the same.
+                let _ = runtime.block_on(container.rm());
+            });
+        }
+    }
+}
+
+impl std::fmt::Debug for Container {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Container").field("ready", &self.ready).finish_non_exhaustive()
+    }
+}
+
+fn wait<F>(runtime: &tokio::runtime::Runtime, future: F) -> F::Output
+where
+    F: Future + Send,
+    F::Output: Send,
+{
+    in_a_thread(|| runtime.block_on(future))
+}
+
+/// Our caller may be on a runtime's thread, which may not wait for another runtime.
+fn in_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}

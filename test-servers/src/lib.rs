@@ -24,7 +24,7 @@
 
 mod binaries;
 #[cfg(feature = "containers")]
-mod container;
+pub mod container;
 pub mod mariadb;
 mod missing;
 mod options;
@@ -33,6 +33,7 @@ pub mod postgres;
 mod process;
 pub mod redis;
 mod server;
+mod watchdog;
 
 pub use missing::Missing;
 pub use options::Options;

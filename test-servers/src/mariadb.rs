@@ -32,7 +32,8 @@ fn first_that_works() -> Result<Server, Missing> {
     }
     let local = start_new(Options::default());
     #[cfg(feature = "containers")]
-    let local = local.or_else(|missing| crate::container::mariadb().map_err(|_| missing));
+    let local =
+        local.or_else(|missing| crate::container::mariadb().map_err(|other| missing.and(other)));
     local
 }
 
@@ -41,10 +42,7 @@ fn first_that_works() -> Result<Server, Missing> {
 ///
 /// # Errors
 /// [`Missing`] when MariaDB is not installed or does not start.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "options are built for one call"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "options are built for one call")]
 pub fn start_new(options: Options) -> Result<Server, Missing> {
     launch(&options).map_err(|error| Missing::new(format!("no MariaDB: {error}"), HOW_TO_GET_IT))
 }
@@ -64,10 +62,7 @@ fn launch(options: &Options) -> io::Result<Server> {
     let mut settings = vec![
         ("datadir".to_owned(), data.display().to_string()),
         ("init-file".to_owned(), init.display().to_string()),
-        (
-            "socket".to_owned(),
-            directory.path().join("socket").display().to_string(),
-        ),
+        ("socket".to_owned(), directory.path().join("socket").display().to_string()),
         ("bind-address".to_owned(), "127.0.0.1".to_owned()),
         ("port".to_owned(), port.to_string()),
         ("max-connections".to_owned(), "500".to_owned()),
@@ -80,26 +75,15 @@ fn launch(options: &Options) -> io::Result<Server> {
     settings.extend(options.settings.iter().cloned());
     // Whatever the machine configures is not for us.
     let mut arguments = vec!["--no-defaults".to_owned()];
-    arguments.extend(
-        settings
-            .into_iter()
-            .map(|(name, value)| format!("--{name}={value}")),
-    );
+    arguments.extend(settings.into_iter().map(|(name, value)| format!("--{name}={value}")));
     let launch = Launch {
         program,
         arguments,
         account,
-        ready: Ready {
-            probe: greets,
-            port,
-            password: None,
-        },
+        ready: Ready { probe: greets, port, password: None },
     };
     let process = Process::launch(launch, directory)?;
-    Ok(Server::local(
-        format!("mysql://root@127.0.0.1:{port}/sessions"),
-        process,
-    ))
+    Ok(Server::local(format!("mysql://root@127.0.0.1:{port}/sessions"), process))
 }
 
 fn initialise(install: &Path, data: &Path, account: Option<Account>) -> io::Result<()> {

@@ -13,9 +13,15 @@ pub struct Missing {
 
 impl Missing {
     pub(crate) fn new(what: impl Into<String>, how_to_get_it: impl Into<String>) -> Self {
+        Self { what: what.into(), how_to_get_it: how_to_get_it.into() }
+    }
+
+    /// Neither this nor the other could be had; the way to get this one comes first.
+    #[cfg(feature = "containers")]
+    pub(crate) fn and(self, other: Self) -> Self {
         Self {
-            what: what.into(),
-            how_to_get_it: how_to_get_it.into(),
+            what: format!("{}; {}", self.what, other.what),
+            how_to_get_it: format!("{}, or {}", self.how_to_get_it, other.how_to_get_it),
         }
     }
 }

@@ -29,10 +29,6 @@ impl Options {
 
     /// The last value given for a setting.
     pub(crate) fn setting(&self, name: &str) -> Option<&str> {
-        self.settings
-            .iter()
-            .rev()
-            .find(|(set, _)| set == name)
-            .map(|(_, value)| value.as_str())
+        self.settings.iter().rev().find(|(set, _)| set == name).map(|(_, value)| value.as_str())
     }
 }

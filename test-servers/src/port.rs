@@ -15,9 +15,7 @@ pub(crate) const CLUSTER_BUS_OFFSET: u16 = 10_000;
 /// with another port.
 pub(crate) fn free() -> std::io::Result<u16> {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
-    let mut given = GIVEN
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let given = given.get_or_insert_default();
     for _ in 0..1000 {
         let port = fastrand::u16(RANGE);
@@ -26,10 +24,7 @@ pub(crate) fn free() -> std::io::Result<u16> {
             return Ok(port);
         }
     }
-    Err(std::io::Error::new(
-        std::io::ErrorKind::AddrInUse,
-        "no free port between 11000 and 22000",
-    ))
+    Err(std::io::Error::new(std::io::ErrorKind::AddrInUse, "no free port between 11000 and 22000"))
 }
 
 fn is_free(port: u16) -> bool {

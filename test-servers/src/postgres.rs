@@ -31,7 +31,8 @@ fn first_that_works() -> Result<Server, Missing> {
     }
     let local = start_new(Options::default());
     #[cfg(feature = "containers")]
-    let local = local.or_else(|missing| crate::container::postgres().map_err(|_| missing));
+    let local =
+        local.or_else(|missing| crate::container::postgres().map_err(|other| missing.and(other)));
     local
 }
 
@@ -40,10 +41,7 @@ fn first_that_works() -> Result<Server, Missing> {
 ///
 /// # Errors
 /// [`Missing`] when PostgreSQL is not installed or does not start.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "options are built for one call"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "options are built for one call")]
 pub fn start_new(options: Options) -> Result<Server, Missing> {
     launch(&options).map_err(|error| Missing::new(format!("no PostgreSQL: {error}"), HOW_TO_GET_IT))
 }
@@ -78,17 +76,10 @@ fn launch(options: &Options) -> io::Result<Server> {
         program,
         arguments,
         account,
-        ready: Ready {
-            probe: accepts_sessions,
-            port,
-            password: None,
-        },
+        ready: Ready { probe: accepts_sessions, port, password: None },
     };
     let process = Process::launch(launch, directory)?;
-    Ok(Server::local(
-        format!("postgres://postgres@127.0.0.1:{port}/postgres"),
-        process,
-    ))
+    Ok(Server::local(format!("postgres://postgres@127.0.0.1:{port}/postgres"), process))
 }
 
 fn initialise(initdb: &Path, data: &Path, account: Option<Account>) -> io::Result<()> {
@@ -105,10 +96,7 @@ fn initialise(initdb: &Path, data: &Path, account: Option<Account>) -> io::Resul
     if output.status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!(
-        "initdb failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    )))
+    Err(io::Error::other(format!("initdb failed: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
 /// Opens a session far enough to see that the server is neither starting nor stopping: it answers a

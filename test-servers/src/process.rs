@@ -1,16 +1,17 @@
 //! A server process that can be killed, restarted and paused, and that never outlives us.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal};
 
 use crate::binaries::Account;
+use crate::watchdog::Watchdog;
 
 /// How long a server may take to answer after its start, on a busy machine.
 const STARTUP_LIMIT: Duration = Duration::from_secs(30);
@@ -82,10 +83,7 @@ impl Process {
         let process = Self {
             launch,
             directory: path,
-            running: Mutex::new(Running {
-                server: None,
-                watchdog,
-            }),
+            running: Mutex::new(Running { server: None, watchdog }),
         };
         process.start()?;
         process.wait_until_ready()?;
@@ -100,10 +98,7 @@ impl Process {
     pub(crate) fn start(&self) -> io::Result<()> {
         let mut running = self.lock();
         running.end()?;
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())?;
+        let log = File::options().create(true).append(true).open(self.log_path())?;
         let mut command = Command::new(&self.launch.program);
         command
             .args(&self.launch.arguments)
@@ -163,10 +158,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let running = self
-            .running
-            .get_mut()
-            .unwrap_or_else(PoisonError::into_inner);
+        let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
         // The watchdog, dropped next, ends it all the same.
         let _ = running.end();
     }
@@ -188,10 +180,7 @@ impl Running {
     /// backends at work for a moment, or for good.
     fn signal(&mut self, signal: Signal) -> io::Result<()> {
         let Some(server) = &self.server else {
-            return Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "the server is not running",
-            ));
+            return Err(io::Error::new(io::ErrorKind::NotFound, "the server is not running"));
         };
         let server = Pid::from_child(server);
         let children = children_of(server);
@@ -224,11 +213,8 @@ pub(crate) struct ServerDirectory {
 impl ServerDirectory {
     /// Makes a directory that belongs to `account`.
     pub(crate) fn new(account: Option<Account>) -> io::Result<Self> {
-        let path = tempfile::Builder::new()
-            .prefix("session-test-")
-            .tempdir()?
-            .keep();
-        let watchdog = Watchdog::start(&path)?;
+        let path = tempfile::Builder::new().prefix("session-test-").tempdir()?.keep();
+        let watchdog = Watchdog::over_process(&path)?;
         let directory = Self { path, watchdog };
         if let Some(account) = account {
             std::os::unix::fs::chown(directory.path(), Some(account.uid), Some(account.gid))?;
@@ -238,60 +224,5 @@ impl ServerDirectory {
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-}
-
-/// A shell that waits for the end of its input. The kernel closes our end of the pipe however we
-/// die, and statics are never dropped: this is what cleans up after both.
-#[derive(Debug)]
-struct Watchdog {
-    shell: Child,
-    pipe: Option<ChildStdin>,
-}
-
-/// Reads process numbers, one a line; at the end kills the last one and removes the directory. A
-/// server may still write into it while it dies, hence the second try.
-const WATCHDOG: &str = r#"
-while read -r line; do server=$line; done
-if [ -n "$server" ]; then
-    kill -9 "$server" $(cat "/proc/$server/task/$server/children")
-fi
-rm -rf "$1" || { sleep 1; rm -rf "$1"; }
-"#;
-
-impl Watchdog {
-    fn start(directory: &Path) -> io::Result<Self> {
-        let mut shell = Command::new("sh")
-            .args(["-c", WATCHDOG, "session-test-watchdog"])
-            .arg(directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()?;
-        let pipe = shell.stdin.take();
-        Ok(Self { shell, pipe })
-    }
-
-    fn watch(&mut self, server: u32) -> io::Result<()> {
-        self.tell(&server.to_string())
-    }
-
-    fn watch_nothing(&mut self) -> io::Result<()> {
-        self.tell("")
-    }
-
-    fn tell(&mut self, line: &str) -> io::Result<()> {
-        match &mut self.pipe {
-            Some(pipe) => writeln!(pipe, "{line}"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        drop(self.pipe.take());
-        let _ = self.shell.wait();
     }
 }

@@ -1,7 +1,7 @@
 //! Redis: one node here, more of them in [`cluster`] and [`sentinel`].
 
 pub mod cluster;
-mod probe;
+pub(crate) mod probe;
 pub mod sentinel;
 
 use std::io;
@@ -29,7 +29,8 @@ fn first_that_works() -> Result<Server, Missing> {
     }
     let local = start_new(Options::default());
     #[cfg(feature = "containers")]
-    let local = local.or_else(|missing| crate::container::redis().map_err(|_| missing));
+    let local =
+        local.or_else(|missing| crate::container::redis().map_err(|other| missing.and(other)));
     local
 }
 
@@ -38,10 +39,7 @@ fn first_that_works() -> Result<Server, Missing> {
 ///
 /// # Errors
 /// [`Missing`] when there is no `redis-server` or when it does not start.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "options are built for one call"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "options are built for one call")]
 pub fn start_new(options: Options) -> Result<Server, Missing> {
     let start = || {
         let port = port::free()?;

@@ -35,25 +35,16 @@ pub enum Origin {
 impl Server {
     /// A server that somebody else runs.
     pub(crate) fn elsewhere(url: String) -> Self {
-        Self {
-            url,
-            running: Running::Elsewhere,
-        }
+        Self { url, running: Running::Elsewhere }
     }
 
     pub(crate) fn local(url: String, process: Process) -> Self {
-        Self {
-            url,
-            running: Running::Process(process),
-        }
+        Self { url, running: Running::Process(process) }
     }
 
     #[cfg(feature = "containers")]
     pub(crate) fn container(url: String, container: crate::container::Container) -> Self {
-        Self {
-            url,
-            running: Running::Container(container),
-        }
+        Self { url, running: Running::Container(container) }
     }
 
     /// Where it listens, with the user, password and database to use. It stays the same after a

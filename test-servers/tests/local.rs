@@ -10,10 +10,7 @@ use test_servers::{Missing, Options, Origin, Server, mariadb, postgres, redis};
 /// Nothing but a program that is not installed excuses a test, and in strict mode not even that.
 fn skip(missing: &Missing) {
     let strict = std::env::var_os("CONFORMANCE_STRICT").is_some_and(|value| value == "1");
-    assert!(
-        missing.what.contains("not installed") && !strict,
-        "{missing}"
-    );
+    assert!(missing.what.contains("not installed") && !strict, "{missing}");
     println!("SKIPPED: {missing}");
 }
 
@@ -78,17 +75,13 @@ fn a_paused_redis_is_silent_until_it_resumes() {
         Err(missing) => return skip(&missing),
     };
     let mut stream = TcpStream::connect(server.address()).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_millis(200)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
     server.pause().unwrap();
     stream.write_all(b"PING\r\n").unwrap();
     let mut reply = [0; 7];
     assert!(stream.read_exact(&mut reply).is_err());
     server.resume().unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(5)))
-        .unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
     stream.read_exact(&mut reply).unwrap();
     assert_eq!(&reply, b"+PONG\r\n");
 }
@@ -134,11 +127,7 @@ fn servers_die_with_a_killed_process() {
         return skip(&missing);
     }
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "servers_die_with_a_killed_process",
-            "--nocapture",
-        ])
+        .args(["--exact", "servers_die_with_a_killed_process", "--nocapture"])
         .env(VICTIM, "1")
         .stdout(Stdio::piped())
         .spawn()

@@ -52,8 +52,12 @@ impl Cluster {
     /// # Errors
     /// `TimedOut` after 60 s.
     pub fn wait_until_healthy(&self) -> io::Result<()> {
+        self.wait_until(|| self.nodes.iter().all(Node::is_content))
+    }
+
+    fn wait_until(&self, agreed: impl Fn() -> bool) -> io::Result<()> {
         let started = Instant::now();
-        while !self.nodes.iter().all(Node::is_content) {
+        while !agreed() {
             if started.elapsed() > AGREEMENT_LIMIT {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
@@ -63,6 +67,15 @@ impl Cluster {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    /// Replicas that have all that their masters have.
+    fn followers(&self) -> usize {
+        let follows = |node: &&Node| {
+            probe::ask(node.port, None, "INFO replication")
+                .is_ok_and(|info| info.contains("master_link_status:up"))
+        };
+        self.nodes.iter().filter(follows).count()
     }
 }
 
@@ -87,7 +100,7 @@ pub fn shared() -> Result<&'static Cluster, &'static Missing> {
 }
 
 /// Starts `masters` (at least three) with so many replicas each, from local binaries. A dead master
-/// is replaced within some three seconds.
+/// is replaced within some six seconds.
 ///
 /// # Errors
 /// [`Missing`] when `redis-server` or `redis-cli` is not installed or the nodes don't come together.
@@ -99,6 +112,7 @@ pub fn start_new(masters: usize, replicas_of_each: usize) -> Result<Cluster, Mis
         }
         let cluster = Cluster { nodes };
         create(&cluster, replicas_of_each)?;
+        cluster.wait_until(|| cluster.followers() == masters * replicas_of_each)?;
         cluster.wait_until_healthy()?;
         Ok(cluster)
     })
@@ -108,7 +122,7 @@ fn start_node() -> io::Result<Node> {
     let port = port::free()?;
     let options = Options::default()
         .set("cluster-enabled", "yes")
-        .set("cluster-node-timeout", "1500")
+        .set("cluster-node-timeout", "3000")
         .set("repl-diskless-sync-delay", "0");
     let process = super::launch(port, &options)?;
     let server = Server::local(format!("redis://127.0.0.1:{port}/"), process);

@@ -9,11 +9,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 /// Succeeds when the server does its work: one that still loads its data answers with an error.
 pub(crate) fn ping(port: u16, password: Option<&str>) -> io::Result<()> {
     let reply = ask(port, password, "PING")?;
-    if reply == "PONG" {
-        Ok(())
-    } else {
-        Err(io::Error::other(reply))
-    }
+    if reply == "PONG" { Ok(()) } else { Err(io::Error::other(reply)) }
 }
 
 /// The reply to one command without blanks in its arguments. The text of a simple or bulk reply; of

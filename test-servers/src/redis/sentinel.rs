@@ -22,10 +22,7 @@ impl Sentinels {
     /// The URL of every Sentinel.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
-        self.sentinels
-            .iter()
-            .map(|sentinel| sentinel.url().to_owned())
-            .collect()
+        self.sentinels.iter().map(|sentinel| sentinel.url().to_owned()).collect()
     }
 
     /// The node that was the master at the start.
@@ -61,11 +58,7 @@ pub fn start_new() -> Result<Sentinels, Missing> {
         for port in ports {
             wait_for(port, "INFO sentinel", "slaves=1,sentinels=3")?;
         }
-        Ok(Sentinels {
-            sentinels,
-            master,
-            replica,
-        })
+        Ok(Sentinels { sentinels, master, replica })
     })
 }
 
@@ -97,11 +90,7 @@ fn start_sentinel(master_port: u16) -> io::Result<(u16, Server)> {
         program,
         arguments: vec![configuration.display().to_string(), "--sentinel".to_owned()],
         account: None,
-        ready: Ready {
-            probe: probe::ping,
-            port,
-            password: None,
-        },
+        ready: Ready { probe: probe::ping, port, password: None },
     };
     let process = Process::launch(launch, directory)?;
     let server = Server::local(format!("redis://127.0.0.1:{port}/"), process);
