@@ -1,3 +1,4 @@
+use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
 use super::*;
@@ -76,11 +77,27 @@ fn an_index_that_does_not_fit_is_not_believed() {
     }
 }
 
+/// Short texts of any characters, many of which JSON has to escape. As a regular expression it would
+/// be parsed again for each of them.
+fn any_text() -> impl Strategy<Value = String> {
+    vec(any::<char>(), 0..6).prop_map(String::from_iter)
+}
+
+/// Texts that need no escapes, so that a document has an index, and hardly ever two alike.
+fn plain_key() -> impl Strategy<Value = String> {
+    let plain = proptest::char::ranges(std::vec!['a'..='z', '\u{a1}'..='\u{d7ff}'].into());
+    vec(plain, 3..6).prop_map(String::from_iter)
+}
+
+fn any_value() -> impl Strategy<Value = (String, Vec<Option<i64>>, f32)> {
+    (any_text(), vec(any::<Option<i64>>(), 0..4), any::<f32>())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
     #[test]
     fn any_map_is_read_as_serde_json_reads_it(
-        map: std::collections::BTreeMap<String, (String, Vec<Option<i64>>, f32)>,
+        map in btree_map(any_text(), any_value(), 0..12),
         pretty: bool,
     ) {
         let whole = serde_json::json!({"data": map, "v": 1, "created": 7});
@@ -100,7 +117,12 @@ proptest! {
 
     #[test]
     fn what_is_written_is_read_with_and_without_the_index(
-        map: std::collections::BTreeMap<String, String>,
+        // An index has up to `index::MAX_ENTRIES`.
+        map in prop_oneof![
+            btree_map(plain_key(), any_text(), 0..12),
+            btree_map(plain_key(), any_text(), index::MAX_ENTRIES - 1..index::MAX_ENTRIES + 3),
+            btree_map(any_text(), any_text(), 0..12),
+        ],
         lifetime: Option<u32>,
     ) {
         let mut changes = Changes::default();
