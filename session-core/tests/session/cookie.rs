@@ -16,12 +16,18 @@ const HOUR: Duration = Duration::from_secs(3600);
 const LEEWAY: Duration = Duration::from_secs(30);
 
 /// Its values are numbers for what it remembers: all that the handle can see of a real one.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 struct Sealing {
-    sealed: Mutex<HashMap<String, (SessionId, Record, SystemTime)>>,
+    sealed: Arc<Mutex<HashMap<String, (SessionId, Record, SystemTime)>>>,
     /// The cookies were sealed by an older key.
     aged: Arc<AtomicBool>,
     revocation: Option<Arc<Faulty>>,
+}
+
+impl Sealing {
+    fn expires_at(&self, cookie: &str) -> SystemTime {
+        self.sealed.lock().unwrap()[cookie].2
+    }
 }
 
 impl CookieBackend for Sealing {
@@ -255,22 +261,43 @@ async fn a_session_that_does_not_fit_a_cookie_leaves_the_client_with_the_one_it_
 }
 
 #[tokio::test]
-async fn a_fixed_lifetime_stays_fixed_to_the_nanosecond() {
-    let cookies = Arc::new(AtomicBool::new(false));
-    let sealing = Sealing { aged: Arc::clone(&cookies), ..Sealing::default() };
-    let store = SessionStore::new_cookie(sealing).with_config(config()).unwrap();
+async fn a_rotation_that_was_refused_leaves_nothing_to_revoke() {
+    let (revoked, store) = with_revocation(config());
+    let (_, session) = stored(&store).await;
+    session.insert("big", &"x".repeat(1000)).unwrap();
+    session.regenerate();
+    assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::TooLarge);
+    assert_eq!(revoked.len(), 0);
+    store.destroy(&session).await.unwrap();
+    assert_eq!(revoked.len(), 1);
+}
+
+#[tokio::test]
+async fn a_fixed_lifetime_stays_fixed() {
+    let cookies = Sealing::default();
+    let store = SessionStore::new_cookie(cookies.clone()).with_config(config()).unwrap();
     let (old_cookie, session) = stored(&store).await;
-    let left = session.expires_in().unwrap();
-    tokio::time::sleep(Duration::from_millis(5)).await;
+    let deadline = cookies.expires_at(&old_cookie);
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    assert_ne!(cookie(&store, &session), old_cookie);
-    let later = load(&store, &cookie(&store, &session)).await;
-    assert!(later.expires_in().unwrap() < left);
-    // A cookie of an older key is sealed anew, with the life that it has.
-    cookies.store(true, Ordering::SeqCst);
+    session.regenerate();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    let new_cookie = cookie(&store, &session);
+    assert_ne!(new_cookie, old_cookie);
+    assert_eq!(cookies.expires_at(&new_cookie), deadline);
+}
+
+#[tokio::test]
+async fn a_cookie_of_an_older_key_is_sealed_anew_with_the_life_that_it_has() {
+    let cookies = Sealing::default();
+    let store = SessionStore::new_cookie(cookies.clone()).with_config(config()).unwrap();
+    let (old_cookie, _) = stored(&store).await;
+    cookies.aged.store(true, Ordering::SeqCst);
     let session = load(&store, &old_cookie).await;
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    assert!(session.expires_in().unwrap() < left);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
+    let new_cookie = cookie(&store, &session);
+    assert_ne!(new_cookie, old_cookie);
+    assert_eq!(cookies.expires_at(&new_cookie), cookies.expires_at(&old_cookie));
+    assert_eq!(n(&store, &new_cookie).await, 0);
 }

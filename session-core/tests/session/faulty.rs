@@ -21,6 +21,8 @@ pub(crate) enum Fault {
     LoseRequest,
     /// It is lost, as it seems, and arrives when [`Faulty::arrive`] says so.
     Late,
+    /// The driver sends it twice and hears of the second time.
+    SentTwice,
     /// It is carried out and no answer ever comes.
     Hang,
     /// As usual.
@@ -151,10 +153,7 @@ impl Faulty {
         }
     }
 
-    async fn write<T>(
-        &self,
-        carry_out: impl FnOnce(&Self) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    async fn write<T>(&self, carry_out: impl Fn(&Self) -> Result<T> + Send + 'static) -> Result<T> {
         let fault = {
             let mut faults = self.faults.lock().unwrap();
             if faults.is_empty() { Fault::None } else { faults.remove(0) }
@@ -163,12 +162,16 @@ impl Faulty {
             Fault::None => carry_out(self),
             Fault::LoseRequest => Err(Error::unavailable("lost on the way")),
             Fault::Late => {
-                *self.late.lock().unwrap() = Some(Box::new(|store| carry_out(store).is_ok()));
+                *self.late.lock().unwrap() = Some(Box::new(move |store| carry_out(store).is_ok()));
                 Err(Error::unavailable("held up on the way"))
             }
             Fault::LoseAnswer => {
                 carry_out(self)?;
                 Err(Error::unavailable("the answer was lost"))
+            }
+            Fault::SentTwice => {
+                carry_out(self)?;
+                carry_out(self)
             }
             Fault::Hang => {
                 carry_out(self)?;
@@ -177,7 +180,7 @@ impl Faulty {
         }
     }
 
-    fn put(&self, key: &Key, record: Record, write: Write) -> Result<()> {
+    fn put(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let mut records = self.records.lock().unwrap();
         let now = Instant::now();
         let live = records.get(key).filter(|(_, deadline)| *deadline > now);
@@ -192,7 +195,7 @@ impl Faulty {
                 update.ttl.map_or(*deadline, |ttl| now + ttl)
             }
         };
-        records.insert(*key, (record, deadline));
+        records.insert(*key, (record.clone(), deadline));
         Ok(())
     }
 
@@ -255,7 +258,7 @@ impl Backend for Faulty {
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let (key, record) = (*key, record.clone());
-        self.call("save", self.write(move |store| store.put(&key, record, write))).await
+        self.call("save", self.write(move |store| store.put(&key, &record, write))).await
     }
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
@@ -278,7 +281,7 @@ impl Backend for Faulty {
     async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
         let (old, new, record) = (*old, *new, record.clone());
         let carry_out = move |store: &Self| {
-            store.put(&old, record, Write::Update(write))?;
+            store.put(&old, &record, Write::Update(write))?;
             let mut records = store.records.lock().unwrap();
             let moved = records.remove(&old);
             records.extend(moved.map(|moved| (new, moved)));

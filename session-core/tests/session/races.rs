@@ -1,7 +1,7 @@
 //! What happens to a session in the midst of its save: it is destroyed or changed, another request
 //! is faster, the future is dropped, a write that seemed lost arrives.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::faulty::{Fault, Faulty};
@@ -241,6 +241,25 @@ async fn an_update_made_during_a_rebase_is_kept() {
 }
 
 #[tokio::test]
+async fn an_update_made_while_a_rebase_applies_others_is_kept() {
+    let (_, store) = store();
+    let (cookie, session) = stored(&store).await;
+    increment(&session);
+    let (inner, calls) = (session.clone(), AtomicUsize::new(0));
+    let busy = move |_: Option<u32>| {
+        // At first it is called by `update` itself, then by the rebase, and once more.
+        if calls.fetch_add(1, Ordering::SeqCst) == 1 {
+            increment(&inner);
+        }
+        0
+    };
+    session.update("busy", busy).unwrap();
+    overtake(&store, &cookie).await;
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie).await, 3);
+}
+
+#[tokio::test]
 async fn an_update_may_change_other_values_of_its_session_and_not_its_own() {
     let (_, store) = store();
     let (_, session) = stored(&store).await;
@@ -281,6 +300,20 @@ async fn a_create_that_arrives_after_it_was_looked_for_is_one_session() {
     backend.after("load", 1, async move { assert!(network.arrive()) });
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_eq!(n(&store, &cookie(&store, &session)).await, 1);
+    assert_eq!(backend.len(), 1);
+}
+
+#[tokio::test]
+async fn a_write_that_a_driver_sent_twice_is_applied_once() {
+    let (backend, store) = store();
+    let session = store.create();
+    increment(&session);
+    backend.fail(&[Fault::SentTwice]);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    increment(&session);
+    backend.fail(&[Fault::SentTwice]);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(n(&store, &cookie(&store, &session)).await, 2);
     assert_eq!(backend.len(), 1);
 }
 
