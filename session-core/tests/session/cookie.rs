@@ -154,6 +154,27 @@ async fn a_rotation_in_doubt_does_not_outlive_a_logout() {
 }
 
 #[tokio::test]
+async fn a_destroy_during_a_save_loses_nothing_that_came_after_it() {
+    for regenerate in [false, true] {
+        let (revoked, store) = with_revocation(config());
+        let (old_cookie, session) = stored(&store).await;
+        increment(&session);
+        if regenerate {
+            session.regenerate();
+        }
+        let same = session.clone();
+        revoked.after("load", 1, async move {
+            same.destroy();
+            same.insert("fresh", &1).unwrap();
+        });
+        assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+        let new_cookie = cookie(&store, &session);
+        assert_eq!(load(&store, &new_cookie).await.keys(), ["fresh"]);
+        assert!(store.load(&old_cookie).await.unwrap().is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_save_after_a_logout_is_gone() {
     let (_, store) = with_revocation(config());
     let (old_cookie, session) = stored(&store).await;
