@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderValue, Response};
 use pin_project_lite::pin_project;
-use session_core::{Error, ErrorKind, Result, Saved, Session, SessionStore};
+use session_core::{CookieChange, Error, ErrorKind, Result, Saved, Session, SessionStore};
 use tracing::Instrument as _;
 
 use crate::caching::{keep_out_of_shared_caches, vary_on_cookie};
@@ -97,13 +97,15 @@ impl Request {
 
     /// The response with what the outcome of the save asks for.
     fn finish<B: Default>(&self, mut response: Response<B>, saved: Result<Saved>) -> Response<B> {
-        let set_cookie = saved.and_then(|saved| self.set_cookie(&saved));
-        match set_cookie {
-            Ok(Some(cookie)) => {
-                response.headers_mut().append(SET_COOKIE, cookie);
-                keep_out_of_shared_caches(response.headers_mut());
-            }
-            Ok(None) => {}
+        // The cookie follows the session, whatever became of this save: the handler may have saved,
+        // renewed or destroyed it before.
+        let set_cookie = self.set_cookie();
+        let (set_cookie, outcome) = match set_cookie {
+            Ok(cookie) => (cookie, saved.map(drop)),
+            Err(error) => (None, Err(error)),
+        };
+        match outcome {
+            Ok(()) => {}
             // Logged out or expired while the request ran: there is nothing to keep and no cookie to
             // give. The handler's response stands.
             Err(error) if error.kind() == ErrorKind::Gone => {
@@ -116,6 +118,10 @@ impl Request {
                 }
             }
         }
+        if let Some(cookie) = set_cookie {
+            response.headers_mut().append(SET_COOKIE, cookie);
+            keep_out_of_shared_caches(response.headers_mut());
+        }
         self.mark(response)
     }
 
@@ -127,20 +133,21 @@ impl Request {
         response
     }
 
-    fn set_cookie(&self, saved: &Saved) -> Result<Option<HeaderValue>> {
-        let cookie = &self.handle.shared().cookie;
-        match (saved, self.handle.loaded()) {
-            (Saved::Issued, Some(session)) => {
-                let Some(value) = self.handle.shared().store.cookie_value(session) else {
-                    return Ok(None); // destroyed by another task since
-                };
-                if cookie.expires_on_close() && self.handle.client_has(value.as_str()) {
-                    return Ok(None); // only the deadline is new, and this cookie does not tell it
-                }
-                cookie.set(&value, session.expires_in()).map(Some)
+    fn set_cookie(&self) -> Result<Option<HeaderValue>> {
+        let shared = self.handle.shared();
+        let Some(session) = self.handle.loaded() else {
+            return Ok(None);
+        };
+        match shared.store.cookie_change(session) {
+            CookieChange::Keep => Ok(None),
+            // Only the deadline is new, and a cookie that ends with the browser does not tell it.
+            CookieChange::Set(value)
+                if shared.cookie.expires_on_close() && self.handle.client_has(value.as_str()) =>
+            {
+                Ok(None)
             }
-            (Saved::Removed, _) => cookie.remove().map(Some),
-            _ => Ok(None),
+            CookieChange::Set(value) => shared.cookie.set(&value, session.expires_in()).map(Some),
+            CookieChange::Remove => shared.cookie.remove().map(Some),
         }
     }
 }

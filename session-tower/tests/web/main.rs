@@ -6,6 +6,7 @@ mod caching;
 mod calls;
 mod cookies;
 mod endings;
+mod explicit;
 mod failures;
 mod gc;
 mod parallel;
