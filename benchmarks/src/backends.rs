@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Duration;
 
-use bench_harness::{Args, Comparison, Contender, Operation, Report, Subject};
+use bench_harness::{Args, Comparison, Contender, Operation, Ours, Report, Subject};
 use indicatif::ProgressBar;
 use session_cookie::{CookieStore, SecretKey};
 use session_core::{Bytes, CookieBackend as _, Expiry, Record, Revision, SessionId, SessionStore};
@@ -13,7 +13,6 @@ use session_redis::RedisBackend;
 use session_sql::{MySqlBackend, PostgresBackend, SqliteBackend};
 use test_servers::{Missing, Options, Server};
 
-use crate::ours::Ours;
 use crate::raw;
 
 pub(crate) async fn run(args: &Args, report: &mut Report, progress: &ProgressBar) {

@@ -1,7 +1,6 @@
 //! Every backend beside its raw driver: `cargo run --release -p benchmarks -- --help`.
 
 mod backends;
-mod ours;
 mod raw;
 
 use std::time::Duration;

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use bench_harness::{CHANGED_KEY, COUNTER_KEY, READ_KEY, Subject, changed_value, values};
 use session_core::{Saved, Session, SessionId, SessionStore};
 
-use crate::raw::random_key;
+use crate::{CHANGED_KEY, COUNTER_KEY, READ_KEY, Subject, changed_value, values};
 
-pub(crate) struct Ours(pub(crate) SessionStore);
+/// A store of ours, through its handle as an application uses it.
+#[derive(Debug)]
+pub struct Ours(pub SessionStore);
 
 impl Ours {
     async fn store_new(&self, session: &Session) {
@@ -46,7 +47,9 @@ impl Subject for Ours {
         if self.0.cookie_name().is_some() {
             return "A".repeat(800); // as long as a sealed session is
         }
-        SessionId::from_bytes(random_key()).expose()
+        let mut bytes = [0; 32];
+        fastrand::fill(&mut bytes);
+        SessionId::from_bytes(bytes).expose()
     }
 
     async fn load(&self, id: &String) -> bool {

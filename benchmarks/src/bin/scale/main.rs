@@ -1,0 +1,135 @@
+//! What happens when a store grows: `cargo run --release -p benchmarks --bin scale -- --help`.
+//!
+//! For each backend: the latency of loads over 10,000 sessions, the same over many more, and again
+//! while expired ones are collected; and the room that a session takes.
+
+mod place;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use bench_harness::{Contender, Operation, Ours, Slice, Subject, Timing};
+use clap::Parser;
+use indicatif::ProgressBar;
+use session_core::SessionStore;
+
+use self::place::Place;
+
+/// The store that a grown one is compared to.
+const SMALL: usize = 10_000;
+/// How many tasks load at once.
+const TASKS: usize = 2;
+
+/// How stores behave as they grow.
+#[derive(Debug, Parser)]
+struct Args {
+    /// memory, file, redis, sqlite, postgres or mariadb (repeat it for several)
+    #[arg(long, value_name = "NAME", default_value = "memory")]
+    backend: Vec<String>,
+    /// How many sessions the store grows to
+    #[arg(long, default_value_t = 1_000_000)]
+    sessions: usize,
+    /// How many of them expire and are collected under load
+    #[arg(long, default_value_t = 10_000)]
+    expired: usize,
+    /// How long each load measurement takes
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+}
+
+fn main() {
+    let args = Args::parse();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime can be made").block_on(async {
+        for backend in &args.backend {
+            measure(backend, &args).await;
+        }
+    });
+}
+
+async fn measure(name: &str, args: &Args) {
+    let progress = ProgressBar::new_spinner();
+    progress.enable_steady_tick(Duration::from_millis(200));
+    let place = Place::new(name).await;
+    let store = &place.store;
+    let mut contender = Contender::new("ours", Ours(store.clone()));
+    let time = Duration::from_secs_f64(args.seconds);
+
+    contender.fill(SMALL).await;
+    let small = loads(&contender, time).await;
+    progress.set_message(format!("{name}: filling"));
+    let (before, begun) = (place.bytes().await, Instant::now());
+    contender.fill(args.sessions).await;
+    let filled = begun.elapsed();
+    let grown = (args.sessions - SMALL) as u64;
+    let room = place.bytes().await.saturating_sub(before) / grown.max(1);
+    progress.set_message(format!("{name}: loading"));
+    let large = loads(&contender, time).await;
+
+    println(&progress, &format!("{name}, {} sessions", args.sessions));
+    println(&progress, &format!("  filled in {:.0} s", filled.as_secs_f64()));
+    println(&progress, &format!("  bytes a session: {room}"));
+    println(&progress, &line(&format!("load, {SMALL} sessions"), small, small));
+    println(&progress, &line(&format!("load, {} sessions", args.sessions), large, small));
+    if !store.capabilities().expires_natively {
+        let expiring = Ours(store.clone());
+        for _ in 0..args.expired {
+            expiring.create_short(Duration::from_millis(1)).await;
+        }
+        let (during, removed, took) = loads_during_gc(&contender, store).await;
+        println(&progress, &line("load while gc runs", during, large));
+        let took = took.as_secs_f64() * 1000.0;
+        println(&progress, &format!("  gc: {removed} removed in {took:.1} ms"));
+    }
+    progress.finish_and_clear();
+}
+
+fn println(progress: &ProgressBar, line: &str) {
+    use std::io::Write as _;
+    // A closed pipe is noticed soon enough.
+    progress.suspend(|| drop(writeln!(std::io::stdout(), "{line}")));
+}
+
+fn line(what: &str, timing: Timing, base: Timing) -> String {
+    format!(
+        "  {what:<24} {:>9.0}/s  p50 {:>8.1} µs  p99 {:>8.1} µs  ({:.2} ×)",
+        timing.rate,
+        timing.p50,
+        timing.p99,
+        timing.p99 / base.p99
+    )
+}
+
+async fn loads(contender: &Contender, time: Duration) -> Timing {
+    contender.measure(Operation::LoadHit, TASKS, Duration::from_millis(500)).await;
+    let mut total = Slice::empty();
+    for slice in contender.measure(Operation::LoadHit, TASKS, time).await {
+        total.follow(&slice);
+    }
+    total.timing()
+}
+
+/// Loads for as long as a collection takes, in pieces of a few milliseconds.
+async fn loads_during_gc(contender: &Contender, store: &SessionStore) -> (Timing, u64, Duration) {
+    const PIECE: Duration = Duration::from_millis(5);
+    let done = Arc::new(AtomicBool::new(false));
+    let collection = {
+        let (store, done) = (store.clone(), Arc::clone(&done));
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            let removed = store.gc().await.expect("gc works");
+            done.store(true, Ordering::Relaxed);
+            (removed, begun.elapsed())
+        })
+    };
+    let mut total = Slice::empty();
+    while !done.load(Ordering::Relaxed) {
+        for slice in contender.measure(Operation::LoadHit, TASKS, PIECE).await {
+            total.follow(&slice);
+        }
+    }
+    let (removed, took) = collection.await.expect("gc works");
+    (total.timing(), removed, took)
+}
