@@ -15,10 +15,12 @@ use session_core::{
 const HOUR: Duration = Duration::from_secs(3600);
 const LEEWAY: Duration = Duration::from_secs(30);
 
+type Content = (SessionId, Record, SystemTime);
+
 /// Its values are numbers for what it remembers: all that the handle can see of a real one.
 #[derive(Debug, Default, Clone)]
 struct Sealing {
-    sealed: Arc<Mutex<HashMap<String, (SessionId, Record, SystemTime)>>>,
+    sealed: Arc<Mutex<HashMap<String, Content>>>,
     /// The cookies were sealed by an older key.
     aged: Arc<AtomicBool>,
     revocation: Option<Arc<Faulty>>,
