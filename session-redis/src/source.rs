@@ -17,7 +17,7 @@ use crate::failure::Failure;
 
 /// Opens connections to what a URL names.
 pub(crate) enum Source {
-    Node(Client),
+    Node(Box<Client>),
     #[cfg(feature = "sentinel")]
     Sentinel(Box<tokio::sync::Mutex<redis::sentinel::SentinelClient>>),
     #[cfg(feature = "cluster")]
@@ -51,7 +51,7 @@ impl Source {
         match topology {
             "" => {
                 let node = connection_info(url)?;
-                Ok(Self::Node(Client::open(node).map_err(Failure::of_connecting)?))
+                Ok(Self::Node(Box::new(Client::open(node).map_err(Failure::of_connecting)?)))
             }
             "cluster" => Self::cluster(transport, rest, limit),
             "sentinel" => Self::sentinel(transport, rest),

@@ -1,4 +1,5 @@
 //! What this store adds to the contract.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 mod support;
 
@@ -35,7 +36,8 @@ async fn shared_commands_have_separate_verdicts() {
         match number % 4 {
             0 | 1 => create(&backend, number, 1).await.unwrap(),
             2 => {
-                redis::cmd("RPUSH").arg(&[&name(number), "x"]).exec_async(&mut admin).await.unwrap()
+                let push = ["RPUSH", &name(number), "x"];
+                redis::cmd(push[0]).arg(&push[1..]).exec_async(&mut admin).await.unwrap();
             }
             _ => {}
         }

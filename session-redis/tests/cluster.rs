@@ -1,4 +1,5 @@
 //! A cluster with replicas loses a master in the middle of a concurrent run.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 #![cfg(feature = "cluster")]
 
 mod support;

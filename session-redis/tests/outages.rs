@@ -1,4 +1,5 @@
 //! Redis in trouble: each trouble is a typed error in time, and over when the trouble is.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 mod support;
 

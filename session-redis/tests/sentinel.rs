@@ -1,4 +1,5 @@
 //! Sentinels name another master.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 #![cfg(feature = "sentinel")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! rediss:// to a server whose certificate the system trusts, and to one that it does not.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 #![cfg(feature = "tls")]
 
 mod support;

@@ -1,4 +1,5 @@
 //! A server that may throw sessions away is warned of.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 mod support;
 

@@ -33,7 +33,7 @@ fn first_that_works() -> Result<Server, Missing> {
     let local = start_new(Options::default());
     #[cfg(feature = "containers")]
     let local =
-        local.or_else(|missing| crate::container::mariadb().map_err(|other| missing.and(other)));
+        local.or_else(|missing| crate::container::mariadb().map_err(|other| missing.and(&other)));
     local
 }
 

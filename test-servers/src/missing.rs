@@ -18,7 +18,7 @@ impl Missing {
 
     /// Neither this nor the other could be had; the way to get this one comes first.
     #[cfg(feature = "containers")]
-    pub(crate) fn and(self, other: Self) -> Self {
+    pub(crate) fn and(self, other: &Self) -> Self {
         Self {
             what: format!("{}; {}", self.what, other.what),
             how_to_get_it: format!("{}, or {}", self.how_to_get_it, other.how_to_get_it),

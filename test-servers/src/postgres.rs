@@ -32,7 +32,7 @@ fn first_that_works() -> Result<Server, Missing> {
     let local = start_new(Options::default());
     #[cfg(feature = "containers")]
     let local =
-        local.or_else(|missing| crate::container::postgres().map_err(|other| missing.and(other)));
+        local.or_else(|missing| crate::container::postgres().map_err(|other| missing.and(&other)));
     local
 }
 

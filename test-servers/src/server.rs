@@ -17,7 +17,7 @@ enum Running {
     Elsewhere,
     Process(Process),
     #[cfg(feature = "containers")]
-    Container(crate::container::Container),
+    Container(Box<crate::container::Container>),
 }
 
 /// Where a server came from.
@@ -44,7 +44,7 @@ impl Server {
 
     #[cfg(feature = "containers")]
     pub(crate) fn container(url: String, container: crate::container::Container) -> Self {
-        Self { url, running: Running::Container(container) }
+        Self { url, running: Running::Container(Box::new(container)) }
     }
 
     /// Where it listens, with the user, password and database to use. It stays the same after a

@@ -1,4 +1,5 @@
 //! The containers, where a Docker engine answers and has the images (`scripts/build-test-images.sh`).
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 #![cfg(feature = "containers")]
 
 use std::io::{Read, Write};

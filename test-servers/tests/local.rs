@@ -1,4 +1,5 @@
 //! Every kind of server starts, stops, pauses, restarts and cleans up after itself.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
