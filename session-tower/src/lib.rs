@@ -25,3 +25,8 @@ pub use future::ResponseFuture;
 pub use handle::SessionHandle;
 pub use layer::{SessionLayer, SessionService};
 pub use optional::OptionalSession;
+
+// The example on the project's front page is compiled, too.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../../README.md")]
+struct FrontPage;
