@@ -164,7 +164,9 @@ struct Statements {
     load: Ladder,
     create: Ladder,
     update_one: SqlStr,
+    renew_one: SqlStr,
     update: Ladder,
+    renew: Ladder,
     touch: Ladder,
     rotate: SqlStr,
     standing: Ladder,
@@ -176,18 +178,31 @@ impl Statements {
     fn new(table: Table) -> Self {
         let sql = |text: String| AssertSqlSafe(text).into_sql_str();
         let t = table.quoted('"');
-        let update_one = |set_key: &str| {
+        // A deadline that is assigned, even to itself, costs as much as all the rest: its index is
+        // written. Most updates leave it alone, therefore they have statements of their own.
+        let update_one = |set: &str| {
             sql(format!(
-                "UPDATE {t} SET revision = ?3, payload = ?4, owner = ?5, \
-                 expires_at = coalesce({NOW} + ?6, expires_at) {set_key} \
+                "UPDATE {t} SET revision = ?3, payload = ?4, owner = ?5 {set} \
                  WHERE id_hash = ?1 AND revision = ?2 AND expires_at > {NOW}"
             ))
+        };
+        let renew = format!(", expires_at = coalesce({NOW} + ?6, expires_at)");
+        // The `+` keeps the planner from walking the index of the deadlines, which are nearly all.
+        let update = |set: String| {
+            Ladder::new(|rows| {
+                format!(
+                    "UPDATE {t} AS s SET revision = i.column3, payload = i.column4, \
+                     owner = i.column5 {set} FROM (VALUES {}) AS i WHERE s.id_hash = i.column1 \
+                     AND +s.revision = i.column2 AND +s.expires_at > {NOW} RETURNING id_hash",
+                    list("(?, ?, ?, ?, ?, ?)", rows)
+                )
+            })
         };
         Self {
             load: Ladder::new(|rows| {
                 format!(
                     "SELECT id_hash, revision, owner, payload, expires_at - {NOW} FROM {t} \
-                     WHERE id_hash IN ({}) AND expires_at > {NOW}",
+                     WHERE id_hash IN ({}) AND +expires_at > {NOW}",
                     list("?", rows)
                 )
             }),
@@ -204,21 +219,15 @@ impl Statements {
                 )
             }),
             update_one: update_one(""),
-            rotate: update_one(", id_hash = ?7"),
-            update: Ladder::new(|rows| {
-                format!(
-                    "UPDATE {t} AS s SET revision = i.column3, payload = i.column4, \
-                     owner = i.column5, expires_at = coalesce({NOW} + i.column6, s.expires_at) \
-                     FROM (VALUES {}) AS i WHERE s.id_hash = i.column1 \
-                     AND s.revision = i.column2 AND s.expires_at > {NOW} RETURNING id_hash",
-                    list("(?, ?, ?, ?, ?, ?)", rows)
-                )
-            }),
+            renew_one: update_one(&renew),
+            rotate: update_one(&format!("{renew}, id_hash = ?7")),
+            update: update(String::new()),
+            renew: update(format!(", expires_at = coalesce({NOW} + i.column6, s.expires_at)")),
             touch: Ladder::new(|rows| {
                 format!(
                     "UPDATE {t} AS s SET expires_at = {NOW} + i.column2 \
                      FROM (VALUES {}) AS i WHERE s.id_hash = i.column1 \
-                     AND s.expires_at > {NOW} RETURNING id_hash",
+                     AND +s.expires_at > {NOW} RETURNING id_hash",
                     list("(?, ?)", rows)
                 )
             }),
@@ -380,10 +389,13 @@ impl Dialect for Statements {
         changes: &[Change],
     ) -> sqlx::Result<Vec<Verdict>> {
         if let [change] = changes {
-            let query = change_query(sqlx::query(self.update_one.clone()), change);
+            let statement = change.ttl.map_or(&self.update_one, |_| &self.renew_one);
+            let query = change_query(sqlx::query(statement.clone()), change);
             return Ok(vec![self.update_one(connection, query, change).await?]);
         }
-        let (statement, room) = self.update.step(changes.len());
+        let renews = changes.iter().any(|change| change.ttl.is_some());
+        let statements = if renews { &self.renew } else { &self.update };
+        let (statement, room) = statements.step(changes.len());
         let query = changes.iter().fold(sqlx::query(statement), change_query);
         let query = with_nulls(query, (room - changes.len()) * 6);
         let rows = query.fetch_all(&mut *connection).await?;

@@ -85,7 +85,6 @@ async fn mariadb() -> Outcome {
     compare("mariadb", backend, bare).await
 }
 
-#[derive(Clone)]
 struct Bare<DB: Database> {
     pool: Pool<DB>,
     select: &'static str,
@@ -109,19 +108,21 @@ where
     for tasks in [1, 64] {
         let (mut load, mut select, mut save, mut upsert) = (0.0, 0.0, 0.0, 0.0);
         for _ in 0..ROUNDS {
-            select += rate(tasks, |number| {
-                let Bare { pool, select, .. } = bare.clone();
+            let (pool, statement) = (bare.pool.clone(), bare.select);
+            select += rate(tasks, move |number| {
+                let pool = pool.clone();
                 async move {
                     let id = key(number).as_bytes().to_vec();
-                    let row = sqlx::query(select).bind(id).fetch_one(&pool).await?;
+                    let row = sqlx::query(statement).bind(id).fetch_one(&pool).await?;
                     let payload: Vec<u8> = row.try_get(0)?;
                     assert_eq!(payload.len(), 460);
                     Ok(())
                 }
             })
             .await?;
-            load += rate(tasks, |number| {
-                let backend = Arc::clone(&backend);
+            let store = Arc::clone(&backend);
+            load += rate(tasks, move |number| {
+                let backend = Arc::clone(&store);
                 async move {
                     let loaded = backend.load(&key(number)).await?;
                     assert!(loaded.is_some());
@@ -129,18 +130,20 @@ where
                 }
             })
             .await?;
-            upsert += rate(tasks, |number| {
-                let Bare { pool, upsert, .. } = bare.clone();
+            let (pool, statement) = (bare.pool.clone(), bare.upsert);
+            upsert += rate(tasks, move |number| {
+                let pool = pool.clone();
                 async move {
                     let id = key(number).as_bytes().to_vec();
                     let payload = record(1).payload.to_vec();
-                    sqlx::query(upsert).bind(id).bind(payload).execute(&pool).await?;
+                    sqlx::query(statement).bind(id).bind(payload).execute(&pool).await?;
                     Ok(())
                 }
             })
             .await?;
-            save += rate(tasks, |number| {
-                let backend = Arc::clone(&backend);
+            let store = Arc::clone(&backend);
+            save += rate(tasks, move |number| {
+                let backend = Arc::clone(&store);
                 async move {
                     // The handle leaves the deadline where it is but once in a while.
                     let write = Update { expected: Revision::from_u64(1), ttl: None };

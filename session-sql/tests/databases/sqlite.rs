@@ -155,8 +155,10 @@ async fn gc_and_batches_use_the_indexes() {
     assert!(gc.contains("PRIMARY KEY (id_hash=?)"), "{gc}");
     assert!(!gc.contains("SCAN sessions"), "{gc}");
     let update = plan(
-        "EXPLAIN QUERY PLAN UPDATE sessions AS s SET revision = i.column2 \
-         FROM (VALUES (x'00', 1), (x'01', 2)) AS i WHERE s.id_hash = i.column1",
+        "EXPLAIN QUERY PLAN UPDATE sessions AS s SET payload = i.column3 \
+         FROM (VALUES (x'00', 1, x''), (x'01', 2, x'')) AS i WHERE s.id_hash = i.column1 \
+         AND +s.revision = i.column2 \
+         AND +s.expires_at > CAST(unixepoch('subsec') * 1000 AS INTEGER)",
     );
     let update = update.await;
     assert!(update.contains("SEARCH s USING PRIMARY KEY (id_hash=?)"), "{update}");
@@ -185,7 +187,7 @@ async fn start_session_makes_the_global_store() {
     let store = session_core::global::store().unwrap();
     let session = store.create();
     session.insert("n", &1).unwrap();
-    session_core::global::save(&session).await.unwrap();
+    let _ = session_core::global::save(&session).await.unwrap();
     let cookie = session_core::global::cookie_value(&session).unwrap().unwrap();
     let again = session_core::global::load(cookie.as_str()).await.unwrap().unwrap();
     assert_eq!(again.get::<i32>("n").unwrap(), Some(1));
