@@ -31,12 +31,14 @@ pub(super) async fn save(store: &Inner, backend: &dyn Backend, session: &Session
     // Again, when the session was destroyed while it was being written.
     while save.has_doomed() || saved == Saved::Unchanged {
         if save.destroy_doomed().await? {
-            saved = Saved::Removed;
+            let replaced = session.state(|state| state.exists());
+            saved = if replaced { Saved::Issued } else { Saved::Removed };
         }
         let settled = save.settle_left_over().await?;
         match save.write_changes(store).await?.or(settled) {
             Some(Saved::Updated) if saved == Saved::Issued => {}
             Some(written) => saved = written,
+            None if save.has_doomed() => {}
             None => break,
         }
     }
@@ -178,12 +180,16 @@ impl Save<'_> {
                 self.session.state(State::forget_pending);
                 Ok(Outcome::Superseded)
             }
+            // A driver may have sent the write twice: nobody else can have drawn this id, and the
+            // old record may be gone by this very rotation.
+            ErrorKind::AlreadyExists => self.resolve(pending, error).await,
+            ErrorKind::Gone if matches!(pending.target, Target::Rotate(_)) => {
+                self.resolve(pending, error).await
+            }
             ErrorKind::Gone => {
                 self.session.state(|state| state.set_gone(pending.epoch));
                 Err(error)
             }
-            // Nobody else can have drawn this id: a driver may have sent the write twice.
-            ErrorKind::AlreadyExists => self.resolve(pending, error).await,
             kind if kind.is_definite() => {
                 self.session.state(State::forget_pending);
                 Err(error)

@@ -20,7 +20,8 @@ pub(super) async fn save(
     // Again, when the session was destroyed while it was being written.
     while save.has_doomed() || saved == Saved::Unchanged {
         if save.revoke_doomed().await? {
-            saved = Saved::Removed;
+            let replaced = session.state(|state| state.exists());
+            saved = if replaced { Saved::Issued } else { Saved::Removed };
         }
         let plan = session.state(|state| state.plan(&store.config, || store.new_id()))?;
         let Plan::Write(pending) = plan else {

@@ -352,3 +352,34 @@ async fn after_a_rotation_in_doubt_and_a_discard_the_id_that_is_handed_out_lives
         assert_eq!(backend.len(), 1);
     }
 }
+
+#[tokio::test]
+async fn saved_is_issued_when_a_session_took_the_place_of_one_destroyed_during_a_rebase() {
+    let (backend, store) = store();
+    let (old_cookie, session) = stored(&store).await;
+    increment(&session);
+    overtake(&store, &old_cookie).await;
+    backend.after("load", 1, log_out_and_go_on(&session));
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+}
+
+#[tokio::test]
+async fn a_destroy_during_a_rebase_is_carried_out_by_that_save() {
+    let (backend, store) = store();
+    let (old_cookie, session) = stored(&store).await;
+    increment(&session);
+    overtake(&store, &old_cookie).await;
+    let same = session.clone();
+    backend.after("load", 1, async move { same.destroy() });
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
+    assert_eq!(backend.len(), 0);
+}
+
+#[tokio::test]
+async fn a_rotation_that_a_driver_sent_twice_is_carried_out() {
+    let (backend, store) = store();
+    let (_, session) = stored(&store).await;
+    session.regenerate();
+    backend.fail(&[Fault::SentTwice]);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+}
