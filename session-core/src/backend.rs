@@ -115,21 +115,37 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// not to what lives.
     async fn gc(&self, limit: usize) -> Result<u64>;
 
-    /// Moves a session to a new key (clauses 20 to 22).
+    /// Moves a session to a new key, which is fresh: nobody else has drawn it (clauses 20 to 22).
     ///
-    /// Override it where the store can do it in one atomic step. The default saves the new record
-    /// first, then destroys the old one if it still has the expected revision, and takes the new one
-    /// back if it had not. A crash in between leaves both: the old id with the old record, which
-    /// works as before, and the new one, which nobody has.
+    /// Override it where the store can do it in one atomic step, and claim
+    /// [`rotates_atomically`](Capabilities::rotates_atomically). The default is [`rotate_by_steps`].
     async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        let standing = self.load(old).await?.ok_or_else(Error::gone)?;
-        if standing.record.revision != write.expected {
-            return Err(Error::conflict());
-        }
-        let ttl = write.ttl.unwrap_or(standing.expires_in);
-        self.save(new, record, Write::Create { ttl }).await?;
-        complete_rotation(self, old, new, record.revision, write.expected).await
+        rotate_by_steps(self, old, new, record, write).await
     }
+}
+
+/// The rotation of a store that can't do it in one atomic step, a cluster for example.
+///
+/// It saves the new record first, then destroys the old one if it still has the expected revision, and
+/// takes the new one back if it had not. A crash in between leaves both: the old id with the old
+/// record, which works as before, and the new one, which nobody has.
+///
+/// # Errors
+/// `Gone` and `Conflict` as for an update; the old record is as it was then.
+pub async fn rotate_by_steps<B: Backend + ?Sized>(
+    backend: &B,
+    old: &Key,
+    new: &Key,
+    record: &Record,
+    write: Update,
+) -> Result<()> {
+    let standing = backend.load(old).await?.ok_or_else(Error::gone)?;
+    if standing.record.revision != write.expected {
+        return Err(Error::conflict());
+    }
+    let ttl = write.ttl.unwrap_or(standing.expires_in);
+    backend.save(new, record, Write::Create { ttl }).await?;
+    complete_rotation(backend, old, new, record.revision, write.expected).await
 }
 
 /// The second half of a rotation by steps: the new record stands; destroy the old one if it is still

@@ -1,4 +1,24 @@
 //! Web sessions over any store.
+//!
+//! Applications hold a [`SessionStore`] and get a [`Session`] from it; stores implement [`Backend`], or
+//! [`CookieBackend`] when their place is the cookie itself. This crate knows no web framework and no
+//! database: `session-tower` brings sessions into tower and axum, and `session-memory`,
+//! `session-file`, `session-redis`, `session-sql` and `session-cookie` are the stores.
+//!
+//! ```
+//! use session_core::{CookieValue, Result, SessionStore};
+//!
+//! /// Counts a visit, whatever the store is; gives the cookie's new value if it needs one.
+//! async fn visit(store: &SessionStore, cookie: Option<&str>) -> Result<Option<CookieValue>> {
+//!     let session = match cookie {
+//!         Some(value) => store.load(value).await?.unwrap_or_else(|| store.create()),
+//!         None => store.create(),
+//!     };
+//!     session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
+//!     let _ = store.save(&session).await?;
+//!     Ok(store.cookie_value(&session))
+//! }
+//! ```
 
 mod backend;
 mod capabilities;
@@ -18,7 +38,7 @@ mod store;
 /// For implementors of [`Backend`]: the attribute that its methods need, and the bytes of a payload.
 pub use {async_trait::async_trait, bytes::Bytes};
 
-pub use backend::Backend;
+pub use backend::{Backend, rotate_by_steps};
 pub use capabilities::Capabilities;
 pub use config::{Config, RandomSource};
 pub use cookie::{CookieBackend, CookieValue, Expiry, Opened, Sealed};

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use redis::aio::ConnectionLike;
 use session_core::{
-    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write, async_trait,
+    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write,
+    async_trait, rotate_by_steps,
 };
 
 use crate::failure::Failure;
@@ -290,7 +291,7 @@ impl Backend for RedisBackend {
 
     async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
         if !self.atomic_rotation {
-            return BySteps(self.clone()).rotate(old, new, record, write).await;
+            return rotate_by_steps(self, old, new, record, write).await; // the keys may be on two nodes
         }
         let swap = self.swap(old, record, write)?;
         let (_, lane) = self.channel(old);
@@ -329,38 +330,3 @@ impl fmt::Display for NotConfirmed {
 }
 
 impl std::error::Error for NotConfirmed {}
-
-/// The same store with the rotation of the trait: two keys of a cluster may be on two nodes.
-#[derive(Debug)]
-struct BySteps(RedisBackend);
-
-#[async_trait]
-impl Backend for BySteps {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        self.0.capabilities()
-    }
-
-    async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        self.0.load(key).await
-    }
-
-    async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        self.0.save(key, record, write).await
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        self.0.touch(key, ttl).await
-    }
-
-    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        self.0.destroy(key, only).await
-    }
-
-    async fn gc(&self, limit: usize) -> Result<u64> {
-        self.0.gc(limit).await
-    }
-}
