@@ -20,7 +20,8 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
     /// A short name for errors and logs, for example `"cookie"`.
     fn name(&self) -> &'static str;
 
-    /// The name of the cookie that values are sealed for. The web layer must use this one.
+    /// The name of the cookie that values are sealed for: a token (RFC 9110, 5.6.2). The web layer
+    /// must use this one.
     fn cookie_name(&self) -> &str;
 
     /// Turns a session into the value of a cookie.
@@ -40,6 +41,13 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
     /// cookie can be replayed after a logout until it expires.
     fn revocation(&self) -> Option<&dyn Backend> {
         None
+    }
+
+    /// How many bytes of attributes may follow name and value in the `Set-Cookie` header, so that
+    /// browsers, which need not keep more than 4096 bytes (RFC 6265bis, 5.6), keep it (default: any
+    /// number). The web layer must not use more.
+    fn attribute_reserve(&self) -> usize {
+        usize::MAX
     }
 
     /// How long after its expiry `open` still accepts a value (default: not at all).

@@ -1,25 +1,24 @@
 //! The handle: what applications hold.
 
 mod deadline;
+mod gc;
+mod outcome;
 mod save;
 mod save_cookie;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use tokio::task::JoinHandle;
-
 use self::deadline::Deadline;
+pub use self::outcome::{CookieChange, Saved};
 use crate::document::Document;
-use crate::session::{SealedAs, Session, State, Stored, later};
+use crate::session::{SealedAs, Session, State, Stored, later, unix_millis};
 use crate::{
     Backend, Capabilities, Config, CookieBackend, CookieValue, Error, ErrorKind, Loaded, Result,
     SessionId,
 };
-
-/// How many expired records one step of [`SessionStore::gc`] removes.
-const GC_BATCH: usize = 1000;
 
 /// In-process queues for sessions that several requests write at once, see `save`.
 const LANES: usize = 64;
@@ -38,39 +37,13 @@ struct Inner {
     kind: Kind,
     config: Config,
     lanes: Box<[tokio::sync::Mutex<()>]>,
+    collecting: AtomicBool,
 }
 
 #[derive(Clone)]
 enum Kind {
     Server(Arc<dyn Backend>),
     Cookie(Arc<dyn CookieBackend>),
-}
-
-/// What became of a [`SessionStore::save`], and so what the client must be told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "it says whether the client's cookie must change"]
-#[non_exhaustive]
-pub enum Saved {
-    /// There was nothing to write. The client's cookie stays as it is.
-    Unchanged,
-    /// The session was written. The client's cookie stays as it is.
-    Updated,
-    /// The client must get [`SessionStore::cookie_value`]: the session is new, has a new id or a new
-    /// deadline, or its content stands in the cookie.
-    Issued,
-    /// The session was destroyed and nothing took its place. The client's cookie should be removed.
-    Removed,
-}
-
-/// What a client's cookie needs, see [`SessionStore::cookie_change`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CookieChange {
-    /// It is right as it is.
-    Keep,
-    /// It must get this value, with the session's [`expires_in`](Session::expires_in).
-    Set(CookieValue),
-    /// It should be removed.
-    Remove,
 }
 
 impl SessionStore {
@@ -95,13 +68,26 @@ impl SessionStore {
 
     fn of(kind: Kind, config: Config) -> Self {
         let lanes = (0..LANES).map(|_| tokio::sync::Mutex::new(())).collect();
-        Self(Arc::new(Inner { kind, config, lanes }))
+        Self(Arc::new(Inner { kind, config, lanes, collecting: AtomicBool::new(false) }))
     }
 
     /// A new, empty session. No I/O; nothing is stored until something is put into it and saved.
     #[must_use]
     pub fn create(&self) -> Session {
         Session::new()
+    }
+
+    /// A new, empty session in place of one that [`load`](Self::load) could not read (`Corrupt`). The
+    /// unreadable record is kept, and what is put into this session gets an id of its own; but
+    /// destroying this one destroys the other, too, so that a logout works.
+    #[must_use]
+    pub fn create_instead_of(&self, cookie_value: &str) -> Session {
+        match (&self.0.kind, SessionId::parse(cookie_value)) {
+            (Kind::Server(_), Some(id)) => {
+                Session::from_state(State::instead_of(unix_millis(), id.key()))
+            }
+            _ => self.create(),
+        }
     }
 
     /// The session of a client's cookie value.
@@ -178,6 +164,12 @@ impl SessionStore {
             }),
         };
         let document = Document::decode(&opened.record.payload)?;
+        if let Some(limit) = self.0.config.absolute_lifetime {
+            let end = Duration::from_millis(document.created).saturating_add(limit);
+            if end.saturating_add(cookie.leeway()) <= Duration::from_millis(unix_millis()) {
+                return Ok(None);
+            }
+        }
         Ok(Some(Session::from_state(State::loaded(stored, document))))
     }
 
@@ -222,53 +214,6 @@ impl SessionStore {
             }
         };
         destroyed.map_err(|error| self.explain(error, "destroy"))
-    }
-
-    /// Removes expired records, in bounded steps, and says how many. Live ones are never touched. It
-    /// may run on many nodes at once; stores that expire by themselves have nothing to do.
-    ///
-    /// # Errors
-    /// As the backend reports them; what was removed before stays removed.
-    pub async fn gc(&self) -> Result<u64> {
-        let backend = match &self.0.kind {
-            Kind::Server(backend) => &**backend,
-            Kind::Cookie(cookie) => match cookie.revocation() {
-                Some(backend) => backend,
-                None => return Ok(0),
-            },
-        };
-        let mut total = 0;
-        loop {
-            let deadline = Deadline::after(self.0.config.deadline);
-            let removed = deadline
-                .limit(backend.gc(GC_BATCH))
-                .await
-                .map_err(|error| self.explain(error, "gc"))?;
-            total += removed;
-            if removed < GC_BATCH as u64 {
-                return Ok(total);
-            }
-        }
-    }
-
-    /// Runs [`gc`](Self::gc) in the background, about every `interval` (it varies by a tenth, so that
-    /// many nodes don't do it in the same moment; at least a millisecond), until the handle is aborted
-    /// or the runtime ends. An error is logged and the next turn tries again.
-    ///
-    /// # Panics
-    /// Outside a tokio runtime.
-    pub fn spawn_gc(&self, interval: Duration) -> JoinHandle<()> {
-        let store = self.clone();
-        let interval = interval.max(Duration::from_millis(1)).min(crate::MAX_TTL);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
-                match store.gc().await {
-                    Ok(removed) => tracing::debug!(backend = store.backend_name(), removed, "gc"),
-                    Err(error) => tracing::warn!(%error, "gc failed; it will be tried again"),
-                }
-            }
-        })
     }
 
     /// What the client's cookie shall hold: the session id, or the sealed session. `None` for a
@@ -334,6 +279,15 @@ impl SessionStore {
         match &self.0.kind {
             Kind::Server(_) => None,
             Kind::Cookie(cookie) => Some(cookie.cookie_name()),
+        }
+    }
+
+    /// How many bytes of attributes the cookie of a cookie store may have; `None` for a server store.
+    #[must_use]
+    pub fn attribute_reserve(&self) -> Option<usize> {
+        match &self.0.kind {
+            Kind::Server(_) => None,
+            Kind::Cookie(cookie) => Some(cookie.attribute_reserve()),
         }
     }
 

@@ -95,17 +95,19 @@ impl SessionHandle {
 impl Inner {
     async fn load(&self) -> Result<Session, SessionFailure> {
         let store = &self.shared.store;
+        let mut none = None;
         for value in &self.candidates {
             match store.load(value).await {
                 Ok(Some(session)) => return Ok(session),
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     log("a session is unreadable and counts as none", &error);
+                    none.get_or_insert_with(|| store.create_instead_of(value));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(store.create())
+        Ok(none.unwrap_or_else(|| store.create()))
     }
 }
 

@@ -24,7 +24,7 @@ impl Broken {
                 Ok(now + Duration::from_millis(u64::from(ttl.as_millis() as u32)))
             }
             Defect::TtlPanics if !ttl.is_zero() => Ok(now + ttl),
-            Defect::AliveAtDeadline => Ok(now + Duration::from_millis(ttl.as_millis() as u64)),
+            Defect::AliveAtDeadline => Ok(now + Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))),
             _ => deadline(ttl),
         }
     }

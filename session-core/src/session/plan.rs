@@ -67,6 +67,11 @@ impl State {
                 return if self.changes.any() { Err(Error::gone()) } else { Ok(Plan::Nothing) };
             }
             Some(_) if self.changes.regenerate.is_some() => Target::Rotate(new_id()?),
+            // A logout marks an id for as long as its cookies were to live, so one that is to live
+            // longer needs another id.
+            Some(stored) if stored.sealed.is_some() && self.lengthens(config) => {
+                Target::Rotate(new_id()?)
+            }
             Some(_) if self.changes.alter_record() => Target::Update,
             Some(stored) => match (self.renewal(config), &stored.sealed) {
                 // What stands in the cookie can't be touched, only sealed anew.
@@ -124,6 +129,9 @@ impl State {
 
     /// The life that begins with this save, or `None` when the deadline stays where it is.
     fn renewal(&self, config: &Config) -> Option<Duration> {
+        if config.absolute_lifetime.is_some_and(|limit| self.age() >= limit) {
+            return None; // nothing can push it past that
+        }
         if self.changes.lifetime.is_some() {
             return Some(self.full_life(config));
         }
@@ -146,8 +154,17 @@ impl State {
         let Some(limit) = config.absolute_lifetime else {
             return lifetime;
         };
-        let age = Duration::from_millis(unix_millis().saturating_sub(self.base.created));
-        lifetime.min(limit.saturating_sub(age)).max(Duration::from_millis(1))
+        lifetime.min(limit.saturating_sub(self.age())).max(Duration::from_millis(1))
+    }
+
+    /// Whether this request gives the session a longer lifetime than it had.
+    fn lengthens(&self, config: &Config) -> bool {
+        let before = self.base.lifetime.map_or(config.lifetime, Duration::from_millis);
+        self.changes.lifetime.is_some_and(|(_, lifetime)| lifetime > before.max(config.lifetime))
+    }
+
+    pub(crate) fn age(&self) -> Duration {
+        Duration::from_millis(unix_millis().saturating_sub(self.base.created))
     }
 }
 

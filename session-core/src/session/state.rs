@@ -28,6 +28,8 @@ pub(crate) struct State {
     /// Changes when the session is destroyed: a save that was under way must not bring it back.
     pub(crate) epoch: u64,
     pub(crate) client: Client,
+    /// A record that could not be read, which this session stands in for.
+    unreadable: Option<Key>,
 }
 
 pub(crate) struct Stored {
@@ -97,7 +99,17 @@ impl State {
             accessed: false,
             epoch: 0,
             client: Client { key, ..Client::default() },
+            unreadable: None,
         }
+    }
+
+    /// A new session in place of one whose record can't be read: that one stays as it is, unless
+    /// this one is destroyed.
+    pub(crate) fn instead_of(created: u64, unreadable: Key) -> Self {
+        let mut state = Self::new(created);
+        state.client.key = Some(unreadable);
+        state.unreadable = Some(unreadable);
+        state
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -148,6 +160,9 @@ impl State {
     /// Turns this into a new session and remembers to destroy the old one.
     pub(crate) fn destroy(&mut self) {
         let longest = self.own_lifetime();
+        if let Some(key) = self.unreadable.take() {
+            self.doomed.push(Doomed { key, expires_in: longest });
+        }
         if let Some(stored) = self.stored.take() {
             let expires_in = stored.expires_in(Instant::now()).max(longest);
             self.doomed.push(Doomed { key: stored.key, expires_in });

@@ -275,6 +275,8 @@ impl Save<'_> {
             }
         }
         if self.backend.capabilities().rotates_atomically {
+            // Should the store have failed between two steps after all, the old id dies here.
+            self.deadline.limit(self.backend.destroy(&old, Some(expected))).await?;
             return Ok(Verdict::CarriedOut);
         }
         // By steps: the old record must die by our hand. If it is gone already, that may have been a

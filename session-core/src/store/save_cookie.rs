@@ -163,8 +163,18 @@ impl SaveCookie<'_> {
     ) -> Result<()> {
         let own = self.session.state(State::own_lifetime);
         let ttl = life.max(own).max(self.store.config.lifetime);
-        let ttl = ttl.saturating_add(self.cookie.leeway());
+        // Once for the leeway itself, once for another server's clock that it allows for.
+        let ttl = ttl.saturating_add(self.cookie.leeway().saturating_mul(2));
         let record = Record { payload: Bytes::new(), revision, owner: None };
-        self.deadline.limit_part(revoked.save(key, &record, Write::Create { ttl })).await
+        let marked =
+            self.deadline.limit_part(revoked.save(key, &record, Write::Create { ttl })).await;
+        if matches!(&marked, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
+            // The other mark may be meant for a shorter time.
+            let other = self.deadline.limit(revoked.load(key)).await?;
+            if other.is_some_and(|other| other.expires_in < ttl) {
+                self.deadline.limit(revoked.touch(key, ttl)).await?;
+            }
+        }
+        marked
     }
 }

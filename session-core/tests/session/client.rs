@@ -198,3 +198,31 @@ async fn an_id_in_doubt_is_told_only_when_it_is_certain() {
     assert_set(&store, &session).await;
     assert_ne!(cookie(&store, &session), old_cookie);
 }
+
+#[tokio::test]
+async fn a_logout_works_although_the_record_cant_be_read() {
+    let (backend, store) = store();
+    let id = session_core::SessionId::from_bytes([9; 32]);
+    backend.put_raw(id.key(), b"not a document");
+    let session = store.create_instead_of(&id.expose());
+    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
+    assert_eq!(backend.len(), 1, "the bytes are kept");
+    session.destroy();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
+    assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+    assert_eq!(backend.len(), 0);
+}
+
+#[tokio::test]
+async fn what_is_written_in_place_of_an_unreadable_record_gets_a_new_id() {
+    let (backend, store) = store();
+    let id = session_core::SessionId::from_bytes([9; 32]);
+    backend.put_raw(id.key(), b"not a document");
+    let session = store.create_instead_of(&id.expose());
+    session.insert("n", &1).unwrap();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    let CookieChange::Set(value) = store.cookie_change(&session) else { panic!("no cookie") };
+    assert_ne!(value.as_str(), id.expose());
+    assert_eq!(backend.len(), 2, "the bytes are kept");
+}

@@ -324,3 +324,27 @@ async fn a_cookie_of_an_older_key_is_sealed_anew_with_the_life_that_it_has() {
     assert_eq!(cookies.expires_at(&new_cookie), cookies.expires_at(&old_cookie));
     assert_eq!(n(&store, &new_cookie).await, 0);
 }
+
+#[tokio::test]
+async fn a_longer_lifetime_comes_with_a_new_id_so_that_no_mark_is_too_short() {
+    let (_, store) = with_revocation(config());
+    let (old_cookie, session) = stored(&store).await;
+    let elsewhere = load(&store, &old_cookie).await;
+    session.set_lifetime(HOUR * 24 * 30).unwrap();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    assert!(store.load(&old_cookie).await.unwrap().is_none(), "the old id is revoked");
+    increment(&elsewhere);
+    assert_gone(&store, &elsewhere).await;
+}
+
+#[tokio::test]
+async fn a_cookie_past_its_absolute_lifetime_is_not_renewed_within_the_leeway() {
+    let limit = Duration::from_millis(60);
+    let config = config().absolute_lifetime(limit).sliding(true).renew_after(0.0);
+    let (_, store) = with_revocation(config);
+    let (_, session) = stored(&store).await;
+    tokio::time::sleep(limit * 2).await;
+    session.extend();
+    let _ = session.get::<u32>("n");
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
+}

@@ -1,0 +1,81 @@
+//! The removal of what expired.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+
+use super::{Deadline, Kind, SessionStore};
+use crate::Result;
+
+/// How many expired records one step removes.
+const BATCH: usize = 1000;
+
+impl SessionStore {
+    /// Removes expired records, in bounded steps, and says how many. Live ones are never touched. It
+    /// may run on many nodes at once; in one process, while a collection of this store is under way,
+    /// another has nothing to do, and neither have stores that expire by themselves.
+    ///
+    /// # Errors
+    /// As the backend reports them; what was removed before stays removed.
+    pub async fn gc(&self) -> Result<u64> {
+        let backend = match &self.0.kind {
+            Kind::Server(backend) => &**backend,
+            Kind::Cookie(cookie) => match cookie.revocation() {
+                Some(backend) => backend,
+                None => return Ok(0),
+            },
+        };
+        let Some(_turn) = Turn::take(&self.0.collecting) else {
+            return Ok(0);
+        };
+        let mut total = 0;
+        loop {
+            let deadline = Deadline::after(self.0.config.deadline);
+            let removed = deadline
+                .limit(backend.gc(BATCH))
+                .await
+                .map_err(|error| self.explain(error, "gc"))?;
+            total += removed;
+            if removed < BATCH as u64 {
+                return Ok(total);
+            }
+            tokio::task::yield_now().await; // a store in memory never waits by itself
+        }
+    }
+
+    /// Runs [`gc`](Self::gc) in the background, about every `interval` (it varies by a tenth, so that
+    /// many nodes don't do it in the same moment; at least a millisecond), until the handle is aborted
+    /// or the runtime ends. An error is logged and the next turn tries again.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    pub fn spawn_gc(&self, interval: Duration) -> JoinHandle<()> {
+        let store = self.clone();
+        let interval = interval.max(Duration::from_millis(1)).min(crate::MAX_TTL);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
+                match store.gc().await {
+                    Ok(removed) => tracing::debug!(backend = store.backend_name(), removed, "gc"),
+                    Err(error) => tracing::warn!(%error, "gc failed; it will be tried again"),
+                }
+            }
+        })
+    }
+}
+
+/// One collection at a time.
+struct Turn<'a>(&'a AtomicBool);
+
+impl<'a> Turn<'a> {
+    fn take(flag: &'a AtomicBool) -> Option<Self> {
+        (!flag.swap(true, Ordering::Acquire)).then_some(Self(flag))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
