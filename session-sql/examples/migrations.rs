@@ -32,6 +32,6 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let store = SessionStore::new(backend);
     let session = store.create();
     session.insert("theme", &"dark")?;
-    store.save(&session).await?;
+    let _ = store.save(&session).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! What all three backends have in their public interface.
 
 /// The interface that the backends share, over a newtype of [`Engine`](crate::engine::Engine). The
-/// module has a `Statements` (its dialect) and the constants `SETTINGS` and `ONE_WRITER`.
+/// module has a `Statements` (its dialect), the constant `SETTINGS`, and a function `durable` of the pool.
 macro_rules! backend {
     ($backend:ident, $pool:ty) => {
         impl $backend {
@@ -10,7 +10,8 @@ macro_rules! backend {
             /// a round trip per operation. Wait no longer than about 3 s in its `acquire_timeout`.
             #[must_use]
             pub fn from_pool(pool: $pool) -> Self {
-                Self::over(Connections::shared(pool, Statements::ONE_WRITER), SETTINGS)
+                let settings = Settings { durable: durable(&pool), ..SETTINGS };
+                Self::over(Connections::shared(pool, Statements::ONE_WRITER), settings)
             }
 
             fn over(

@@ -335,11 +335,14 @@ impl<D: Dialect, K: Kind<D>> Lane<D, K> {
             }
             Ok(Err(error)) => {
                 let fault = fault::<D>(error);
-                if fault.class == Class::Lost {
-                    lease.lost();
-                } else {
-                    lease.settled();
-                    self.lease = Some(lease);
+                match fault.class {
+                    Class::Lost => lease.lost(),
+                    // A server closes the connection on which something too large came.
+                    Class::TooLarge if !D::ONE_WRITER => drop(lease),
+                    _ => {
+                        lease.settled();
+                        self.lease = Some(lease);
+                    }
                 }
                 Err(fault)
             }

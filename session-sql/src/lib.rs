@@ -33,8 +33,8 @@
 //! one: one statement, one commit, and for each its own verdict. Nothing waits for a timer.
 //! `group_commit(false)` turns it off. A destroy and a rotation always have their own statement.
 //!
-//! A future that is dropped before its operation was sent has done nothing; one that is dropped
-//! later does not break off the statement, and never takes others with it.
+//! A future that is dropped while it waits for a batch has done nothing; one that is dropped later does
+//! not break off its operation, which the runtime carries on, and never takes others with it.
 //!
 //! # Errors
 //!

@@ -1,4 +1,5 @@
 //! The backends against real databases: what the conformance suite can't ask of every store.
+#![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
 mod common;
 mod mariadb;

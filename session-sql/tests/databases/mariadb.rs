@@ -1,7 +1,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use session_core::{Backend, ErrorKind, Key};
+use session_core::{Backend, ErrorKind, Key, Record};
 use session_sql::MySqlBackend;
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlPool, Row as _};
@@ -29,6 +29,11 @@ async fn on(server: &Server) -> Arc<dyn Backend> {
     let backend = MySqlBackend::connect(server.url()).await.unwrap();
     backend.migrate().await.unwrap();
     Arc::new(backend)
+}
+
+fn literal(number: u32) -> String {
+    key(number).as_bytes().iter().fold("x'".to_owned(), |text, byte| format!("{text}{byte:02x}"))
+        + "'"
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -180,47 +185,80 @@ async fn a_wrong_password_is_a_wrong_setting() {
     admin.execute("CREATE USER somebody IDENTIFIED BY 'right'").await.unwrap();
     admin.execute("GRANT ALL ON sessions.* TO somebody").await.unwrap();
     let url = |password| server.url().replace("root@", &format!("somebody:{password}@"));
-    let error = MySqlBackend::connect(&url("wrong")).await.unwrap_err();
+    let error = MySqlBackend::connect(&url("zebra7")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
-    assert!(!format!("{error:?}").contains("wrong@"));
+    assert!(!format!("{error:?}").contains("zebra7"));
     MySqlBackend::connect(&url("right")).await.unwrap();
     let nobody = MySqlBackend::connect("mysql://nobody@127.0.0.1:1/x").await;
     assert_eq!(kind(nobody), ErrorKind::Unavailable);
     assert_eq!(kind(MySqlBackend::connect("no url").await), ErrorKind::InvalidConfig);
 }
 
-#[tokio::test]
-async fn gc_is_driven_by_the_index() {
-    let table = fresh_table();
-    let backend = MySqlBackend::connect(shared()).await.unwrap().with_table(&table).unwrap();
-    backend.migrate().await.unwrap();
-    let fill = format!(
-        "INSERT INTO {table} SELECT UNHEX(SHA2(seq, 256)), 0, \
-         IF(seq <= 100, seq, 4000000000000 + seq), NULL, '' FROM seq_1_to_20000"
-    );
-    backend.pool().execute(AssertSqlSafe(fill)).await.unwrap();
-    backend.pool().execute(AssertSqlSafe(format!("ANALYZE TABLE {table}"))).await.unwrap();
-    // As gc() has it.
-    let now = "(TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000)";
-    let explain = format!(
-        "EXPLAIN DELETE s FROM (SELECT id_hash FROM {table} WHERE expires_at <= {now} \
-         ORDER BY expires_at LIMIT 500 FOR UPDATE SKIP LOCKED) AS expired \
-         STRAIGHT_JOIN {table} AS s ON s.id_hash = expired.id_hash WHERE s.expires_at <= {now}"
-    );
-    let rows = backend.pool().fetch_all(AssertSqlSafe(explain)).await.unwrap();
-    let plan = rows.iter().map(|row| {
-        let column = |name| row.get::<Option<String>, _>(name).unwrap_or_default();
-        (column("table"), column("type"), column("key"))
-    });
-    let plan: Vec<_> = plan.collect();
-    let expected = |table: &str, how: &str, key: &str| {
-        let row = (table.to_owned(), how.to_owned(), key.to_owned());
-        assert!(plan.contains(&row), "{plan:?}");
-    };
-    expected(&table, "range", &format!("{table}_expires_at"));
-    expected("s", "eq_ref", "PRIMARY");
-    assert_eq!(backend.gc(60).await.unwrap(), 60);
-    assert_eq!(backend.gc(1000).await.unwrap(), 40);
+/// A batch that fails in the middle lets go of the rows that it had locked already.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_fails_keeps_no_locks() {
+    let server = own();
+    let admin = MySqlPool::connect(server.url()).await.unwrap();
+    admin.execute("SET GLOBAL innodb_lock_wait_timeout = 1").await.unwrap();
+    let backend = on(&server).await;
+    for number in 0..32 {
+        backend.save(&key(number), &record(1), create()).await.unwrap();
+    }
+    let mut other = admin.begin().await.unwrap();
+    let hold = format!("SELECT 1 FROM sessions WHERE id_hash = {} FOR UPDATE", literal(31));
+    other.execute(AssertSqlSafe(hold)).await.unwrap();
+    let saves: Vec<_> = (0..32)
+        .map(|number| {
+            let backend = Arc::clone(&backend);
+            tokio::spawn(async move { backend.save(&key(number), &record(2), over(1)).await })
+        })
+        .collect();
+    let mut refused = 0;
+    for save in saves {
+        if let Err(error) = save.await.unwrap() {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            refused += 1;
+        }
+    }
+    assert!(refused > 1, "nothing went together");
+    let free = "SELECT COUNT(*) FROM (SELECT 1 FROM sessions FOR UPDATE SKIP LOCKED) AS free";
+    let free: i64 = admin.fetch_one(free).await.unwrap().get(0);
+    assert_eq!(free, 31);
+    other.rollback().await.unwrap();
+}
+
+/// The server closes a connection on which something too large was sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_large_is_refused_and_harms_nobody() {
+    let server = own();
+    let admin = MySqlPool::connect(server.url()).await.unwrap();
+    admin.execute("SET GLOBAL max_allowed_packet = 2097152").await.unwrap();
+    let backend = on(&server).await;
+    let large = |revision, bytes| Record { payload: vec![7; bytes].into(), ..record(revision) };
+    backend.save(&key(0), &record(1), create()).await.unwrap();
+    for _ in 0..3 {
+        let saved = backend.save(&key(0), &large(2, 3 << 20), over(1)).await;
+        assert_eq!(kind(saved), ErrorKind::TooLarge);
+        backend.touch(&key(0), common::LIFE).await.unwrap();
+        assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
+    }
+    // Each fits, and so do all together; what a batch is filled up with must not be the largest.
+    for round in 0..4 {
+        let saves: Vec<_> = (0..40)
+            .map(|number| {
+                let backend = Arc::clone(&backend);
+                let bytes = if number % 10 == 1 { 200_000 } else { 10 };
+                let number = 100 + 100 * round + number;
+                tokio::spawn(async move {
+                    backend.save(&key(number), &large(1, bytes), create()).await?;
+                    backend.save(&key(number), &large(2, bytes), over(1)).await
+                })
+            })
+            .collect();
+        for save in saves {
+            save.await.unwrap().unwrap();
+        }
+    }
 }
 
 /// A row that somebody is at work on is left for the next time, and is not waited for.

@@ -177,41 +177,13 @@ async fn a_wrong_password_is_a_wrong_setting() {
     admin.execute("SELECT pg_reload_conf()").await.unwrap();
     tokio::time::sleep(Duration::from_millis(500)).await;
     let url = |password| server.url().replace("postgres@", &format!("somebody:{password}@"));
-    let error = PostgresBackend::connect(&url("wrong")).await.unwrap_err();
+    let error = PostgresBackend::connect(&url("zebra7")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
-    assert!(!format!("{error:?}").contains("wrong@"));
+    assert!(!format!("{error:?}").contains("zebra7"));
     PostgresBackend::connect(&url("right")).await.unwrap();
     let nobody = PostgresBackend::connect("postgres://nobody@127.0.0.1:1/x").await;
     assert_eq!(kind(nobody), ErrorKind::Unavailable);
     assert_eq!(kind(PostgresBackend::connect("no url").await), ErrorKind::InvalidConfig);
-}
-
-#[tokio::test]
-async fn gc_is_driven_by_the_index() {
-    let table = fresh_table();
-    let backend = PostgresBackend::connect(shared()).await.unwrap().with_table(&table).unwrap();
-    backend.migrate().await.unwrap();
-    let fill = format!(
-        "INSERT INTO {table} SELECT sha256(i::text::bytea), 0, \
-         CASE WHEN i <= 100 THEN i ELSE 4000000000000 + i END, NULL, '' \
-         FROM generate_series(1, 20000) AS i"
-    );
-    backend.pool().execute(AssertSqlSafe(fill)).await.unwrap();
-    backend.pool().execute(AssertSqlSafe(format!("ANALYZE {table}"))).await.unwrap();
-    // As gc() has it.
-    let now = "floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint";
-    let explain = format!(
-        "EXPLAIN DELETE FROM {table} WHERE ctid = ANY (ARRAY (SELECT ctid FROM {table} \
-         WHERE expires_at <= {now} ORDER BY expires_at LIMIT 500 FOR UPDATE SKIP LOCKED)) \
-         AND expires_at <= floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
-    );
-    let rows = backend.pool().fetch_all(AssertSqlSafe(explain)).await.unwrap();
-    let plan: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
-    let plan = plan.join("\n");
-    assert!(plan.contains(&format!("Index Scan using {table}_expires_at")), "{plan}");
-    assert!(plan.contains("Tid Scan") && !plan.contains("Seq Scan"), "{plan}");
-    assert_eq!(backend.gc(60).await.unwrap(), 60);
-    assert_eq!(backend.gc(1000).await.unwrap(), 40);
 }
 
 /// A row that somebody is at work on is left for the next time, and is not waited for.

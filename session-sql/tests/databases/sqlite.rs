@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use session_core::{Backend, ErrorKind};
 use session_sql::SqliteBackend;
-use sqlx::{Executor as _, Row as _};
+use sqlx::Executor as _;
 use tempfile::TempDir;
 
 use crate::common::{self, create, key, kind, over, record};
@@ -130,38 +130,13 @@ async fn a_file_that_is_no_database_is_refused() {
     std::fs::write(&path, "this is no database, but it is long enough to look like one").unwrap();
     let opened = SqliteBackend::connect(&format!("sqlite:{}", path.display())).await;
     assert_eq!(kind(opened), ErrorKind::InvalidConfig);
+    let absent = directory.path().join("absent.db");
+    let opened = SqliteBackend::connect(&format!("sqlite:{}?mode=rw", absent.display())).await;
+    assert_eq!(kind(opened), ErrorKind::InvalidConfig);
+    assert!(!absent.exists(), "mode=rw asks for a file that exists");
     let missing = directory.path().join("no/such/directory.db");
     let opened = SqliteBackend::connect(&format!("sqlite:{}", missing.display())).await;
     assert_eq!(kind(opened), ErrorKind::InvalidConfig);
-}
-
-#[tokio::test]
-async fn gc_and_batches_use_the_indexes() {
-    let (_directory, _, backend) = file().await;
-    let plan = |sql: &'static str| {
-        let pool = backend.pool().clone();
-        async move {
-            let rows = pool.fetch_all(sql).await.unwrap();
-            let lines = rows.iter().map(|row| row.get::<String, _>("detail"));
-            lines.collect::<Vec<_>>().join("\n")
-        }
-    };
-    let gc = plan(
-        "EXPLAIN QUERY PLAN DELETE FROM sessions WHERE id_hash IN (SELECT id_hash FROM sessions \
-         WHERE expires_at <= 1 ORDER BY expires_at LIMIT 500) AND expires_at <= 1",
-    );
-    let gc = gc.await;
-    assert!(gc.contains("COVERING INDEX sessions_expires_at (expires_at<?)"), "{gc}");
-    assert!(gc.contains("PRIMARY KEY (id_hash=?)"), "{gc}");
-    assert!(!gc.contains("SCAN sessions"), "{gc}");
-    let update = plan(
-        "EXPLAIN QUERY PLAN UPDATE sessions AS s SET payload = i.column3 \
-         FROM (VALUES (x'00', 1, x''), (x'01', 2, x'')) AS i WHERE s.id_hash = i.column1 \
-         AND +s.revision = i.column2 \
-         AND +s.expires_at > CAST(unixepoch('subsec') * 1000 AS INTEGER)",
-    );
-    let update = update.await;
-    assert!(update.contains("SEARCH s USING PRIMARY KEY (id_hash=?)"), "{update}");
 }
 
 #[tokio::test]
@@ -177,6 +152,50 @@ async fn another_process_that_holds_the_lock_is_waited_for_then_reported() {
     assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
     held.rollback().await.unwrap();
     backend.save(&key(0), &record(2), over(1)).await.unwrap();
+}
+
+/// The commit comes after the row that a statement returns: here it fails, and the logout with it.
+#[tokio::test]
+async fn a_destroy_that_is_not_committed_is_no_success() {
+    let (_directory, _, backend) = file().await;
+    backend.save(&key(0), &record(1), create()).await.unwrap();
+    let refer = "CREATE TABLE baskets (session BLOB REFERENCES sessions DEFERRABLE INITIALLY \
+                 DEFERRED); INSERT INTO baskets SELECT id_hash FROM sessions";
+    backend.pool().execute(refer).await.unwrap();
+    for only in [None, Some(record(1).revision)] {
+        assert_eq!(kind(backend.destroy(&key(0), only).await), ErrorKind::Other);
+        assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
+    }
+    backend.pool().execute("DELETE FROM baskets").await.unwrap();
+    assert!(backend.destroy(&key(0), None).await.unwrap());
+}
+
+#[tokio::test]
+async fn what_is_in_memory_does_not_claim_to_last() {
+    let connected = SqliteBackend::connect("sqlite::memory:").await.unwrap();
+    assert!(!connected.capabilities().durable);
+    for url in ["sqlite::memory:", "sqlite:shared?mode=memory&cache=shared"] {
+        let pool = sqlx::SqlitePool::connect(url).await.unwrap();
+        assert!(!SqliteBackend::from_pool(pool).capabilities().durable, "{url}");
+    }
+    let pool = sqlx::SqlitePool::connect_lazy_with(sqlx::sqlite::SqliteConnectOptions::new());
+    assert!(!SqliteBackend::from_pool(pool).capabilities().durable);
+    let (_directory, url, backend) = file().await;
+    assert!(backend.capabilities().durable);
+    let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
+    assert!(SqliteBackend::from_pool(pool).capabilities().durable);
+}
+
+/// Each `connect` has a database of its own; clones share it.
+#[tokio::test]
+async fn two_databases_in_memory_are_apart() {
+    let one = SqliteBackend::connect("sqlite::memory:").await.unwrap();
+    let two = SqliteBackend::connect("sqlite::memory:").await.unwrap();
+    one.migrate().await.unwrap();
+    two.migrate().await.unwrap();
+    one.save(&key(0), &record(1), create()).await.unwrap();
+    assert!(one.clone().load(&key(0)).await.unwrap().is_some());
+    assert!(two.load(&key(0)).await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
