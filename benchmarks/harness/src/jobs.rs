@@ -15,22 +15,30 @@ pub(crate) struct Job<S: Subject, K> {
     pub(crate) kind: K,
 }
 
+/// How many ids a task has ready.
+const READY: usize = 16_384;
+
 pub(crate) struct LoadHit;
 
 impl<S: Subject> Work for Job<S, LoadHit> {
-    type State = fastrand::Rng;
+    type State = (Vec<S::Id>, usize);
 
-    async fn begin(&self, _: usize) -> fastrand::Rng {
-        fastrand::Rng::new()
+    /// The sessions lie in the store in any order, but the ids side by side: a web server has just
+    /// read its request's cookie, and waits for its session only.
+    async fn begin(&self, _: usize) -> Self::State {
+        let mut random = fastrand::Rng::new();
+        let ready = READY.min(self.ids.len());
+        ((0..ready).map(|_| self.ids[random.usize(..self.ids.len())].clone()).collect(), 0)
     }
 
-    async fn step(&self, random: &mut fastrand::Rng) -> bool {
-        let found = self.subject.load(&self.ids[random.usize(..self.ids.len())]).await;
+    async fn step(&self, (ids, next): &mut Self::State) -> bool {
+        let found = self.subject.load(&ids[*next % ids.len()]).await;
         assert!(found, "a stored session is found");
+        *next += 1;
         true
     }
 
-    async fn end(&self, _: fastrand::Rng) {}
+    async fn end(&self, _: Self::State) {}
 }
 
 pub(crate) struct LoadMiss;

@@ -111,9 +111,9 @@ async fn loads(contender: &Contender, time: Duration) -> Timing {
     total.timing()
 }
 
-/// Loads for as long as a collection takes, in pieces of a few milliseconds.
+/// Loads for as long as a collection takes, in pieces of some milliseconds.
 async fn loads_during_gc(contender: &Contender, store: &SessionStore) -> (Timing, u64, Duration) {
-    const PIECE: Duration = Duration::from_millis(5);
+    const PIECE: Duration = Duration::from_millis(20);
     let done = Arc::new(AtomicBool::new(false));
     let collection = {
         let (store, done) = (store.clone(), Arc::clone(&done));
