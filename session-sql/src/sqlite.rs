@@ -142,10 +142,9 @@ impl Mode {
 }
 
 fn is_in_memory(options: &SqliteConnectOptions) -> bool {
-    // The only way to ask.
-    let url = options.to_url_lossy();
+    // There is no other way to ask: `to_url_lossy` panics on what `sqlite::memory:` is read as.
     options.get_filename() == Path::new(":memory:")
-        || url.query().is_some_and(|settings| settings.contains("mode=memory"))
+        || format!("{options:?}").contains("in_memory: true")
 }
 
 /// Whether records in this pool's database survive that it is closed.

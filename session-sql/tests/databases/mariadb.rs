@@ -227,7 +227,8 @@ async fn a_batch_that_fails_keeps_no_locks() {
     other.rollback().await.unwrap();
 }
 
-/// The server closes a connection on which something too large was sent.
+/// The server closes a connection on which something too large was sent; its answer, which says why,
+/// may be lost with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_refused_and_harms_nobody() {
     let server = own();
@@ -238,7 +239,7 @@ async fn what_is_too_large_is_refused_and_harms_nobody() {
     backend.save(&key(0), &record(1), create()).await.unwrap();
     for _ in 0..3 {
         let saved = backend.save(&key(0), &large(2, 3 << 20), over(1)).await;
-        assert_eq!(kind(saved), ErrorKind::TooLarge);
+        assert!(matches!(kind(saved), ErrorKind::TooLarge | ErrorKind::Unavailable));
         backend.touch(&key(0), common::LIFE).await.unwrap();
         assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
     }
