@@ -178,7 +178,7 @@ impl Locked {
 
     /// Puts a file under this name, in the place of the one that may stand there: wholly or not at
     /// all.
-    pub(crate) fn put(&self, name: &str, content: &[u8], durability: Durability) -> Result<()> {
+    pub(crate) fn place(&self, name: &str, content: &[u8], durability: Durability) -> Result<()> {
         let directory = &self.0.0;
         let placed = self.write_temporary(content, durability).and_then(|()| {
             renameat(directory, TEMPORARY, directory, name).map_err(io::Error::from)
@@ -188,7 +188,7 @@ impl Locked {
             let _ = unlinkat(directory, TEMPORARY, AtFlags::empty());
             return Err(not_written(error));
         }
-        self.sync(durability)
+        Ok(())
     }
 
     fn write_temporary(&self, content: &[u8], durability: Durability) -> io::Result<()> {

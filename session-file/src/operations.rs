@@ -90,7 +90,8 @@ impl Store {
             return Err(Error::already_exists());
         }
         let deadline = now.saturating_add(millis);
-        self.put(&held.bucket, &mut held.tracker, key, record, deadline)
+        self.place(&held.bucket, &mut held.tracker, key, record, deadline)?;
+        held.bucket.sync(self.durability)
     }
 
     fn update(&self, key: &Key, record: &Record, write: Update) -> Result<()> {
@@ -99,7 +100,8 @@ impl Store {
         let now = now();
         let header = expect(&held.bucket, key, write.expected, now)?;
         let deadline = deadline(now, millis, header);
-        self.put(&held.bucket, &mut held.tracker, key, record, deadline)
+        self.place(&held.bucket, &mut held.tracker, key, record, deadline)?;
+        held.bucket.sync(self.durability)
     }
 
     pub(crate) fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
@@ -170,15 +172,18 @@ impl Store {
             return Err(Error::already_exists());
         }
         let deadline = deadline(now, millis, header);
-        self.put(target, tracker, new, record, deadline)?;
-        if let Err(error) = source.remove(&old.to_hex()) {
+        self.place(target, tracker, new, record, deadline)?;
+        // The old record must not go before the new one is there to stay.
+        let synced = target.sync(self.durability);
+        if let Err(error) = synced.and_then(|()| source.remove(&old.to_hex())) {
+            // Only one of them may stand, and it is the old one.
             target.remove(&new.to_hex())?;
             return Err(error);
         }
         source.sync(self.durability)
     }
 
-    fn put(
+    fn place(
         &self,
         bucket: &Locked,
         tracker: &mut Tracker,
@@ -189,7 +194,7 @@ impl Store {
         // Before the write, so that gc knows of the file however the write ends.
         tracker.note(deadline, key);
         let file = encode(key, record, deadline);
-        bucket.put(&key.to_hex(), &file, self.durability)
+        bucket.place(&key.to_hex(), &file, self.durability)
     }
 
     /// Keeps all other writers out of a sub-directory, if there is one.
