@@ -13,7 +13,7 @@ pub(crate) struct Options {
     /// Where sessions live.
     ///
     /// memory: | file:DIRECTORY | cookie: (a new key at every start) | cookie:KEY_FILE (made when
-    /// it is missing) | sqlite:FILE | postgres://… | mysql://… | redis://… | redis+cluster://… |
+    /// it is missing, with a directory KEY_FILE.revoked for logouts) | sqlite:FILE | postgres://… | mysql://… | redis://… | redis+cluster://… |
     /// redis+sentinel://…
     #[arg(long, value_name = "URL", default_value = "file:demo-sessions")]
     pub(crate) store: String,

@@ -45,12 +45,14 @@ pub(crate) async fn open(options: &Options) -> Result<SessionStore> {
     store.with_config(options.config())
 }
 
-/// Signed cookies. Who signed out is remembered in memory, so that a copy of the cookie is worthless
-/// as long as this process lives.
+/// Signed cookies. Who signed out is remembered beside the key for as long as a copy of the cookie
+/// could be replayed. A key that ends with the process takes its cookies along, so memory will do for
+/// it.
 fn cookie_store(cookie_name: &str, key_file: &str) -> Result<CookieStore> {
-    let key = match key_file {
-        "" => SecretKey::generate()?,
-        path => SecretKey::from_file_or_generate(path)?,
-    };
-    Ok(CookieStore::signed(cookie_name, [key])?.with_revocation(MemoryBackend::new()))
+    let signed = |key| CookieStore::signed(cookie_name, [key]);
+    Ok(match key_file {
+        "" => signed(SecretKey::generate()?)?.with_revocation(MemoryBackend::new()),
+        path => signed(SecretKey::from_file_or_generate(path)?)?
+            .with_revocation(FileBackend::open(format!("{path}.revoked"))?),
+    })
 }

@@ -78,8 +78,13 @@ async fn sign_in_restart_sign_out(store: String, durable: bool) {
     assert!(visitor.get("/account").await.contains("you are <b>Ann</b>"));
     visitor.post("/sign-out", "").await;
     assert_eq!(visitor.cookie, None);
-    visitor.cookie = cookie;
+    visitor.cookie = cookie.clone();
     assert!(visitor.get("/").await.contains("You have no session yet"), "the old cookie is dead");
+
+    let server = server.restart().await;
+    visitor.cookie = cookie;
+    let page = visitor.get("/").await;
+    assert!(page.contains("You have no session yet"), "a restart does not bring it back");
     drop(server);
 }
 
