@@ -25,8 +25,7 @@ use crate::weakness;
 ///
 /// ```
 /// # use session_cookie::SecretKey;
-/// // openssl rand -base64 32
-/// let key = SecretKey::from_base64("9W0nV3qXb1uYJm0Qm0rZ2fXb9dMUlhC5o7c3yq8hV6E=")?;
+/// let key = SecretKey::generate()?; // or from_file, where `openssl rand -base64 32` wrote it
 /// assert!(SecretKey::from_base64("Y2hhbmdlbWU=").is_err());
 /// # assert_eq!(format!("{key:?}"), "SecretKey(..)");
 /// # Ok::<(), session_core::Error>(())

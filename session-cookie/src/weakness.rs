@@ -4,14 +4,19 @@
 //! from a tutorial, a word, a pattern. A random key of 32 bytes is refused less often than once in
 //! ten million.
 
+use zeroize::Zeroizing;
+
 /// Shorter keys are easier to find than the 256 bits of a session id or a tag.
 const SHORTEST: usize = 32;
 
 /// 32 random bytes have fewer than 16 different ones once in 10¹⁵ keys.
 const DIFFERENT: usize = 16;
 
-/// Long enough to be rare in random base64.
-const PLACEHOLDERS: [&[u8]; 16] = [
+/// So many equal steps of one, up or down, are no accident, in bytes and in text alike.
+const RUN: usize = 12;
+
+/// Long enough to be rare in random base64, and in hexadecimal digits where they are such.
+const PLACEHOLDERS: [&[u8]; 25] = [
     b"changeme",
     b"change_me",
     b"change-me",
@@ -28,7 +33,22 @@ const PLACEHOLDERS: [&[u8]; 16] = [
     b"letmein",
     b"qwerty",
     b"0123456789",
+    b"1234567890",
+    b"deadbeef",
+    b"cafebabe",
+    b"signingkey",
+    b"yourkey",
+    b"goeshere",
+    b"batterystaple",
+    b"keyboardcat",
+    b"mysuper",
 ];
+
+/// Keys that were published: whoever reads this repository has them.
+const PUBLISHED: [[u8; 32]; 1] = [[
+    0xf5, 0x6d, 0x27, 0x57, 0x7a, 0x97, 0x6f, 0x5b, 0x98, 0x26, 0x6d, 0x10, 0x9b, 0x4a, 0xd9, 0xd9,
+    0xf5, 0xdb, 0xf5, 0xd3, 0x14, 0x96, 0x10, 0xb9, 0xa3, 0xb7, 0x37, 0xca, 0xaf, 0x21, 0x57, 0xa1,
+]];
 
 /// Why these bytes are no key.
 pub(crate) fn of_bytes(bytes: &[u8]) -> Option<&'static str> {
@@ -41,13 +61,17 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> Option<&'static str> {
     if bytes.iter().all(|byte| *byte == bytes[0]) {
         return Some("all its bytes are equal");
     }
-    if is_progression(bytes) || repeats(bytes) || different(bytes) < DIFFERENT {
+    if is_progression(bytes) || runs(bytes) || repeats(bytes) || different(bytes) < DIFFERENT {
         return Some("it is a pattern, not random");
+    }
+    if PUBLISHED.iter().any(|key| bytes == key) {
+        return Some("it was published");
     }
     if has_placeholder(bytes) {
         return Some("it is a placeholder");
     }
-    if bytes.iter().all(|byte| byte.is_ascii_graphic() || byte.is_ascii_whitespace()) {
+    // 32 random bytes are valid UTF-8 once in 10⁸ keys.
+    if str::from_utf8(without_nuls(bytes)).is_ok() {
         return Some("it is text, not random bytes (base64 is read by from_base64)");
     }
     None
@@ -60,23 +84,67 @@ pub(crate) fn of_text(text: &[u8]) -> Option<&'static str> {
     if has_placeholder(text) {
         return Some("it is a placeholder");
     }
-    if digits.len() >= 16 && repeats(digits) {
+    if digits.len() >= 16 && (repeats(digits) || runs(digits)) {
         return Some("it is a pattern, not random");
     }
-    // Random base64 has letters of both cases, except once in 10⁹ keys. Hexadecimal digits are read
-    // as base64; what they stand for is as random as they are.
+    // Hexadecimal digits are read as base64; what they stand for is as random as they are.
+    if text.iter().all(u8::is_ascii_hexdigit) {
+        return if text.len() < 2 * SHORTEST { None } else { of_bytes(&from_hex(text)) };
+    }
+    // Random base64 has letters of both cases, except once in 10⁹ keys.
     let has_both_cases =
         text.iter().any(u8::is_ascii_uppercase) && text.iter().any(u8::is_ascii_lowercase);
-    if !text.is_empty() && !has_both_cases && !text.iter().all(u8::is_ascii_hexdigit) {
+    if !has_both_cases || is_prose(digits) {
         return Some("it is words, not random");
     }
     None
 }
 
-/// 0, 1, 2, 3, …, and the like.
+/// What pairs of hexadecimal digits stand for.
+fn from_hex(digits: &[u8]) -> Zeroizing<Vec<u8>> {
+    let value =
+        |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    let byte =
+        |pair: &[u8]| value(pair[0]).zip(value(pair[1])).map_or(0, |(high, low)| high << 4 | low);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(digits.len() / 2));
+    bytes.extend(digits.chunks_exact(2).map(byte));
+    bytes
+}
+
+/// Words written together: letters only, most of them small and many of them vowels. Of 32 random
+/// bytes in base64 all of that holds less often than once in ten million keys.
+fn is_prose(digits: &[u8]) -> bool {
+    let count = |is: fn(&u8) -> bool| digits.iter().filter(|&byte| is(byte)).count();
+    let vowels = count(|byte| b"aeiou".contains(&byte.to_ascii_lowercase()));
+    let small = count(u8::is_ascii_lowercase);
+    digits.len() >= SHORTEST
+        && digits.iter().all(u8::is_ascii_alphabetic)
+        && small * 10 >= digits.len() * 7
+        && vowels * 10 >= digits.len() * 3
+}
+
+/// 0, 1, 2, 3, …, and the like; also several of them that take turns.
 fn is_progression(bytes: &[u8]) -> bool {
-    let step = bytes[1].wrapping_sub(bytes[0]);
-    bytes.windows(2).all(|pair| pair[1].wrapping_sub(pair[0]) == step)
+    let step = |from: usize, stride: usize| bytes[from + stride].wrapping_sub(bytes[from]);
+    (1..=4).any(|stride| {
+        let mut at = 0..bytes.len() - 2 * stride;
+        at.all(|at| step(at, stride) == step(at + stride, stride))
+    })
+}
+
+/// A part like `abcdefghijkl` or its reverse.
+fn runs(bytes: &[u8]) -> bool {
+    [1, 255].iter().any(|step| {
+        let is_step = |pair: &[u8]| pair[1].wrapping_sub(pair[0]) == *step;
+        bytes.windows(RUN).any(|window| window.windows(2).all(is_step))
+    })
+}
+
+fn without_nuls(mut bytes: &[u8]) -> &[u8] {
+    while let [0, rest @ ..] | [rest @ .., 0] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// The same again and again, the last time perhaps not whole.
@@ -90,7 +158,24 @@ fn different(bytes: &[u8]) -> usize {
 }
 
 fn has_placeholder(bytes: &[u8]) -> bool {
-    PLACEHOLDERS
-        .iter()
-        .any(|word| bytes.windows(word.len()).any(|window| window.eq_ignore_ascii_case(word)))
+    (0..bytes.len()).filter(|&start| BEGINS_WORD[usize::from(bytes[start])]).any(|start| {
+        let rest = &bytes[start..];
+        let begins = |word: &&[u8]| {
+            rest.get(..word.len()).is_some_and(|part| part.eq_ignore_ascii_case(word))
+        };
+        PLACEHOLDERS.iter().any(begins)
+    })
 }
+
+/// The first letters of the placeholders: most positions can be skipped.
+const BEGINS_WORD: [bool; 256] = {
+    let mut begins = [false; 256];
+    let mut n = 0;
+    while n < PLACEHOLDERS.len() {
+        let first = PLACEHOLDERS[n][0];
+        begins[first as usize] = true;
+        begins[first.to_ascii_uppercase() as usize] = true;
+        n += 1;
+    }
+    begins
+};
