@@ -10,13 +10,18 @@ use session_core::{
 };
 use tokio::task::spawn_blocking;
 
-use crate::directory::Root;
-use crate::operations::Store;
+use crate::clock;
+use crate::name::bucket_of;
+use crate::operations::{Glance, Store};
+use crate::queue::{Asked, Turn};
+use crate::root::Root;
 
 /// Sessions in files of one directory, for all processes of one machine and one user.
 ///
 /// Clones share the store. Its methods must be called within a tokio runtime. An operation whose
-/// future is dropped is still carried out to its end, so nothing is ever half done.
+/// future is dropped while it waits for its turn does nothing; otherwise it is carried out to its end,
+/// so nothing is ever half done. No operation waits longer than about two seconds for other writers:
+/// then it is `Unavailable`, and nothing was written.
 ///
 /// ```
 /// use session_file::{Durability, FileBackend};
@@ -29,7 +34,7 @@ use crate::operations::Store;
 #[derive(Clone)]
 pub struct FileBackend {
     path: PathBuf,
-    store: Arc<Store>,
+    pub(crate) store: Arc<Store>,
 }
 
 /// What a power failure or a crash of the operating system may undo. A process that dies, even by
@@ -67,8 +72,21 @@ impl FileBackend {
     /// As for `open`.
     pub fn open_with(path: impl AsRef<Path>, durability: Durability) -> Result<Self> {
         let path = path.as_ref();
-        let root = Root::open(path).map_err(|error| error.with_backend("file"))?;
+        let root = Root::open(path, durability).map_err(|error| error.with_backend("file"))?;
         Ok(Self { path: path.to_owned(), store: Arc::new(Store::new(root, durability)) })
+    }
+
+    /// Runs a writer on a thread that may block, when it is its turn in the sub-directories of these
+    /// keys.
+    async fn write<T: Send + 'static>(
+        &self,
+        one: &Key,
+        other: &Key,
+        operation: impl FnOnce(&Store, &Turn) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let asked = Asked::now(self.store.patience)?;
+        let turn = self.store.queues.turn(asked, bucket_of(one), bucket_of(other)).await?;
+        self.run(move |store| operation(store, &turn)).await
     }
 
     async fn run<T: Send + 'static>(
@@ -100,32 +118,51 @@ impl Backend for FileBackend {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        clock::checked_now()?;
         let key = *key;
-        self.run(move |store| store.load(&key)).await
+        let permit = self.store.queues.reader().await?;
+        let glance = self.run(move |store| {
+            let _permit = permit;
+            store.load(&key)
+        });
+        match glance.await? {
+            Glance::Sure(found) => Ok(found),
+            Glance::Unsure => {
+                self.write(&key, &key, move |store, turn| store.load_locked(turn, &key)).await
+            }
+        }
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let (key, record) = (*key, record.clone());
-        self.run(move |store| store.save(&key, &record, write)).await
+        self.write(&key, &key, move |store, turn| store.save(turn, &key, &record, write)).await
     }
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
         let key = *key;
-        self.run(move |store| store.touch(&key, ttl)).await
+        self.write(&key, &key, move |store, turn| store.touch(turn, &key, ttl)).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
         let key = *key;
-        self.run(move |store| store.destroy(&key, only)).await
+        self.write(&key, &key, move |store, turn| store.destroy(turn, &key, only)).await
     }
 
     async fn gc(&self, limit: usize) -> Result<u64> {
-        self.run(move |store| store.collect(limit)).await
+        clock::checked_now()?;
+        let permit = self.store.queues.writer().await?;
+        self.run(move |store| {
+            let _permit = permit;
+            store.collect(limit)
+        })
+        .await
     }
 
     async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
         let (old, new, record) = (*old, *new, record.clone());
-        self.run(move |store| store.rotate(&old, &new, &record, write)).await
+        let rotate =
+            move |store: &Store, turn: &Turn| store.rotate(turn, &old, &new, &record, write);
+        self.write(&old, &new, rotate).await
     }
 }
 
@@ -133,7 +170,7 @@ impl fmt::Debug for FileBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileBackend")
             .field("path", &self.path)
-            .field("durability", &self.store.durability)
+            .field("durability", &self.store.syncs.durability)
             .finish()
     }
 }

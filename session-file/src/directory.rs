@@ -1,26 +1,23 @@
-//! The directory of the store and its 256 sub-directories. Everything is opened relative to an open
-//! directory, so that no symbolic link can lead elsewhere.
+//! The 256 sub-directories of the store. Everything is opened relative to an open directory, so that
+//! no symbolic link can lead elsewhere.
 
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, Dir, FlockOperation, Mode, OFlags, fdatasync, flock, fstat, fsync, mkdirat, open,
-    openat, renameat, unlinkat,
+    AtFlags, Dir, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
-use session_core::{Error, Key, Result};
+use session_core::{Error, Result};
 
-use crate::Durability;
+use crate::name::TEMPORARY;
+use crate::queue::busy;
+use crate::sync::Syncs;
 
-/// The one temporary file of a sub-directory. Whoever holds the lock owns it; a left-over of a
-/// process that died is therefore known for one.
-const TEMPORARY: &str = ".tmp";
-
-const DIRECTORY: OFlags =
+pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// `NONBLOCK` so that a foreign pipe can't hold us; it means nothing for a file.
 const RECORD: OFlags =
@@ -32,107 +29,55 @@ const NEW: OFlags = OFlags::WRONLY
     .union(OFlags::CLOEXEC);
 const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// The directory that the user named.
-#[derive(Debug)]
-pub(crate) struct Root(OwnedFd);
-
-impl Root {
-    /// Creates the directory where it does not exist, and refuses one that others can get at.
-    pub(crate) fn open(path: &Path) -> Result<Self> {
-        // Without a trailing slash, which would follow a symbolic link.
-        let path: PathBuf = path.components().collect();
-        let refuse = |why: &str, source: io::Error| {
-            Error::invalid_config(format!("the session directory {} {why}", path.display()))
-                .with_source(source)
-        };
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&path)
-            .map_err(|error| refuse("can't be created", error))?;
-        let root = open(&path, DIRECTORY, Mode::empty()).map_err(|errno| match errno {
-            Errno::LOOP | Errno::NOTDIR | Errno::MLINK => refuse(
-                "is a symbolic link or no directory: name the directory itself",
-                errno.into(),
-            ),
-            _ => refuse("can't be opened", errno.into()),
-        })?;
-        let stat = fstat(&root).map_err(|errno| refuse("can't be examined", errno.into()))?;
-        let refuse = |why: String| {
-            let path = path.display();
-            Err(Error::invalid_config(format!("the session directory {path} {why}")))
-        };
-        let me = rustix::process::geteuid().as_raw();
-        if stat.st_uid != me {
-            return refuse(format!(
-                "belongs to user {}, this process runs as {me}: choose a directory of its own, or \
-                 `chown {me}` it",
-                stat.st_uid
-            ));
-        }
-        if stat.st_mode & 0o077 != 0 {
-            return refuse(format!(
-                "is open to other users (mode {:o}): `chmod 700` it, or choose a directory that is \
-                 used for sessions only",
-                stat.st_mode & 0o7777
-            ));
-        }
-        Ok(Self(root))
-    }
-
-    /// The sub-directory of this number, if there is one.
-    pub(crate) fn bucket(&self, number: u8) -> Result<Option<Bucket>> {
-        match openat(&self.0, bucket_name(number), DIRECTORY, Mode::empty()) {
-            Ok(directory) => Ok(Some(Bucket(directory))),
-            Err(Errno::NOENT) => self.still_there().map(|()| None),
-            Err(errno) => Err(bucket_error(errno)),
-        }
-    }
-
-    /// The sub-directory of this number, created where it does not exist.
-    pub(crate) fn make_bucket(&self, number: u8, durability: Durability) -> Result<Bucket> {
-        if let Some(bucket) = self.bucket(number)? {
-            return Ok(bucket);
-        }
-        match mkdirat(&self.0, bucket_name(number), Mode::RWXU) {
-            Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(not_written(errno)),
-        }
-        if durability == Durability::Full {
-            fsync(&self.0).map_err(not_written)?;
-        }
-        openat(&self.0, bucket_name(number), DIRECTORY, Mode::empty())
-            .map(Bucket)
-            .map_err(bucket_error)
-    }
-
-    /// A directory that was removed looks empty, but it is not one without sessions.
-    fn still_there(&self) -> Result<()> {
-        match fstat(&self.0) {
-            Ok(stat) if stat.st_nlink == 0 => Err(Error::unavailable(
-                "the session directory was removed while it was in use: restart to create it anew",
-            )),
-            Ok(_) => Ok(()),
-            Err(errno) => Err(unreadable(errno)),
-        }
-    }
-}
+/// How long a writer waits before it asks for a lock again, at first and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(5));
 
 /// One of the sub-directories.
 #[derive(Debug)]
-pub(crate) struct Bucket(OwnedFd);
+pub(crate) struct Bucket {
+    number: u8,
+    directory: File,
+}
 
 impl Bucket {
-    /// Keeps all other writers out, of this process and of others, until the lock is dropped.
-    pub(crate) fn lock(self) -> Result<Locked> {
-        retry_on_intr(|| flock(&self.0, FlockOperation::LockExclusive)).map_err(|errno| {
-            Error::unavailable(
+    pub(crate) fn new(number: u8, directory: OwnedFd) -> Self {
+        Self { number, directory: directory.into() }
+    }
+
+    /// Keeps all other processes' writers out until it is dropped. It waits for them until this
+    /// moment: the process that has the lock may have been stopped.
+    pub(crate) fn lock(mut self, until: Instant) -> Result<Locked> {
+        let mut pause = PAUSE.0;
+        loop {
+            self = match self.try_lock()? {
+                Ok(locked) => return Ok(locked),
+                Err(bucket) => bucket,
+            };
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(busy());
+            }
+            sleep(pause.min(left));
+            pause = (pause * 2).min(PAUSE.1);
+        }
+    }
+
+    /// The same without waiting; gives itself back where another process has the lock.
+    pub(crate) fn try_lock(self) -> Result<Result<Locked, Self>> {
+        match retry_on_intr(|| flock(&self.directory, FlockOperation::NonBlockingLockExclusive)) {
+            Ok(()) => Ok(Ok(Locked(self))),
+            Err(Errno::WOULDBLOCK) => Ok(Err(self)),
+            Err(errno) => Err(Error::unavailable(
                 "a sub-directory can't be locked; nothing was written. The session directory must be \
                  on a file system with working `flock`",
             )
-            .with_source(io::Error::from(errno))
-        })?;
-        Ok(Locked(self))
+            .with_source(io::Error::from(errno))),
+        }
+    }
+
+    /// What was read in it is confirmed by the disk, if that is asked for.
+    pub(crate) fn settle_read(&self, syncs: &Syncs) -> Result<()> {
+        syncs.settle_read(self.number, &self.directory)
     }
 
     /// Opens the file of a key for reading.
@@ -141,7 +86,7 @@ impl Bucket {
     }
 
     fn open_with(&self, name: &str, access: OFlags) -> Result<Option<File>> {
-        match openat(&self.0, name, RECORD | access, Mode::empty()) {
+        match openat(&self.directory, name, RECORD | access, Mode::empty()) {
             Ok(file) => Ok(Some(file.into())),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP | Errno::MLINK) => Err(Error::corrupt(
@@ -154,7 +99,7 @@ impl Bucket {
 
     /// The names of all its files.
     pub(crate) fn names(&self) -> Result<impl Iterator<Item = Result<String>> + use<>> {
-        let entries = Dir::read_from(&self.0).map_err(unreadable)?;
+        let entries = Dir::read_from(&self.directory).map_err(unreadable)?;
         Ok(entries.filter_map(|entry| match entry {
             // A name that is not UTF-8 is not ours.
             Ok(entry) => entry.file_name().to_str().ok().map(|name| Ok(name.to_owned())),
@@ -163,7 +108,7 @@ impl Bucket {
     }
 }
 
-/// A sub-directory that nobody else can write to.
+/// A sub-directory that no other process writes to.
 #[derive(Debug)]
 pub(crate) struct Locked(Bucket);
 
@@ -177,40 +122,41 @@ impl Locked {
     }
 
     /// Puts a file under this name, in the place of the one that may stand there: wholly or not at
-    /// all.
-    pub(crate) fn place(&self, name: &str, content: &[u8], durability: Durability) -> Result<()> {
-        let directory = &self.0.0;
-        let placed = self.write_temporary(content, durability).and_then(|()| {
+    /// all. It still needs a [`sync`](Self::sync).
+    pub(crate) fn place(&self, name: &str, content: &[u8], syncs: &Syncs) -> Result<()> {
+        let directory = &self.0.directory;
+        let placed = self.write_temporary(content, syncs).and_then(|()| {
+            syncs.will_change(self.0.number);
             renameat(directory, TEMPORARY, directory, name).map_err(io::Error::from)
         });
-        if let Err(error) = placed {
+        placed.map_err(|error| {
             // Should this fail as well, the next writer removes it.
             let _ = unlinkat(directory, TEMPORARY, AtFlags::empty());
-            return Err(not_written(error));
-        }
-        Ok(())
+            not_written(error)
+        })
     }
 
-    fn write_temporary(&self, content: &[u8], durability: Durability) -> io::Result<()> {
-        let create = || openat(&self.0.0, TEMPORARY, NEW, PRIVATE_FILE);
+    fn write_temporary(&self, content: &[u8], syncs: &Syncs) -> io::Result<()> {
+        let directory = &self.0.directory;
+        let create = || openat(directory, TEMPORARY, NEW, PRIVATE_FILE);
         let file = match create() {
             Err(Errno::EXIST) => {
-                unlinkat(&self.0.0, TEMPORARY, AtFlags::empty())?;
+                unlinkat(directory, TEMPORARY, AtFlags::empty())?;
                 create()?
             }
             other => other?,
         };
+        // The process's umask may have taken rights away.
+        fchmod(&file, PRIVATE_FILE)?;
         let mut file = File::from(file);
         file.write_all(content)?;
-        if durability != Durability::None {
-            fdatasync(&file)?;
-        }
-        Ok(())
+        syncs.content(&file)
     }
 
-    /// Removes a file, whatever is in it, if it is there.
-    pub(crate) fn remove(&self, name: &str) -> Result<()> {
-        match unlinkat(&self.0.0, name, AtFlags::empty()) {
+    /// Removes a file, whatever is in it, if it is there. It still needs a [`sync`](Self::sync).
+    pub(crate) fn remove(&self, name: &str, syncs: &Syncs) -> Result<()> {
+        syncs.will_change(self.0.number);
+        match unlinkat(&self.0.directory, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR | Errno::PERM) => Err(not_a_file()),
             Err(errno) => Err(not_written(errno)),
@@ -218,65 +164,25 @@ impl Locked {
     }
 
     /// Removes what a writer that died has left behind.
-    pub(crate) fn remove_temporary(&self) -> Result<()> {
-        self.remove(TEMPORARY)
+    pub(crate) fn remove_temporary(&self, syncs: &Syncs) -> Result<()> {
+        self.remove(TEMPORARY, syncs)
     }
 
-    /// Makes what was put or removed survive a power failure, if that is asked for.
-    pub(crate) fn sync(&self, durability: Durability) -> Result<()> {
-        match durability {
-            Durability::Full => fsync(&self.0.0).map_err(not_confirmed),
-            Durability::None | Durability::Data => Ok(()),
-        }
+    /// Makes what was placed or removed survive a power failure, if that is asked for.
+    pub(crate) fn sync(&self, syncs: &Syncs) -> Result<()> {
+        syncs.names(self.0.number, &self.0.directory)
     }
-}
 
-/// The sub-directory that a key belongs in.
-pub(crate) fn bucket_of(key: &Key) -> u8 {
-    key.as_bytes()[0]
-}
-
-fn bucket_name(number: u8) -> String {
-    format!("{number:02x}")
-}
-
-/// What a name in a sub-directory stands for.
-pub(crate) enum Name {
-    Record(Key),
-    Temporary,
-    Foreign,
-}
-
-impl Name {
-    pub(crate) fn parse(name: &str, bucket: u8) -> Self {
-        if name == TEMPORARY {
-            return Self::Temporary;
-        }
-        match parse_key(name) {
-            Some(key) if bucket_of(&key) == bucket => Self::Record(key),
-            _ => Self::Foreign,
-        }
+    /// What was placed or removed earlier is confirmed by the disk, if that is asked for.
+    pub(crate) fn settle(&self, syncs: &Syncs) -> Result<()> {
+        syncs.settle(self.0.number, &self.0.directory)
     }
 }
 
-/// Only the spelling that [`Key::to_hex`] gives.
-fn parse_key(name: &str) -> Option<Key> {
-    let digits = name.as_bytes();
-    if digits.len() != 64 {
-        return None;
-    }
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(Key::from_bytes(bytes))
-}
-
-fn digit(character: u8) -> Option<u8> {
-    match character {
-        b'0'..=b'9' => Some(character - b'0'),
-        b'a'..=b'f' => Some(character - b'a' + 10),
-        _ => None,
+impl Drop for Locked {
+    /// Closing the directory would not do while a process that was forked meanwhile has it open, too.
+    fn drop(&mut self) {
+        let _ = flock(&self.0.directory, FlockOperation::Unlock);
     }
 }
 
@@ -295,16 +201,11 @@ pub(crate) fn not_written(error: impl Into<io::Error>) -> Error {
     Error::unavailable(message).with_source(error)
 }
 
-pub(crate) fn not_confirmed(error: impl Into<io::Error>) -> Error {
-    Error::unavailable("the change was made, but the disk did not confirm it")
-        .with_source(error.into())
-}
-
 pub(crate) fn not_a_file() -> Error {
     Error::corrupt("something other than a file stands where a session's file belongs: remove it")
 }
 
-fn bucket_error(errno: Errno) -> Error {
+pub(crate) fn bucket_error(errno: Errno) -> Error {
     match errno {
         Errno::LOOP | Errno::NOTDIR | Errno::MLINK => Error::unavailable(
             "a symbolic link or a file stands where a sub-directory of the session directory \
@@ -320,20 +221,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_hex_key_in_its_own_sub_directory_is_ours() {
-        let key = Key::from_bytes([0xAB; 32]);
-        let name = key.to_hex();
-        assert!(matches!(Name::parse(&name, 0xAB), Name::Record(k) if k == key));
-        assert!(matches!(Name::parse(".tmp", 0xAB), Name::Temporary));
-        for (foreign, bucket) in [
-            (name.as_str(), 0xAC),
-            (&name.to_uppercase(), 0xAB),
-            (&name[1..], 0xAB),
-            (&format!("{name}0"), 0xAB),
-            ("notes.txt", 0xAB),
-            ("..", 0xAB),
-        ] {
-            assert!(matches!(Name::parse(foreign, bucket), Name::Foreign), "{foreign}");
-        }
+    fn a_lock_ends_though_a_forked_process_has_the_directory_open() {
+        let path = tempfile::tempdir().unwrap();
+        let bucket = || Bucket::new(0, File::open(path.path()).unwrap().into());
+        let locked = bucket().lock(Instant::now()).unwrap();
+        assert!(bucket().try_lock().unwrap().is_err());
+        // As a fork does, it shares the lock.
+        let inherited = locked.0.directory.try_clone().unwrap();
+        drop(locked);
+        assert!(bucket().try_lock().unwrap().is_ok());
+        drop(inherited);
     }
 }

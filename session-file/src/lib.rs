@@ -4,10 +4,16 @@
 compile_error!("session-file needs a Unix system: file modes, `openat` and `flock`");
 
 mod backend;
+mod clock;
 mod collect;
 mod directory;
 mod format;
+mod name;
 mod operations;
+mod queue;
+mod read;
+mod root;
+mod sync;
 #[cfg(test)]
 mod tests;
 

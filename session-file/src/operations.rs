@@ -1,36 +1,35 @@
 //! The store's operations as they run on a thread that may block. Each is one hop to such a thread.
 
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::AtomicU8;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
-use rustix::fs::fdatasync;
 use session_core::{
     Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write, ttl_millis,
 };
 
 use crate::Durability;
+use crate::clock::now;
 use crate::collect::Tracker;
-use crate::directory::{
-    Bucket, Locked, Root, bucket_of, not_a_file, not_confirmed, not_written, unreadable,
-};
-use crate::format::{DEADLINE_AT, Fault, HEADER, Header, deadline_field, encode, parse_header};
-
-/// Most sessions are read with one call into a buffer of this size.
-const FIRST_READ: usize = 4096;
+use crate::directory::{Bucket, Locked, not_written};
+use crate::format::{DEADLINE_AT, Fault, Header, deadline_field, encode};
+use crate::name::bucket_of;
+use crate::queue::{Asked, PATIENCE, Queues, Turn};
+use crate::read::{Unread, read_header, read_record};
+use crate::root::Root;
+use crate::sync::{Syncs, not_confirmed};
 
 /// The store, as its threads share it.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) root: Root,
-    pub(crate) durability: Durability,
-    /// One for each sub-directory. Writers of this process queue here rather than in the kernel, and
-    /// hold it while they hold the sub-directory's file lock. Who needs two takes the lower number
-    /// first.
-    pub(crate) trackers: Box<[Mutex<Tracker>]>,
+    pub(crate) syncs: Syncs,
+    pub(crate) queues: Queues,
+    /// How long an operation waits for its turn.
+    pub(crate) patience: Duration,
+    /// One for each sub-directory.
+    trackers: Box<[Mutex<Tracker>]>,
     /// The sub-directory where the next collection begins.
     pub(crate) next_bucket: AtomicU8,
 }
@@ -42,91 +41,105 @@ pub(crate) enum Standing {
     Live(Header),
 }
 
+/// What a load without the lock has found.
+pub(crate) enum Glance {
+    Sure(Option<Loaded>),
+    /// A touch is being written, or the file is damaged.
+    Unsure,
+}
+
 impl Store {
     pub(crate) fn new(root: Root, durability: Durability) -> Self {
         Self {
             root,
-            durability,
+            syncs: Syncs::new(durability),
+            queues: Queues::new(),
+            patience: PATIENCE,
             trackers: (0..256).map(|_| Mutex::default()).collect(),
             next_bucket: AtomicU8::new(0),
         }
     }
 
     /// Takes no lock: a rename is atomic, and a touch that is half written is recognized.
-    pub(crate) fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+    pub(crate) fn load(&self, key: &Key) -> Result<Glance> {
         let Some(bucket) = self.root.bucket(bucket_of(key))? else {
+            return Ok(Glance::Sure(None));
+        };
+        let found = match bucket.open(&key.to_hex())?.map(|file| read_record(key, file)) {
+            None => None,
+            Some(Ok(found)) => live(found),
+            Some(Err(Unread::Fault(Fault::Deadline))) => return Ok(Glance::Unsure),
+            Some(Err(unread)) => return Err(unread.into()),
+        };
+        bucket.settle_read(&self.syncs)?;
+        Ok(Glance::Sure(found))
+    }
+
+    pub(crate) fn load_locked(&self, turn: &Turn, key: &Key) -> Result<Option<Loaded>> {
+        let Some(bucket) = self.hold(turn, bucket_of(key))? else {
             return Ok(None);
         };
-        let name = key.to_hex();
-        match bucket.open(&name)?.map(|file| read_record(key, file)) {
+        match bucket.open(&key.to_hex())?.map(|file| read_record(key, file)) {
             None => Ok(None),
-            Some(Ok(found)) => Ok(live(found)),
-            Some(Err(Unread::Fault(Fault::Deadline))) => {
-                // A touch is being written, or the file is damaged: under the lock it is settled.
-                let Some(held) = self.hold(bucket_of(key))? else {
-                    return Ok(None);
-                };
-                match held.bucket.open(&name)?.map(|file| read_record(key, file)) {
-                    None => Ok(None),
-                    Some(found) => found.map(live).map_err(Error::from),
-                }
-            }
-            Some(Err(unread)) => Err(unread.into()),
+            Some(found) => found.map(live).map_err(Error::from),
         }
     }
 
-    pub(crate) fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+    pub(crate) fn save(&self, turn: &Turn, key: &Key, record: &Record, write: Write) -> Result<()> {
         match write {
-            Write::Create { ttl } => self.create(key, record, ttl),
-            Write::Update(update) => self.update(key, record, update),
+            Write::Create { ttl } => self.create(turn, key, record, ttl),
+            Write::Update(update) => self.update(turn, key, record, update),
         }
     }
 
-    fn create(&self, key: &Key, record: &Record, ttl: Duration) -> Result<()> {
+    fn create(&self, turn: &Turn, key: &Key, record: &Record, ttl: Duration) -> Result<()> {
         let millis = ttl_millis(ttl)?;
-        let mut held = self.hold_made(bucket_of(key))?;
+        let bucket = self.hold_made(turn, bucket_of(key))?;
         let now = now();
-        if let Standing::Live(_) = standing(&held.bucket, key, now)? {
+        if let Standing::Live(_) = standing(&bucket, key, now)? {
             return Err(Error::already_exists());
         }
-        let deadline = now.saturating_add(millis);
-        self.place(&held.bucket, &mut held.tracker, key, record, deadline)?;
-        held.bucket.sync(self.durability)
+        let deadline = turn.asked.at.saturating_add(millis);
+        if deadline <= now {
+            return Err(Error::unavailable(
+                "the session's life was over before it was its turn; nothing was written",
+            ));
+        }
+        self.place(&bucket, key, record, deadline)?;
+        bucket.sync(&self.syncs)
     }
 
-    fn update(&self, key: &Key, record: &Record, write: Update) -> Result<()> {
+    fn update(&self, turn: &Turn, key: &Key, record: &Record, write: Update) -> Result<()> {
         let millis = write.ttl.map(ttl_millis).transpose()?;
-        let mut held = self.hold(bucket_of(key))?.ok_or_else(Error::gone)?;
+        let bucket = self.hold(turn, bucket_of(key))?.ok_or_else(Error::gone)?;
         let now = now();
-        let header = expect(&held.bucket, key, write.expected, now)?;
-        let deadline = deadline(now, millis, header);
-        self.place(&held.bucket, &mut held.tracker, key, record, deadline)?;
-        held.bucket.sync(self.durability)
+        let header = expect(&bucket, key, write.expected, now)?;
+        let deadline = deadline(turn.asked, now, millis, header)?;
+        self.place(&bucket, key, record, deadline)?;
+        bucket.sync(&self.syncs)
     }
 
-    pub(crate) fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+    pub(crate) fn touch(&self, turn: &Turn, key: &Key, ttl: Duration) -> Result<()> {
         let millis = ttl_millis(ttl)?;
-        let mut held = self.hold(bucket_of(key))?.ok_or_else(Error::gone)?;
-        let file = held.bucket.open_to_change(&key.to_hex())?;
+        let bucket = self.hold(turn, bucket_of(key))?.ok_or_else(Error::gone)?;
+        let file = bucket.open_to_change(&key.to_hex())?;
         let file = file.ok_or_else(Error::gone)?;
         let now = now();
-        if read_header(key, &file)?.deadline <= now {
+        let header = read_header(key, &file)?;
+        if header.deadline <= now {
             return Err(Error::gone());
         }
-        let deadline = now.saturating_add(millis);
-        held.tracker.note(deadline, key);
+        let deadline = deadline(turn.asked, now, Some(millis), header)?;
+        self.tracker(bucket_of(key)).note(deadline, key);
         file.write_all_at(&deadline_field(key, deadline), DEADLINE_AT).map_err(not_written)?;
-        if self.durability != Durability::None {
-            fdatasync(&file).map_err(not_confirmed)?;
-        }
-        Ok(())
+        self.syncs.content(&file).map_err(not_confirmed)
     }
 
-    pub(crate) fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        let Some(held) = self.hold(bucket_of(key))? else {
+    pub(crate) fn destroy(&self, turn: &Turn, key: &Key, only: Option<Revision>) -> Result<bool> {
+        let Some(bucket) = self.hold(turn, bucket_of(key))? else {
             return Ok(false);
         };
-        let live = match standing(&held.bucket, key, now()) {
+        let live = match standing(&bucket, key, now()) {
             Ok(Standing::Nothing) => return Ok(false),
             Ok(Standing::Expired) => false,
             Ok(Standing::Live(header)) if only.is_some_and(|only| only != header.revision) => {
@@ -138,8 +151,8 @@ impl Store {
             Err(error) if error.kind() == ErrorKind::Corrupt && only.is_none() => true,
             Err(error) => return Err(error),
         };
-        held.bucket.remove(&key.to_hex())?;
-        held.bucket.sync(self.durability)?;
+        bucket.remove(&key.to_hex(), &self.syncs)?;
+        bucket.sync(&self.syncs)?;
         Ok(live)
     }
 
@@ -147,6 +160,7 @@ impl Store {
     /// was, and a copy under a key that nobody has.
     pub(crate) fn rotate(
         &self,
+        turn: &Turn,
         old: &Key,
         new: &Key,
         record: &Record,
@@ -154,16 +168,17 @@ impl Store {
     ) -> Result<()> {
         let millis = write.ttl.map(ttl_millis).transpose()?;
         let (from, to) = (bucket_of(old), bucket_of(new));
-        self.root.make_bucket(to, self.durability)?;
-        let mut low = self.hold(from.min(to))?.ok_or_else(Error::gone)?;
-        let mut high = match from.max(to) {
-            same if same == from.min(to) => None,
-            high => Some(self.hold(high)?.ok_or_else(Error::gone)?),
+        self.root.make_bucket(to, &self.syncs)?;
+        // Everyone takes the lower number first.
+        let low = self.hold(turn, from.min(to))?.ok_or_else(Error::gone)?;
+        let high = match from == to {
+            true => None,
+            false => Some(self.hold(turn, from.max(to))?.ok_or_else(Error::gone)?),
         };
-        let (source, target, tracker) = match (&mut low, &mut high) {
-            (one, None) => (&one.bucket, &one.bucket, &mut *one.tracker),
-            (low, Some(high)) if from < to => (&low.bucket, &high.bucket, &mut *high.tracker),
-            (low, Some(high)) => (&high.bucket, &low.bucket, &mut *low.tracker),
+        let (source, target) = match &high {
+            None => (&low, &low),
+            Some(high) if from < to => (&low, high),
+            Some(high) => (high, &low),
         };
 
         let now = now();
@@ -171,59 +186,52 @@ impl Store {
         if let Standing::Live(_) = standing(target, new, now)? {
             return Err(Error::already_exists());
         }
-        let deadline = deadline(now, millis, header);
-        self.place(target, tracker, new, record, deadline)?;
+        let deadline = deadline(turn.asked, now, millis, header)?;
+        self.place(target, new, record, deadline)?;
         // The old record must not go before the new one is there to stay.
-        let synced = target.sync(self.durability);
-        if let Err(error) = synced.and_then(|()| source.remove(&old.to_hex())) {
+        let moved =
+            target.sync(&self.syncs).and_then(|()| source.remove(&old.to_hex(), &self.syncs));
+        if let Err(error) = moved {
             // Only one of them may stand, and it is the old one.
-            target.remove(&new.to_hex())?;
+            target.remove(&new.to_hex(), &self.syncs)?;
             return Err(error);
         }
-        source.sync(self.durability)
+        source.sync(&self.syncs)
     }
 
-    fn place(
-        &self,
-        bucket: &Locked,
-        tracker: &mut Tracker,
-        key: &Key,
-        record: &Record,
-        deadline: u64,
-    ) -> Result<()> {
+    fn place(&self, bucket: &Locked, key: &Key, record: &Record, deadline: u64) -> Result<()> {
         // Before the write, so that gc knows of the file however the write ends.
-        tracker.note(deadline, key);
-        let file = encode(key, record, deadline);
-        bucket.place(&key.to_hex(), &file, self.durability)
+        self.tracker(bucket_of(key)).note(deadline, key);
+        bucket.place(&key.to_hex(), &encode(key, record, deadline), &self.syncs)
     }
 
     /// Keeps all other writers out of a sub-directory, if there is one.
-    pub(crate) fn hold(&self, number: u8) -> Result<Option<Held<'_>>> {
-        let tracker = self.tracker(number);
-        let bucket = self.root.bucket(number)?;
-        let bucket = bucket.map(Bucket::lock).transpose()?;
-        Ok(bucket.map(|bucket| Held { tracker, bucket }))
+    fn hold(&self, turn: &Turn, number: u8) -> Result<Option<Locked>> {
+        match self.root.bucket(number)? {
+            Some(bucket) => self.lock(turn, number, bucket).map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Keeps all other writers out of a sub-directory, which is created where it does not exist.
-    fn hold_made(&self, number: u8) -> Result<Held<'_>> {
-        let tracker = self.tracker(number);
-        let bucket = self.root.make_bucket(number, self.durability)?.lock()?;
-        Ok(Held { tracker, bucket })
+    fn hold_made(&self, turn: &Turn, number: u8) -> Result<Locked> {
+        let bucket = self.root.make_bucket(number, &self.syncs)?;
+        self.lock(turn, number, bucket)
     }
 
+    fn lock(&self, turn: &Turn, number: u8, bucket: Bucket) -> Result<Locked> {
+        let locked = bucket.lock(turn.asked.until)?;
+        self.root.enter(number, &self.syncs)?;
+        locked.settle(&self.syncs)?;
+        Ok(locked)
+    }
+
+    /// It is locked for a moment only, never while a file is read or written.
     pub(crate) fn tracker(&self, number: u8) -> MutexGuard<'_, Tracker> {
         let tracker = &self.trackers[usize::from(number)];
         // A panic can't leave it worse than incomplete, and a sweep completes it.
         tracker.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A sub-directory that nobody else writes to.
-pub(crate) struct Held<'a> {
-    // In the order in which they are released.
-    pub(crate) bucket: Locked,
-    pub(crate) tracker: MutexGuard<'a, Tracker>,
 }
 
 pub(crate) fn standing(bucket: &Locked, key: &Key, now: u64) -> Result<Standing> {
@@ -246,83 +254,16 @@ fn expect(bucket: &Locked, key: &Key, expected: Revision, now: u64) -> Result<He
     }
 }
 
-fn deadline(now: u64, millis: Option<u64>, standing: Header) -> u64 {
-    millis.map_or(standing.deadline, |millis| now.saturating_add(millis))
+/// A new life begins when it was asked for, not when it was its turn.
+fn deadline(asked: Asked, now: u64, millis: Option<u64>, standing: Header) -> Result<u64> {
+    let deadline = millis.map_or(standing.deadline, |millis| asked.at.saturating_add(millis));
+    match deadline <= now {
+        true => Err(Error::gone()),
+        false => Ok(deadline),
+    }
 }
 
 fn live((header, record): (Header, Record)) -> Option<Loaded> {
     let left = header.deadline.saturating_sub(now());
     (left > 0).then(|| Loaded { record, expires_in: Duration::from_millis(left) })
-}
-
-/// The wall clock, since a file outlives the process and the machine's start: milliseconds since
-/// 1970.
-pub(crate) fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// Why a file could not be read as a record.
-pub(crate) enum Unread {
-    Fault(Fault),
-    Io(io::Error),
-}
-
-fn read_record(key: &Key, mut file: File) -> Result<(Header, Record), Unread> {
-    let mut content = vec![0; FIRST_READ];
-    let len = read_once(|| file.read(&mut content))?;
-    content.truncate(len);
-    let header = parse_header(key, &content)?;
-    if len == FIRST_READ || (len as u64) < header.file_len() {
-        // One byte more than there should be, to notice a file that has grown.
-        let rest = header.file_len().saturating_add(1) - len as u64;
-        file.take(rest).read_to_end(&mut content)?;
-    }
-    let record = header.parse_record(content)?;
-    Ok((header, record))
-}
-
-/// Reads no more than the header.
-pub(crate) fn read_header(key: &Key, file: &File) -> Result<Header, Unread> {
-    let mut content = [0; HEADER];
-    let len = read_once(|| file.read_at(&mut content, 0))?;
-    Ok(parse_header(key, &content[..len])?)
-}
-
-/// A file gives what it has in one go; only a signal comes in between.
-fn read_once(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match read() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            other => return other,
-        }
-    }
-}
-
-impl From<Fault> for Unread {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-impl From<io::Error> for Unread {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-impl From<Unread> for Error {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::Fault(fault) => {
-                Error::corrupt(format!("a session's file is not a record: {}", fault.words()))
-            }
-            Unread::Io(error) => match error.kind() {
-                io::ErrorKind::IsADirectory
-                | io::ErrorKind::NotSeekable
-                | io::ErrorKind::WouldBlock => not_a_file(),
-                _ => unreadable(error),
-            },
-        }
-    }
 }

@@ -1,6 +1,8 @@
 //! What files can suffer, and what the contract does not ask of every store. The contract itself is
 //! proven by `conformance-tests`.
 
+mod limits;
+
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{
     DirBuilderExt as _, FileExt as _, MetadataExt as _, PermissionsExt as _, symlink,
@@ -94,7 +96,7 @@ async fn directories_are_0700_and_files_0600_in_256_sub_directories() {
 #[test]
 fn a_directory_that_others_can_enter_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    for open_mode in [0o750, 0o701, 0o777] {
+    for open_mode in [0o750, 0o701, 0o777, 0o600, 0o500] {
         let path = directory.path().join(format!("{open_mode:o}"));
         DirBuilder::new().mode(0o700).create(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(open_mode)).unwrap();

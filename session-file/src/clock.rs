@@ -1,0 +1,63 @@
+//! The wall clock, since a file outlives the process and the machine's start.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use session_core::{Error, Result};
+
+/// The year 2020, in milliseconds since 1970.
+const YEAR_2020: u64 = 1_577_836_800_000;
+
+/// The latest moment that this process has seen.
+static LATEST: AtomicU64 = AtomicU64::new(0);
+
+/// Milliseconds since 1970. Within this process it never goes back, so what has expired stays so.
+pub(crate) fn now() -> u64 {
+    not_before(&LATEST, wall())
+}
+
+/// The same, where the clock can be right at all: to a machine that starts with a dead clock,
+/// everything that expired would be alive.
+pub(crate) fn checked_now() -> Result<u64> {
+    plausible(now())
+}
+
+fn wall() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn not_before(latest: &AtomicU64, wall: u64) -> u64 {
+    latest.fetch_max(wall, Ordering::Relaxed).max(wall)
+}
+
+fn plausible(now: u64) -> Result<u64> {
+    match now < YEAR_2020 {
+        true => Err(Error::unavailable(
+            "the clock of this machine lies before the year 2020; nothing was read or written. Set it",
+        )),
+        false => Ok(now),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use session_core::ErrorKind;
+
+    #[test]
+    fn time_never_goes_back() {
+        let latest = AtomicU64::new(0);
+        assert_eq!(not_before(&latest, 7), 7);
+        assert_eq!(not_before(&latest, 5), 7);
+        assert_eq!(not_before(&latest, 8), 8);
+    }
+
+    #[test]
+    fn a_clock_before_2020_is_refused() {
+        assert_eq!(plausible(YEAR_2020).unwrap(), YEAR_2020);
+        for wrong in [0, YEAR_2020 - 1] {
+            assert_eq!(plausible(wrong).unwrap_err().kind(), ErrorKind::Unavailable);
+        }
+    }
+}

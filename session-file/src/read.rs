@@ -1,0 +1,79 @@
+//! Reading a session's file.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
+
+use session_core::{Error, Key, Record};
+
+use crate::directory::{not_a_file, unreadable};
+use crate::format::{Fault, HEADER, Header, parse_header};
+
+/// Most sessions are read with one call into a buffer of this size.
+const FIRST_READ: usize = 4096;
+
+/// Why a file could not be read as a record.
+pub(crate) enum Unread {
+    Fault(Fault),
+    Io(io::Error),
+}
+
+/// Reads the whole file.
+pub(crate) fn read_record(key: &Key, mut file: File) -> Result<(Header, Record), Unread> {
+    let mut content = vec![0; FIRST_READ];
+    let len = read_once(|| file.read(&mut content))?;
+    content.truncate(len);
+    let header = parse_header(key, &content)?;
+    if len == FIRST_READ || (len as u64) < header.file_len() {
+        // One byte more than there should be, to notice a file that has grown.
+        let rest = header.file_len().saturating_add(1) - len as u64;
+        file.take(rest).read_to_end(&mut content)?;
+    }
+    let record = header.parse_record(content)?;
+    Ok((header, record))
+}
+
+/// Reads no more than the header.
+pub(crate) fn read_header(key: &Key, file: &File) -> Result<Header, Unread> {
+    let mut content = [0; HEADER];
+    let len = read_once(|| file.read_at(&mut content, 0))?;
+    Ok(parse_header(key, &content[..len])?)
+}
+
+/// A file gives what it has in one go; only a signal comes in between.
+fn read_once(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+impl From<Fault> for Unread {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<io::Error> for Unread {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Fault(fault) => {
+                Error::corrupt(format!("a session's file is not a record: {}", fault.words()))
+            }
+            Unread::Io(error) => match error.kind() {
+                io::ErrorKind::IsADirectory
+                | io::ErrorKind::NotSeekable
+                | io::ErrorKind::WouldBlock => not_a_file(),
+                _ => unreadable(error),
+            },
+        }
+    }
+}
