@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use redis::aio::ConnectionLike;
 use session_core::{
@@ -13,7 +13,7 @@ use session_core::{
 use crate::failure::Failure;
 use crate::layout;
 use crate::link::Link;
-use crate::operations::{self, Confirmation, Destroyed, Lane, Load, Swap, Verdict};
+use crate::operations::{self, Confirmation, Lane, Load, Swap, Verdict};
 use crate::server::ServerInfo;
 use crate::sharing::Sharing;
 use crate::source::Source;
@@ -159,15 +159,17 @@ impl RedisBackend {
         self
     }
 
-    /// Makes `destroy` wait until so many replicas have it too (`WAIT`), at most for `timeout`.
+    /// Makes a logout, that is `destroy` without an expected revision, wait until so many replicas
+    /// have it too (`WAIT`), at most for `timeout`. What a rotation clears away by revision is not
+    /// confirmed: a failover may bring that back under its old id.
     ///
     /// Replication lags: without this, a failover may bring back a session that was destroyed a
     /// moment before. Where it is not confirmed in time, `destroy` is an `Unavailable` error whose
     /// source is [`NotConfirmed`]; the master **has** destroyed the session then, and destroying it
     /// again asks for the confirmation again.
     ///
-    /// It uses a connection of its own, because what follows a `WAIT` on a connection waits as well.
-    /// On a connection that the application gave it holds up that one, and it needs one to a single
+    /// It uses a connection of its own for that, because what follows a `WAIT` on a connection waits
+    /// as well; the destruction itself is never held up by it. On a connection that the application gave it holds up that one, and it needs one to a single
     /// node there.
     #[must_use]
     pub fn confirm_destroy(mut self, replicas: u32, timeout: Duration) -> Self {
@@ -210,6 +212,27 @@ impl RedisBackend {
             value: layout::encode(record),
             expiry: ttl.map(layout::expiry).transpose()?,
         })
+    }
+}
+
+impl Confirming {
+    /// Waits for the replicas, and for at most `slack` longer than they may take. Whatever happens
+    /// here, the master has destroyed the session.
+    async fn confirm(&self, name: &str, slack: Duration) -> Result<()> {
+        let Confirmation { replicas, timeout } = self.confirmation;
+        let lane = Lane { link: Arc::clone(&self.link), timeout: timeout.saturating_add(slack) };
+        // Without an answer, none is known to have it.
+        let confirmed =
+            operations::confirm_destroy(&lane, name, self.confirmation).await.unwrap_or_default();
+        if confirmed >= replicas {
+            return Ok(());
+        }
+        Err(Error::unavailable(format!(
+            "destroyed on the master, but {confirmed} of {replicas} replicas confirmed it within \
+             {timeout:?}: a failover may bring the session back"
+        ))
+        .with_backend(crate::NAME)
+        .with_source(NotConfirmed { confirmed, wanted: replicas }))
     }
 }
 
@@ -257,31 +280,19 @@ impl Backend for RedisBackend {
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
+        let started = Instant::now();
         let head = only.map(layout::head);
-        let lane = match &self.confirming {
-            Some(Confirming { link, confirmation }) => Lane {
-                link: Arc::clone(link),
-                timeout: self.timeout.saturating_add(confirmation.timeout),
-            },
-            None => self.channel(key).1,
-        };
-        let confirmation = self.confirming.as_ref().map(|confirming| confirming.confirmation);
-        let Destroyed { existed, confirmed } =
-            operations::destroy(&lane, &self.name_of(key), head.as_deref(), confirmation).await?;
-        let (Some(Confirmation { replicas, timeout }), Some(confirmed)) = (confirmation, confirmed)
-        else {
-            return Ok(existed);
-        };
-        let confirmed = u32::try_from(confirmed).unwrap_or_default();
-        if confirmed >= replicas {
-            return Ok(existed);
+        let name = self.name_of(key);
+        let (_, lane) = self.channel(key);
+        let existed = operations::destroy(&lane, &name, head.as_deref()).await?;
+        match &self.confirming {
+            // A revision is expected when a rotation takes back or clears away: no logout.
+            Some(confirming) if only.is_none() => {
+                confirming.confirm(&name, self.timeout.saturating_sub(started.elapsed())).await?;
+                Ok(existed)
+            }
+            _ => Ok(existed),
         }
-        Err(Error::unavailable(format!(
-            "destroyed on the master, but {confirmed} of {replicas} replicas confirmed it within \
-             {timeout:?}: a failover may bring the session back"
-        ))
-        .with_backend(crate::NAME)
-        .with_source(NotConfirmed { confirmed, wanted: replicas }))
     }
 
     /// Nothing: Redis removes what has expired by itself.

@@ -243,6 +243,27 @@ pub(crate) async fn touch(lane: &Lane, name: &str, expiry: u64) -> Result<Verdic
     }
 }
 
+/// Deletes a key, whatever it holds, or only the one with this head. Says whether it was there.
+pub(crate) async fn destroy(lane: &Lane, name: &str, only: Option<&str>) -> Result<bool, Failure> {
+    let replies = match only {
+        Some(head) => {
+            let arguments = |commands: &mut Pipeline| {
+                commands.arg(name).arg(head);
+            };
+            lane.call(&scripts::DELETE_ONLY, 1, name, arguments).await?
+        }
+        None => {
+            let mut commands = Pipeline::new();
+            commands.cmd("DEL").arg(name);
+            lane.exchange(&commands, name, false).await?
+        }
+    };
+    match &replies[0] {
+        Value::Int(count) => Ok(*count > 0),
+        other => Err(Failure::of_reply(other)),
+    }
+}
+
 /// How many replicas are to confirm a destruction, and how long to wait for them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Confirmation {
@@ -250,51 +271,26 @@ pub(crate) struct Confirmation {
     pub(crate) timeout: Duration,
 }
 
-/// What a destruction found, and how many replicas confirmed it, where that was asked for.
-pub(crate) struct Destroyed {
-    pub(crate) existed: bool,
-    pub(crate) confirmed: Option<i64>,
-}
-
-/// Deletes a key, whatever it holds, or only the one with this head.
-pub(crate) async fn destroy(
+/// How many replicas have seen a key destroyed.
+///
+/// `WAIT` covers what was written before its connection's last command, by whomever. That command
+/// deletes again: should another master serve the key by now, it is gone there, too.
+pub(crate) async fn confirm_destroy(
     lane: &Lane,
     name: &str,
-    only: Option<&str>,
-    confirmation: Option<Confirmation>,
-) -> Result<Destroyed, Failure> {
-    let wait = |commands: &mut Pipeline| {
-        if let Some(Confirmation { replicas, timeout }) = confirmation {
-            // Zero would mean without end.
-            let millis = timeout.as_millis().max(1);
-            commands.cmd("WAIT").arg(replicas).arg(u64::try_from(millis).unwrap_or(u64::MAX));
-        }
-    };
-    let replies = match only {
-        Some(head) => {
-            let arguments = |commands: &mut Pipeline| {
-                commands.arg(name).arg(head);
-                wait(commands);
-            };
-            lane.call(&scripts::DELETE_ONLY, 1, name, arguments).await?
-        }
-        None => {
-            let mut commands = Pipeline::new();
-            commands.cmd("DEL").arg(name);
-            wait(&mut commands);
-            lane.exchange(&commands, name, false).await?
-        }
-    };
-    let existed = match &replies[0] {
-        Value::Int(count) => *count > 0,
-        other => return Err(Failure::of_reply(other)),
-    };
-    let confirmed = match replies.get(1) {
-        None => None,
-        Some(Value::Int(count)) => Some(*count),
-        Some(other) => return Err(Failure::of_reply(other)),
-    };
-    Ok(Destroyed { existed, confirmed })
+    Confirmation { replicas, timeout }: Confirmation,
+) -> Result<u32, Failure> {
+    // Zero would mean without end.
+    let millis = u64::try_from(timeout.as_millis().max(1)).unwrap_or(u64::MAX);
+    let mut commands = Pipeline::with_capacity(2);
+    commands.cmd("DEL").arg(name).cmd("WAIT").arg(replicas).arg(millis);
+    // Twice is as good as once.
+    let replies = lane.exchange(&commands, name, true).await?;
+    match &replies[..] {
+        [Value::Int(_), Value::Int(confirmed)] => Ok(u32::try_from(*confirmed).unwrap_or_default()),
+        [Value::Int(_), other] | [other, ..] => Err(Failure::of_reply(other)),
+        [] => Err(Failure::of_reply(&Value::Nil)),
+    }
 }
 
 /// Moves a record; both keys on one node.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, ErrorKind, Key, Owner, Record, Revision, Update, Write};
+use session_core::{Backend, Error, ErrorKind, Key, Owner, Record, Revision, Update, Write};
 use session_redis::{NotConfirmed, RedisBackend};
 use support::{HOUR, create, key, kind, load, name, raw, record, redis, update};
 use test_servers::Options;
@@ -194,13 +194,11 @@ async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
     assert!(patient.destroy(&key(1), None).await.unwrap());
     assert!(!patient.destroy(&key(1), None).await.unwrap());
     replica.pause().unwrap();
-    for (number, only) in [(2, None), (3, Some(Revision::from_u64(1)))] {
-        let error = hasty.destroy(&key(number), only).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unavailable);
-        let source = std::error::Error::source(&error).unwrap().downcast_ref::<NotConfirmed>();
-        assert_eq!(source, Some(&NotConfirmed { confirmed: 0, wanted: 1 }));
-        assert_eq!(load(&backend, number).await.unwrap(), None);
-    }
+    assert_not_confirmed(&hasty.destroy(&key(2), None).await.unwrap_err());
+    assert_eq!(load(&backend, 2).await.unwrap(), None);
+    // With an expected revision it is a rotation's, not a logout.
+    assert!(hasty.destroy(&key(3), Some(Revision::from_u64(1))).await.unwrap());
+    assert_eq!(load(&backend, 3).await.unwrap(), None);
     // Others don't wait behind it.
     let waiting = tokio::spawn({
         let patient = patient.clone();
@@ -210,8 +208,31 @@ async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
     let started = Instant::now();
     load(&patient, 1).await.unwrap();
     assert!(started.elapsed() < Duration::from_millis(500));
+    // Not even another logout: it is carried out while its confirmation queues behind this one.
+    create(&backend, 4, 1).await.unwrap();
+    let behind = tokio::spawn({
+        let patient = patient.clone();
+        async move { patient.destroy(&key(4), None).await }
+    });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(load(&backend, 4).await.unwrap(), None);
     replica.resume().unwrap();
     assert!(!waiting.await.unwrap().unwrap());
+    assert!(behind.await.unwrap().unwrap());
+
+    // The master is demoted while it waits: `WAIT` ends with an error.
+    replica.pause().unwrap();
+    let waiting = tokio::spawn(async move { patient.destroy(&key(2), None).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut admin = raw(master.url()).await;
+    redis::cmd("REPLICAOF").arg(&["127.0.0.1", "1"]).exec_async(&mut admin).await.unwrap();
+    assert_not_confirmed(&waiting.await.unwrap().unwrap_err());
+}
+
+fn assert_not_confirmed(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    let source = std::error::Error::source(error).unwrap().downcast_ref::<NotConfirmed>();
+    assert_eq!(source, Some(&NotConfirmed { confirmed: 0, wanted: 1 }));
 }
 
 #[tokio::test(flavor = "multi_thread")]
