@@ -85,6 +85,7 @@ pub use sqlite::SqliteBackend;
 /// # Errors
 /// `InvalidConfig` for another scheme and for one whose feature is off; else what `connect` and
 /// `migrate` of the backend say.
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub async fn start_session(url: &str) -> Result<SessionStore> {
     let store = match url.split_once(':').map_or("", |(scheme, _)| scheme) {
         #[cfg(feature = "sqlite")]
