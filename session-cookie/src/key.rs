@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -12,7 +12,10 @@ use session_core::{Error, ErrorKind, Result};
 use sha2::Sha256;
 use zeroize::{Zeroize as _, Zeroizing};
 
-use crate::weakness;
+use crate::{permissions, weakness};
+
+/// No key file is longer; what is ends in a key that is no base64.
+const MAX_FILE_BYTES: usize = 1 << 16;
 
 /// A key of a [`CookieStore`](crate::CookieStore)'s key ring: at least 32 random bytes.
 ///
@@ -79,16 +82,33 @@ impl SecretKey {
 
     /// Reads a key from a file that holds it in base64, as `openssl rand -base64 32` prints it.
     ///
+    /// On Unix the file must belong to this process's user or to root, and nobody else may write it.
+    /// When others can read it, a warning is logged.
+    ///
     /// # Errors
-    /// `InvalidConfig` when the file can't be read or holds no good key. The text names the file.
+    /// `InvalidConfig` when the file can't be read or holds no good key, or when others can change it.
+    /// The text names the file.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let in_file = |message: &str| {
             Error::invalid_config(format!("the key file {}: {message}", path.display()))
         };
-        let bytes = fs::read(path).map(Zeroizing::new).map_err(|source| {
+        let unreadable = |source: io::Error| {
             in_file(&format!("it can't be read ({source}); {}", Self::ADVICE)).with_source(source)
-        })?;
+        };
+        let file = fs::File::open(path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
+        if let Some(why) = permissions::refusal(&metadata) {
+            return Err(in_file(why));
+        }
+        if permissions::others_can_read(&metadata) {
+            let file = path.display();
+            tracing::warn!(%file, "others can read this key file and so forge sessions: chmod 600");
+        }
+        // One buffer from the start: a vector that grows leaves copies behind.
+        let length = usize::try_from(metadata.len()).unwrap_or(0).min(MAX_FILE_BYTES);
+        let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
+        file.take(MAX_FILE_BYTES as u64).read_to_end(&mut bytes).map_err(unreadable)?;
         std::str::from_utf8(&bytes)
             .map_err(|_| refused("it is not base64"))
             .and_then(Self::from_base64)

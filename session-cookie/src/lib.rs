@@ -4,6 +4,7 @@
 mod encrypted;
 mod envelope;
 mod key;
+mod permissions;
 mod protection;
 mod signed;
 mod size;

@@ -1,8 +1,11 @@
 //! Key rings that rotate, and keys that are refused.
 
+#![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
+
 mod common;
 
 use std::fs;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
@@ -26,6 +29,13 @@ fn good() -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file that only its owner can change, whatever the umask.
+fn write(path: &Path, contents: impl AsRef<[u8]>) {
+    fs::write(path, contents).unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
 }
 
 #[test]
@@ -167,7 +177,7 @@ fn random_keys_are_accepted_in_every_spelling() {
 fn a_key_is_the_same_from_bytes_base64_and_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("key");
-    fs::write(&path, format!("{}\n", good())).unwrap();
+    write(&path, format!("{}\n", good()));
 
     for (mode, make) in modes() {
         let value = seal(&make(NAME, &[SecretKey::from_bytes(&good_bytes()).unwrap()]), &record());
@@ -189,7 +199,7 @@ fn a_key_file_that_is_missing_weak_or_no_text_is_refused_by_name() {
     };
     refused();
     for contents in [&b""[..], b"changeme\n", &[0xFF; 40]] {
-        fs::write(&path, contents).unwrap();
+        write(&path, contents);
         refused();
     }
 }
@@ -209,6 +219,38 @@ fn a_generated_key_file_is_private_and_kept() {
     let value = seal(&make(NAME, &[first]), &record());
     assert!(open(&make(NAME, &[second]), &value).is_some(), "{mode}");
     assert_eq!(fs::read_dir(&directory).unwrap().count(), 1, "no temporary file");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_key_file_that_others_can_change_is_refused_and_one_that_they_can_read_is_not() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("session.key");
+    SecretKey::from_file_or_generate(&path).unwrap();
+    for (mode, accepted) in [
+        (0o600, true),
+        (0o400, true),
+        (0o644, true),
+        (0o620, false),
+        (0o602, false),
+        (0o666, false),
+    ] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        for read in [SecretKey::from_file(&path), SecretKey::from_file_or_generate(&path)] {
+            assert_eq!(read.is_ok(), accepted, "{mode:o}");
+            if let Err(error) = read {
+                assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+                assert!(error.message().contains("chmod 600"), "{error}");
+            }
+        }
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    // Only root can give a file away; for anybody else there is nothing to try.
+    if chown(&path, Some(65_534), None).is_ok() {
+        assert!(SecretKey::from_file(&path).unwrap_err().message().contains("another user"));
+    }
 }
 
 #[test]
