@@ -17,6 +17,10 @@ const LONGEST_ATTRIBUTES: &str = "; Path=/; Max-Age=315360000000; \
 /// How many bytes are kept free for attributes unless the application says otherwise.
 pub(crate) const DEFAULT_RESERVE: usize = LONGEST_ATTRIBUTES.len();
 
+/// How many are kept free whatever the application says: enough for `; Path=/; Secure; HttpOnly;
+/// SameSite=Strict` and a `Max-Age` of 400 days.
+pub(crate) const LEAST_RESERVE: usize = 64;
+
 /// How many keys an error names.
 const NAMED_KEYS: usize = 5;
 

@@ -20,6 +20,9 @@ use crate::size::{self, Size};
 const DEFAULT_PURPOSE: &str = "session";
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(1);
 
+/// A longer name would take the session's room.
+const MAX_NAME_BYTES: usize = 256;
+
 /// Sessions that live in the client's cookie, signed or encrypted.
 ///
 /// # ⚠ An old cookie can be replayed
@@ -98,6 +101,9 @@ impl CookieStore {
                 "the name of a cookie consists of letters, digits and !#$%&'*+-.^_`|~",
             ));
         }
+        if name.len() > MAX_NAME_BYTES {
+            return Err(Error::invalid_config("the name of a cookie has at most 256 bytes here"));
+        }
         Ok(Self {
             context: context(DEFAULT_PURPOSE, &name),
             name,
@@ -128,10 +134,12 @@ impl CookieStore {
     /// How many of a cookie's 4096 bytes are kept free for its attributes.
     ///
     /// The default, 117, is enough for all attributes with their longest values except `Domain` and
-    /// a `Path` other than `/`: add `"; Domain=".len()`, the domain's length and the path's.
+    /// a `Path` other than `/`: add `"; Domain=".len()`, the domain's length and the path's. At least
+    /// 64 are kept, for the defaults of the web layer, which refuses to be built with attributes that
+    /// need more than there is.
     #[must_use]
     pub fn with_attribute_reserve(mut self, bytes: usize) -> Self {
-        self.attribute_reserve = bytes;
+        self.attribute_reserve = bytes.max(size::LEAST_RESERVE);
         self
     }
 
@@ -257,6 +265,10 @@ impl CookieBackend for CookieStore {
 
     fn revocation(&self) -> Option<&dyn Backend> {
         self.revocation.as_deref()
+    }
+
+    fn attribute_reserve(&self) -> usize {
+        self.attribute_reserve
     }
 
     fn leeway(&self) -> Duration {

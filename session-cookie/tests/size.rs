@@ -92,3 +92,22 @@ fn the_room_for_attributes_is_configurable() {
         assert_eq!(sealed(&none, "").unwrap_err().kind(), ErrorKind::TooLarge, "{mode}");
     }
 }
+
+#[test]
+fn a_name_that_takes_the_room_of_the_session_is_refused_when_the_store_is_built() {
+    assert!(CookieStore::signed("n".repeat(256), [key()]).is_ok());
+    for length in [257, 4080] {
+        let error = CookieStore::signed("n".repeat(length), [key()]).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    }
+}
+
+#[test]
+fn the_web_layer_is_told_how_much_room_there_is() {
+    for (mode, make) in modes() {
+        let store = make(NAME, &[key()]);
+        assert_eq!(store.attribute_reserve(), LONGEST_ATTRIBUTES.len(), "{mode}");
+        assert_eq!(store.with_attribute_reserve(300).attribute_reserve(), 300, "{mode}");
+        assert_eq!(make(NAME, &[key()]).with_attribute_reserve(0).attribute_reserve(), 64);
+    }
+}
