@@ -122,6 +122,28 @@ async fn a_fixed_lifetime_stays_fixed_however_often_the_session_is_saved() {
     }
 }
 
+/// With the leeway that stores have by default, a use within it must not begin another life.
+#[tokio::test]
+async fn an_absolute_lifetime_ends_a_session_that_is_used_all_the_time() {
+    for (mode, store) in each(|store| store) {
+        let config = Config::default()
+            .lifetime(Duration::from_millis(700))
+            .sliding(true)
+            .absolute_lifetime(Duration::from_secs(1));
+        let store = store.with_config(config).unwrap();
+        let mut cookie = saved(&store).await;
+        let began = std::time::Instant::now();
+        while let Some(session) = store.load(&cookie).await.unwrap() {
+            assert!(began.elapsed() < Duration::from_millis(2500), "{mode}: it never ends");
+            session.extend();
+            let _ = store.save(&session).await.unwrap();
+            cookie = store.cookie_value(&session).unwrap().into_string();
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        assert!(began.elapsed() > Duration::from_millis(900), "{mode}: it ended too early");
+    }
+}
+
 #[tokio::test]
 async fn a_session_too_large_for_a_cookie_is_not_issued_and_the_error_names_its_keys() {
     for (mode, store) in each(|store| store) {
