@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use http::HeaderValue;
-use session_core::{CookieValue, Error, ErrorKind, Result};
+use session_core::{CookieValue, Error, ErrorKind, Result, SessionStore};
 
 /// The longest life that browsers give a cookie (RFC 6265bis, 5.5): 400 days.
 const MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
@@ -12,11 +12,14 @@ const MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
 /// Browsers ignore a longer attribute value (RFC 6265bis, 5.6) …
 const MAX_ATTRIBUTE_BYTES: usize = 1024;
 
-/// … and a cookie whose name and value together are longer than this.
-const MAX_NAME_AND_VALUE_BYTES: usize = 4096;
+/// … and need not keep a cookie whose name, value and attributes together are longer than this.
+const MAX_BYTES: usize = 4096;
 
 /// What a session id takes of it.
 const ID_CHARS: usize = 43;
+
+/// The longest one, see [`MAX_AGE`].
+const LONGEST_MAX_AGE: &str = "; Max-Age=34560000";
 
 /// The cookie's name and attributes. What browsers would reject is refused when the layer is built.
 ///
@@ -120,8 +123,12 @@ impl CookieConfig {
         self
     }
 
-    /// Checks the settings, for a store that may dictate the name.
-    pub(crate) fn build(self, name_of_store: Option<&str>) -> Result<Cookie> {
+    /// Checks the settings, for a store that may dictate the name and the room for attributes.
+    pub(crate) fn build(self, store: &SessionStore) -> Result<Cookie> {
+        self.check(store.cookie_name(), store.attribute_reserve())
+    }
+
+    fn check(self, name_of_store: Option<&str>, reserve: Option<usize>) -> Result<Cookie> {
         let name = match (name_of_store, self.name) {
             (Some(dictated), Some(name)) if dictated != name => {
                 return Err(Error::invalid_config(format!(
@@ -183,6 +190,8 @@ impl CookieConfig {
         if self.partitioned {
             attributes.push_str("; Partitioned");
         }
+        let max_age = if self.expire_on_close { 0 } else { LONGEST_MAX_AGE.len() };
+        check_room(&name, attributes.len() + max_age, reserve)?;
         Ok(Cookie { name, attributes, expire_on_close: self.expire_on_close })
     }
 }
@@ -193,7 +202,7 @@ impl Default for CookieConfig {
     }
 }
 
-/// A name is a token (RFC 9110, 5.6.2), and short enough for an id beside it.
+/// A name is a token (RFC 9110, 5.6.2).
 fn check_name(name: &str) -> Result<()> {
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     if name.is_empty() || !name.bytes().all(is_token) {
@@ -201,9 +210,20 @@ fn check_name(name: &str) -> Result<()> {
             "{name:?} is no name for a cookie: use letters, digits, '-' and '_'"
         )));
     }
-    if name.len() + ID_CHARS > MAX_NAME_AND_VALUE_BYTES {
+    Ok(())
+}
+
+/// There must be room for an id beside them, or for what a cookie store seals.
+fn check_room(name: &str, attributes: usize, reserve: Option<usize>) -> Result<()> {
+    if let Some(reserve) = reserve.filter(|reserve| attributes > *reserve) {
+        return Err(Error::invalid_config(format!(
+            "the cookie's attributes take {attributes} bytes and the cookie store keeps {reserve} free \
+             for them: give it with_attribute_reserve({attributes})"
+        )));
+    }
+    if name.len() + "=".len() + ID_CHARS + attributes > MAX_BYTES {
         return Err(Error::invalid_config(
-            "the cookie's name is so long that browsers would reject the cookie",
+            "the cookie's name and attributes are so long that browsers would reject the cookie",
         ));
     }
     Ok(())
@@ -260,17 +280,15 @@ impl Cookie {
 
     /// The Set-Cookie that gives the client this value for as long as the session lives.
     pub(crate) fn set(&self, value: &CookieValue, life: Option<Duration>) -> Result<HeaderValue> {
-        let name = self.name();
-        let value = value.as_str();
-        if name.len() + value.len() > MAX_NAME_AND_VALUE_BYTES {
-            return Err(Error::new(
-                ErrorKind::TooLarge,
-                "browsers ignore a cookie of more than 4096 bytes: keep less in the session",
-            ));
-        }
-        let mut text = format!("{name}={value}{}", self.attributes);
+        let mut text = format!("{}={}{}", self.name, value.as_str(), self.attributes);
         if let Some(life) = life.filter(|_| !self.expire_on_close) {
             text.push_str(&format!("; Max-Age={}", max_age(life)));
+        }
+        if text.len() > MAX_BYTES {
+            return Err(Error::new(
+                ErrorKind::TooLarge,
+                "browsers need not keep a cookie of more than 4096 bytes: keep less in the session",
+            ));
         }
         secret_header(&text)
     }
@@ -281,10 +299,11 @@ impl Cookie {
     }
 }
 
-/// Whole seconds, rounded up: a Max-Age of 0 would remove the cookie, and a cookie that outlives its
-/// session for a part of a second does no harm.
+/// Whole seconds, rounded up and at least one: a Max-Age of 0 would remove the cookie, also of a
+/// session that a cookie store's leeway keeps alive, and a cookie that outlives its session for a
+/// moment does no harm.
 fn max_age(life: Duration) -> u64 {
-    let life = life.min(MAX_AGE);
+    let life = life.clamp(Duration::from_secs(1), MAX_AGE);
     life.as_secs() + u64::from(life.subsec_nanos() > 0)
 }
 
@@ -305,18 +324,18 @@ mod tests {
     use super::*;
 
     fn attributes(config: CookieConfig) -> String {
-        config.build(None).unwrap().attributes
+        config.check(None, None).unwrap().attributes
     }
 
     fn refusal(config: CookieConfig) -> String {
-        let error = config.build(None).unwrap_err();
+        let error = config.check(None, None).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         error.to_string()
     }
 
     #[test]
     fn defaults_are_the_safest_that_work() {
-        let cookie = CookieConfig::new().build(None).unwrap();
+        let cookie = CookieConfig::new().check(None, None).unwrap();
         assert_eq!(cookie.name(), "__Host-id");
         assert_eq!(cookie.attributes, "; Path=/; Secure; HttpOnly; SameSite=Lax");
     }
@@ -354,7 +373,7 @@ mod tests {
         for name in ["", "a b", "a=b", "a;b", "é", "a\0", "a,b", "\"a\""] {
             refusal(CookieConfig::new().name(name));
         }
-        refusal(CookieConfig::new().name("n".repeat(MAX_NAME_AND_VALUE_BYTES)));
+        refusal(CookieConfig::new().name("n".repeat(MAX_BYTES)));
         for path in ["", "app", "/a;b", "/a\nb", "/é", "/ "] {
             refusal(plain().path(path));
         }
@@ -366,24 +385,41 @@ mod tests {
 
     #[test]
     fn a_cookie_store_dictates_the_name() {
-        let cookie = CookieConfig::new().build(Some("__Host-sealed")).unwrap();
+        let cookie = CookieConfig::new().check(Some("__Host-sealed"), None).unwrap();
         assert_eq!(cookie.name(), "__Host-sealed");
-        assert!(CookieConfig::new().name("__Host-sealed").build(Some("__Host-sealed")).is_ok());
-        assert!(CookieConfig::new().name("other").build(Some("__Host-sealed")).is_err());
-        assert!(CookieConfig::new().path("/app").build(Some("__Host-sealed")).is_err());
+        assert!(
+            CookieConfig::new().name("__Host-sealed").check(Some("__Host-sealed"), None).is_ok()
+        );
+        assert!(CookieConfig::new().name("other").check(Some("__Host-sealed"), None).is_err());
+        assert!(CookieConfig::new().path("/app").check(Some("__Host-sealed"), None).is_err());
     }
 
     #[test]
     fn max_age_is_rounded_up_and_never_beyond_what_browsers_keep() {
+        assert_eq!(max_age(Duration::ZERO), 1);
         assert_eq!(max_age(Duration::from_millis(1)), 1);
         assert_eq!(max_age(Duration::from_secs(7200)), 7200);
         assert_eq!(max_age(Duration::from_millis(7_200_001)), 7201);
         assert_eq!(max_age(Duration::MAX), 34_560_000);
+        assert_eq!(format!("; Max-Age={}", max_age(Duration::MAX)), LONGEST_MAX_AGE);
+    }
+
+    #[test]
+    fn attributes_that_a_cookie_store_keeps_no_room_for_are_refused() {
+        let config = |path: usize| CookieConfig::new().path(format!("/{}", "p".repeat(path)));
+        let refusal = config(300).check(Some("__Secure-s"), Some(117)).unwrap_err();
+        assert_eq!(refusal.kind(), ErrorKind::InvalidConfig);
+        let needed = "; Path=/; Secure; HttpOnly; SameSite=Lax".len() + 300 + LONGEST_MAX_AGE.len();
+        assert!(refusal.message().contains(&format!("with_attribute_reserve({needed})")));
+        assert!(config(300).check(Some("__Secure-s"), Some(needed)).is_ok());
+        assert!(config(300).check(Some("__Secure-s"), Some(needed - 1)).is_err());
+        // The defaults fit into the least that a cookie store keeps.
+        assert!(CookieConfig::new().check(Some("__Host-s"), Some(64)).is_ok());
     }
 
     #[test]
     fn removal_names_the_same_cookie() {
-        let cookie = CookieConfig::new().build(None).unwrap();
+        let cookie = CookieConfig::new().check(None, None).unwrap();
         let header = cookie.remove().unwrap();
         assert_eq!(
             header.to_str().unwrap(),

@@ -63,6 +63,9 @@ impl IntoResponse for SessionFailure {
             http::StatusCode::SERVICE_UNAVAILABLE => {
                 "The session store is out of reach. Please try again in a moment.\n"
             }
+            http::StatusCode::CONFLICT => {
+                "The session ended or changed meanwhile. Please load the page again.\n"
+            }
             _ => "The session could not be used.\n",
         };
         let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];

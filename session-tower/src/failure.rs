@@ -7,11 +7,13 @@ use std::sync::Arc;
 use http::StatusCode;
 use session_core::{Error, ErrorKind};
 
-/// A session that could not be loaded, used or saved: 503 when the store is out of reach, otherwise
-/// 500. The response says no more than that.
+/// A session that could not be loaded, used or saved: 503 when the store is out of reach, 409 when a
+/// save of the handler's own found the session ended (`Gone`) or others saving it again and again
+/// (`Conflict`), otherwise 500. The response says no more than that.
 ///
 /// Handlers turn any [`Error`] of their session into one with `?`. It is logged once, when it is
-/// made. The response carries a copy among its extensions, so that a middleware outside
+/// made; 409, which is in the course of things, at debug level only. What such a handler changed and
+/// did not save is dropped, as with a 5xx. The response carries a copy among its extensions, so that a middleware outside
 /// [`SessionLayer`](crate::SessionLayer) can put the application's own page in its place.
 #[derive(Debug, Clone)]
 pub struct SessionFailure(Arc<Error>);
@@ -28,6 +30,7 @@ impl SessionFailure {
     pub fn status(&self) -> StatusCode {
         match self.0.kind() {
             ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorKind::Gone | ErrorKind::Conflict => StatusCode::CONFLICT,
             _ => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -35,8 +38,13 @@ impl SessionFailure {
 
 impl From<Error> for SessionFailure {
     fn from(error: Error) -> Self {
-        log("the session can't be used", &error);
-        Self(Arc::new(error))
+        let failure = Self(Arc::new(error));
+        if failure.status() == StatusCode::CONFLICT {
+            tracing::debug!(kind = ?failure.0.kind(), "the session can't be used: {failure}");
+        } else {
+            log("the session can't be used", &failure.0);
+        }
+        failure
     }
 }
 

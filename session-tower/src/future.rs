@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderValue, Response};
 use pin_project_lite::pin_project;
-use session_core::{CookieChange, Error, ErrorKind, Result, Saved, Session, SessionStore};
+use session_core::{CookieChange, Error, ErrorKind, Result, Saved, Session};
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use crate::caching::{keep_out_of_shared_caches, vary_on_cookie};
@@ -30,15 +31,21 @@ pin_project! {
     }
 }
 
+type Save = Pin<Box<dyn Future<Output = Result<Saved>> + Send>>;
+
 /// The response, waiting for its session to be saved.
 struct Saving<R, E> {
     response: Result<R, E>,
-    save: Pin<Box<dyn Future<Output = Result<Saved>> + Send>>,
+    save: Save,
 }
 
 impl<F, R, E> ResponseFuture<F, R, E> {
     pub(crate) fn new(handler: F, handle: SessionHandle) -> Self {
-        Self { handler, request: Request { handle, handled: false }, saving: None }
+        Self {
+            handler,
+            request: Request { handle, handled: false, only_read: false, runtime: None },
+            saving: None,
+        }
     }
 }
 
@@ -52,10 +59,12 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         if this.saving.is_none() {
+            if this.request.runtime.is_none() {
+                this.request.runtime = Handle::try_current().ok();
+            }
             let response = ready!(this.handler.poll(cx));
             this.request.handled = true;
-            let failed =
-                response.as_ref().map_or(true, |response| response.status().is_server_error());
+            let failed = response.as_ref().map_or(true, has_failed);
             match this.request.begin_to_save(failed) {
                 Some(save) => *this.saving = Some(Saving { response, save }),
                 None => return Poll::Ready(response.map(|response| this.request.mark(response))),
@@ -72,27 +81,30 @@ where
 struct Request {
     handle: SessionHandle,
     handled: bool,
+    /// The handler left the session as it was, so a save can do no more than renew it.
+    only_read: bool,
+    /// Where the handler runs; the request may be dropped elsewhere.
+    runtime: Option<Handle>,
 }
 
 impl Request {
     /// Saves the session, if the request asked for it.
-    fn begin_to_save(
-        &self,
-        failed: bool,
-    ) -> Option<Pin<Box<dyn Future<Output = Result<Saved>> + Send>>> {
+    fn begin_to_save(&mut self, failed: bool) -> Option<Save> {
         if !self.handle.was_asked() {
             return None;
         }
         let shared = self.handle.shared();
         shared.gc.maybe_start(&shared.store);
-        let session = self.handle.loaded()?;
+        let session = self.handle.loaded()?.clone();
         if failed {
             session.discard_changes();
         }
-        let save = save(shared.store.clone(), session.clone());
+        self.only_read =
+            !session.changed() && shared.store.cookie_change(&session) != CookieChange::Remove;
+        let save = save(self.handle.clone(), session);
         // What the handler did is carried out even when the client leaves meanwhile: a task of its
         // own is not cancelled. A session that was only read needs none.
-        Some(if session.changed() { Box::pin(in_a_task(save)) } else { Box::pin(save) })
+        Some(if self.only_read { Box::pin(save) } else { Box::pin(in_a_task(save)) })
     }
 
     /// The response with what the outcome of the save asks for.
@@ -111,9 +123,12 @@ impl Request {
             Err(error) if error.kind() == ErrorKind::Gone => {
                 tracing::debug!("the session ended while the request ran");
             }
+            // The handler has answered from the session as it stands, and that is right. It lives
+            // until its old deadline; the next request tries again to renew it.
+            Err(error) if self.only_read => log("a session was not renewed", &error),
             Err(error) => {
                 let failure = SessionFailure::from(error);
-                if !response.status().is_server_error() {
+                if !has_failed(&response) {
                     response = failed(failure);
                 }
             }
@@ -163,19 +178,29 @@ impl Drop for Request {
             return;
         };
         session.discard_changes();
-        if let (true, Ok(runtime)) = (session.changed(), tokio::runtime::Handle::try_current()) {
-            let save = save(self.handle.shared().store.clone(), session.clone());
-            runtime.spawn(async move {
-                if let Err(error) = save.await {
-                    log("a session was not destroyed", &error);
-                }
-            });
+        if !session.changed() {
+            return;
         }
+        let Some(runtime) = &self.runtime else {
+            tracing::error!("a session was not destroyed: its request ran outside a tokio runtime");
+            return;
+        };
+        let save = save(self.handle.clone(), session.clone());
+        runtime.spawn(async move {
+            if let Err(error) = save.await {
+                log("a session was not destroyed", &error);
+            }
+        });
     }
 }
 
-async fn save(store: SessionStore, session: Session) -> Result<Saved> {
-    store.save(&session).await
+async fn save(handle: SessionHandle, session: Session) -> Result<Saved> {
+    let store = &handle.shared().store;
+    let saved = store.save(&session).await?;
+    if store.cookie_change(&session) == CookieChange::Remove {
+        handle.destroy_others().await?;
+    }
+    Ok(saved)
 }
 
 async fn in_a_task(save: impl Future<Output = Result<Saved>> + Send + 'static) -> Result<Saved> {
@@ -183,6 +208,11 @@ async fn in_a_task(save: impl Future<Output = Result<Saved>> + Send + 'static) -
     task.await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Other, "saving the session did not end").with_source(error))
     })
+}
+
+/// Whether what the handler did to the session counts for nothing.
+fn has_failed<B>(response: &Response<B>) -> bool {
+    response.status().is_server_error() || response.extensions().get::<SessionFailure>().is_some()
 }
 
 /// What the client gets in place of a response whose session could not be saved.

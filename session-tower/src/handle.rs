@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
-use session_core::{ErrorKind, Session, SessionId};
+use session_core::{Error, ErrorKind, Session, SessionId};
 use tokio::sync::OnceCell;
 
 use crate::SessionFailure;
@@ -38,7 +38,15 @@ struct Inner {
     shared: Arc<Shared>,
     candidates: Vec<String>,
     asked: AtomicBool,
-    session: OnceCell<Result<Session, SessionFailure>>,
+    session: OnceCell<Result<Loaded, SessionFailure>>,
+}
+
+/// What the candidates led to.
+#[derive(Debug, Clone)]
+struct Loaded {
+    session: Session,
+    /// The place of its cookie among the candidates; none for a new session.
+    candidate: Option<usize>,
 }
 
 impl SessionHandle {
@@ -69,7 +77,8 @@ impl SessionHandle {
     /// A dropped call leaves nothing behind; the next one asks the store.
     pub async fn session(&self) -> Result<Session, SessionFailure> {
         self.0.asked.store(true, Ordering::Relaxed);
-        self.0.session.get_or_init(|| self.0.load()).await.clone()
+        let loaded = self.0.session.get_or_init(|| self.0.load()).await;
+        loaded.as_ref().map(|loaded| loaded.session.clone()).map_err(Clone::clone)
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -83,22 +92,46 @@ impl SessionHandle {
 
     /// The session, if it was loaded.
     pub(crate) fn loaded(&self) -> Option<&Session> {
-        self.0.session.get()?.as_ref().ok()
+        Some(&self.0.loaded()?.session)
     }
 
     /// Whether the client sent this value.
     pub(crate) fn client_has(&self, value: &str) -> bool {
         self.0.candidates.iter().any(|sent| sent == value)
     }
+
+    /// Ends the sessions of the client's other cookies of this name, which the next request would
+    /// find after a logout.
+    pub(crate) async fn destroy_others(&self) -> Result<(), Error> {
+        let store = &self.0.shared.store;
+        let own = self.0.loaded().and_then(|loaded| loaded.candidate);
+        for (place, value) in self.0.candidates.iter().enumerate() {
+            if Some(place) == own {
+                continue;
+            }
+            let other = match store.load(value).await {
+                Ok(Some(session)) => session,
+                Ok(None) => continue,
+                Err(error) if error.kind() == ErrorKind::Corrupt => store.create_instead_of(value),
+                Err(error) => return Err(error),
+            };
+            store.destroy(&other).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Inner {
-    async fn load(&self) -> Result<Session, SessionFailure> {
+    fn loaded(&self) -> Option<&Loaded> {
+        self.session.get()?.as_ref().ok()
+    }
+
+    async fn load(&self) -> Result<Loaded, SessionFailure> {
         let store = &self.shared.store;
         let mut none = None;
-        for value in &self.candidates {
+        for (place, value) in self.candidates.iter().enumerate() {
             match store.load(value).await {
-                Ok(Some(session)) => return Ok(session),
+                Ok(Some(session)) => return Ok(Loaded { session, candidate: Some(place) }),
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     log("a session is unreadable and counts as none", &error);
@@ -107,7 +140,7 @@ impl Inner {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(none.unwrap_or_else(|| store.create()))
+        Ok(Loaded { session: none.unwrap_or_else(|| store.create()), candidate: None })
     }
 }
 
@@ -115,7 +148,10 @@ impl fmt::Debug for SessionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionHandle")
             .field("cookies", &self.0.candidates.len())
-            .field("session", &self.0.session.get())
+            .field(
+                "session",
+                &self.0.session.get().map(|loaded| loaded.as_ref().map(|it| &it.session)),
+            )
             .finish()
     }
 }

@@ -36,13 +36,13 @@ impl SessionLayer {
     /// A layer with the defaults of [`CookieConfig`], which are safe.
     ///
     /// # Panics
-    /// When a cookie store dictates a name that is no name for a cookie. The stores of this family
-    /// check theirs.
+    /// When a cookie store dictates a name that is no name for a cookie, or keeps less room for
+    /// attributes than the defaults need. The stores of this family do neither.
     #[must_use]
     pub fn new(store: SessionStore) -> Self {
         let cookie = CookieConfig::new()
-            .build(store.cookie_name())
-            .expect("a cookie store dictates a valid name, and the defaults satisfy every prefix");
+            .build(&store)
+            .expect("a cookie store dictates a valid name and keeps room for the defaults");
         let shared = Shared { store, cookie, gc: Gc::default() };
         Self { shared: Arc::new(shared) }
     }
@@ -51,9 +51,9 @@ impl SessionLayer {
     ///
     /// # Errors
     /// `InvalidConfig` for a combination that browsers reject, and for another name than a cookie
-    /// store dictates.
+    /// store dictates or longer attributes than it keeps room for.
     pub fn with_cookie(self, config: CookieConfig) -> Result<Self> {
-        let cookie = config.build(self.shared.store.cookie_name())?;
+        let cookie = config.build(&self.shared.store)?;
         Ok(self.with(|shared| shared.cookie = cookie))
     }
 

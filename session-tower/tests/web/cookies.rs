@@ -138,3 +138,61 @@ async fn php_cve_2022_31629_names_that_only_resemble_the_cookie_reach_no_store()
     assert_eq!(probe.calls().loads, 0);
     assert_eq!(client.get("/get/value").await.text, "x");
 }
+
+/// After a logout the next request would find the other one, and be logged in again.
+#[tokio::test]
+async fn a_logout_ends_every_session_that_the_request_has_a_cookie_of() {
+    for destroyed_by in ["/logout", "/fail/logout"] {
+        let probe = Probe::default();
+        let mut client = start(&probe).await;
+        let mut values = Vec::new();
+        for user in ["old", "new", "bystander"] {
+            client.cookie = None;
+            values.push(client.get(&format!("/login/{user}")).await.session_cookie().unwrap());
+        }
+        probe.calls();
+        let header = format!("__Host-id={}; __Host-id={}", values[0], values[1]);
+        let reply = client.get_with(destroyed_by, Some(&header)).await;
+        assert_eq!(reply.session_cookie().as_deref(), Some(""));
+        assert_eq!(probe.sessions(), 1, "{destroyed_by}");
+        assert_eq!(
+            (probe.calls().loads, client.get("/get/user").await.text),
+            (2, "bystander".into())
+        );
+    }
+}
+
+#[tokio::test]
+async fn attributes_that_a_cookie_store_keeps_no_room_for_are_refused() {
+    let store = |reserve: Option<usize>| {
+        let key = session_cookie::SecretKey::generate().unwrap();
+        let cookies = session_cookie::CookieStore::signed("__Secure-s", [key]).unwrap();
+        session_core::SessionStore::new_cookie(match reserve {
+            Some(bytes) => cookies.with_attribute_reserve(bytes),
+            None => cookies,
+        })
+    };
+    let config = || CookieConfig::new().domain("shop.example.org").path("/".repeat(300));
+    let error = SessionLayer::new(store(None)).with_cookie(config()).unwrap_err();
+    assert!(error.message().contains("with_attribute_reserve"), "{error}");
+
+    let layer = quiet(store(Some(500))).with_cookie(config()).unwrap();
+    let router = axum::Router::new().route(
+        "/{length}",
+        axum::routing::get(
+            async |session: session_tower::Session, length: axum::extract::Path<usize>| {
+                session.insert("value", &"x".repeat(*length)).unwrap();
+            },
+        ),
+    );
+    let client = Client::new(serve(router.layer(layer)).await);
+    let mut longest = 0;
+    for length in 2400..2800 {
+        let reply = client.get_with(&format!("/{length}"), None).await;
+        match reply.set_cookie() {
+            Some(cookie) => longest = longest.max(cookie.len()),
+            None => assert_eq!(reply.status, 500, "refused before it is sent"),
+        }
+    }
+    assert!((3900..=4096).contains(&longest), "{longest}");
+}

@@ -32,11 +32,24 @@ async fn logout_and_too_large(
     Ok(session.insert("huge", &"x".repeat(2 << 20))?)
 }
 
+async fn save_after_a_logout_elsewhere(
+    State(store): State<SessionStore>,
+    session: Session,
+) -> Result<(), SessionFailure> {
+    let value = store.cookie_value(&session).unwrap();
+    let elsewhere = store.load(value.as_str()).await?.unwrap();
+    session.insert("user", "bob")?;
+    store.destroy(&elsewhere).await?;
+    let _ = store.save(&session).await?;
+    Ok(())
+}
+
 async fn start(probe: &Probe) -> Client {
     let store = probe.store();
     let app = Router::new()
         .route("/login/{status}", get(login))
         .route("/logout", get(logout))
+        .route("/save-after-a-logout-elsewhere", get(save_after_a_logout_elsewhere))
         .route("/logout-and-too-large", get(logout_and_too_large))
         .with_state(store.clone())
         .layer(quiet(store));
@@ -72,4 +85,14 @@ async fn a_session_that_the_handler_destroyed_itself_is_removed_from_the_client(
         assert_eq!(client.get(path).await.session_cookie().as_deref(), Some(""), "{path}");
         assert_eq!(probe.sessions(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_save_of_the_handler_s_own_that_a_logout_overtook_is_409() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/login/200").await;
+    let reply = client.get("/save-after-a-logout-elsewhere").await;
+    assert_eq!((reply.status, reply.set_cookie()), (409, None));
+    assert_eq!(probe.sessions(), 0, "logout wins");
 }

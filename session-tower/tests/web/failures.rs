@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use session_core::ErrorKind;
+use session_core::{Config, ErrorKind};
 
 use crate::app::{Slow, app_with, start};
 use crate::support::{Client, Probe, eventually, quiet, serve};
@@ -64,6 +64,33 @@ async fn a_save_that_fails_replaces_the_response() {
     let reply = client.get("/too-large").await;
     assert_eq!((reply.status, reply.set_cookie()), (500, None));
     assert_eq!(client.get("/get/value").await.text, "x");
+}
+
+/// A page that was only read is right, whether or not the session could be renewed on the way.
+#[tokio::test]
+async fn a_renewal_that_fails_leaves_the_response_and_the_cookie_alone() {
+    let probe = Probe::default();
+    let config = Config::default().sliding(true).renew_after(0.0);
+    let store = probe.store().with_config(config).unwrap();
+    let mut client = Client::new(serve(app_with(quiet(store), Slow::default())).await);
+    client.get("/set/value/x").await;
+    for kind in [ErrorKind::Unavailable, ErrorKind::Other] {
+        probe.fail("touch", kind);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        probe.calls();
+        let reply = client.get("/get/value").await;
+        assert_eq!(probe.calls().touches, 1, "it was due");
+        assert_eq!((reply.status, &*reply.text, reply.set_cookie()), (200, "x", None));
+        assert_eq!(client.get("/optional").await.status, 200);
+        assert_eq!(
+            client.get("/extend").await.status / 100,
+            5,
+            "what was asked for is not lost silently"
+        );
+    }
+    probe.recover();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert!(client.get("/get/value").await.set_cookie().is_some(), "renewed by the next request");
 }
 
 #[tokio::test]
@@ -172,13 +199,18 @@ async fn a_missing_layer_is_a_500_that_the_log_explains() {
 
 #[tokio::test]
 async fn the_application_can_show_its_own_page_for_an_outage() {
-    use axum::response::{IntoResponse as _, Response};
+    use axum::http::header::CONTENT_LENGTH;
+    use axum::response::{Html, IntoResponse as _, Response};
     use session_tower::SessionFailure;
     async fn own_page(response: Response) -> Response {
-        match response.extensions().get::<SessionFailure>() {
-            Some(failure) => (failure.status(), "our own page").into_response(),
-            None => response,
+        if response.extensions().get::<SessionFailure>().is_none() {
+            return response;
         }
+        let (mut kept, _) = response.into_parts();
+        let (page, body) = Html("our own page").into_response().into_parts();
+        kept.headers.remove(CONTENT_LENGTH);
+        kept.headers.extend(page.headers);
+        Response::from_parts(kept, body)
     }
     let probe = Probe::default();
     let router = app_with(quiet(probe.store()), Slow::default())
@@ -189,5 +221,8 @@ async fn the_application_can_show_its_own_page_for_an_outage() {
         probe.fail(failing, ErrorKind::Unavailable);
         let reply = client.get("/set/value/y").await;
         assert_eq!((reply.status, &*reply.text), (503, "our own page"), "{failing}");
+        assert_eq!(reply.header("vary"), Some("Cookie"), "{failing}");
+        assert_eq!(reply.header("cache-control"), Some("no-store"), "{failing}");
+        assert!(reply.header("content-type").unwrap().starts_with("text/html"), "{failing}");
     }
 }

@@ -91,3 +91,45 @@ async fn errors_of_the_service_pass_through() {
     let mut service = quiet(Probe::default().store()).layer(Failing);
     assert_eq!(service.call(Request::new(())).await.unwrap_err(), "failed");
 }
+
+/// Logs out and never answers.
+#[derive(Clone)]
+struct LogsOut;
+
+impl Service<Request<()>> for LogsOut {
+    type Response = Response<String>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<String>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<()>) -> Self::Future {
+        let handle = request.extensions().get::<SessionHandle>().unwrap().clone();
+        Box::pin(async move {
+            handle.session().await.unwrap().destroy();
+            std::future::pending().await
+        })
+    }
+}
+
+#[test]
+fn a_logout_survives_a_request_that_is_dropped_outside_the_runtime() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let probe = Probe::default();
+    let store = probe.store();
+    let session = session_core::Session::new();
+    session.insert("user", "ann").unwrap();
+    let _ = runtime.block_on(store.save(&session)).unwrap();
+    let cookie = format!("__Host-id={}", store.cookie_value(&session).unwrap().as_str());
+    let request = Request::builder().header("cookie", cookie).body(()).unwrap();
+    let mut request = Box::pin(quiet(store).layer(LogsOut).call(request));
+    runtime.block_on(async {
+        let moment = std::time::Duration::from_millis(20);
+        assert!(tokio::time::timeout(moment, &mut request).await.is_err());
+    });
+    assert_eq!(probe.sessions(), 1);
+    drop(request);
+    runtime.block_on(crate::support::eventually(|| probe.sessions() == 0));
+}
