@@ -30,8 +30,11 @@ pub(crate) fn keep_out_of_shared_caches(headers: &mut HeaderMap) {
         let mut said = headers.get_all(CACHE_CONTROL).iter().flat_map(directives);
         said.any(|one| wanted.iter().any(|wanted| read(one).eq_ignore_ascii_case(wanted)))
     };
-    // Without its argument: `private="field"` restricts that field only, so it does not count.
-    let kept_out = says(&[b"private", b"no-store"], |directive| directive);
+    // `private="field"` restricts that field only, and within quotes a comma separates nothing: who
+    // quotes is not understood.
+    let quotes =
+        headers.get_all(CACHE_CONTROL).iter().any(|value| value.as_bytes().contains(&b'"'));
+    let kept_out = !quotes && says(&[b"private", b"no-store"], |directive| directive);
     let shared = says(&[b"public", b"s-maxage"], |directive| {
         directive.split(|byte| *byte == b'=').next().unwrap_or_default()
     });
@@ -95,6 +98,8 @@ mod tests {
             &[("cache-control", "private"), ("cache-control", "public")],
             &[("cache-control", "max-age=600"), ("expires", "Thu, 01 Jan 2099 00:00:00 GMT")],
             &[("cache-control", "private=\"x-field\", max-age=600")],
+            &[("cache-control", "max-age=600, no-cache=\"x-a, private, x-b\"")],
+            &[("cache-control", "max-age=600, ext=\"a, no-store, b\"")],
             &[("cache-control", "no-cache")],
         ] {
             let mut headers = headers(before);
