@@ -162,7 +162,26 @@ pub(crate) fn is_unknown_script(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
-/// Whether a reply says that we talk to a node that is no master (any more).
+/// Whether a reply, or one of those within it, says that we talk to a node that is no master (any
+/// more).
 pub(crate) fn is_read_only(reply: &Value) -> bool {
-    matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::ReadOnly))
+    match reply {
+        Value::ServerError(error) => error.kind() == Some(ServerErrorKind::ReadOnly),
+        Value::Array(replies) => replies.iter().any(is_read_only),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the script of many updates gives it.
+    #[test]
+    fn a_refusal_within_an_array_is_seen() {
+        let text = b"*2\r\n+OK\r\n-READONLY You can't write against a read only replica.\r\n";
+        let reply = redis::parse_redis_value(text).unwrap();
+        assert!(is_read_only(&reply), "{reply:?}");
+        assert!(!is_read_only(&Value::Array(vec![Value::Okay, Value::Int(0)])));
+    }
 }

@@ -1,8 +1,11 @@
 //! A connection that comes back.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 
@@ -12,6 +15,8 @@ use crate::source::{Connection, Source};
 /// A connection on which nothing was heard for this long, while somebody waited, is given up: it may
 /// be half open, and then nothing else would ever end it.
 const SILENCE: Duration = Duration::from_millis(250);
+/// So long an attempt to connect goes on, whether or not the operations wait as long that began it.
+const OPENING: Duration = Duration::from_secs(5);
 /// A new connection to a cluster is dear, and one silent node is no reason to open another at once.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -28,15 +33,13 @@ pub(crate) struct Request<'a> {
 #[derive(Debug)]
 pub(crate) struct Link {
     source: Arc<Source>,
-    live: RwLock<Option<Live>>,
-    opening: tokio::sync::Mutex<Opening>,
-    failures: AtomicU64,
+    live: Arc<RwLock<Option<Live>>>,
+    opening: Mutex<Option<Attempt>>,
 }
 
-#[derive(Debug, Default)]
-struct Opening {
-    last_error: Option<RedisError>,
-}
+/// An attempt to connect, which goes on when nobody waits for it any more: otherwise operations that
+/// give up sooner than a connection takes would never get one.
+type Attempt = watch::Receiver<Option<Result<Live, RedisError>>>;
 
 #[derive(Clone)]
 struct Live {
@@ -61,12 +64,7 @@ impl std::fmt::Debug for Live {
 
 impl Link {
     pub(crate) fn new(source: Arc<Source>) -> Self {
-        Self {
-            source,
-            live: RwLock::new(None),
-            opening: tokio::sync::Mutex::default(),
-            failures: AtomicU64::new(0),
-        }
+        Self { source, live: Arc::default(), opening: Mutex::default() }
     }
 
     /// Sends a request and waits for its replies, at most for `limit`, connecting included.
@@ -85,7 +83,7 @@ impl Link {
     /// What every master says about itself.
     pub(crate) async fn info(&self, limit: Duration) -> Result<Value, Failure> {
         let asking = async {
-            let mut live = self.connect(limit).await.map_err(Failure::of_connecting)?;
+            let mut live = self.connect().await.map_err(Failure::of_connecting)?;
             live.connection.info().await.map_err(Failure::of)
         };
         match tokio::time::timeout(limit, asking).await {
@@ -103,7 +101,7 @@ impl Link {
         let mut pause = Duration::from_millis(5);
         let mut may_repeat = request.repeatable;
         loop {
-            let live = self.connect(limit).await.map_err(Failure::of)?;
+            let live = self.connect().await.map_err(Failure::of)?;
             let error = match self.attempt(live, request).await {
                 Ok(replies) => return Ok(replies),
                 Err(error) => error,
@@ -149,7 +147,7 @@ impl Link {
                     self.give_up(&pulse);
                 }
             }
-            Err(error) if error.is_timeout() => self.give_up_cluster(&pulse),
+            Err(error) if error.is_timeout() => self.give_up_silent(&pulse),
             Err(error) if error.is_unrecoverable_error() => {
                 if !self.source.is_cluster() || error.kind() == ErrorKind::ClusterConnectionNotFound
                 {
@@ -161,40 +159,51 @@ impl Link {
         result
     }
 
-    /// The connection, opened if there is none. Callers that wait for one attempt share its failure.
-    async fn connect(&self, limit: Duration) -> Result<Live, RedisError> {
-        if let Some(live) = self.live() {
-            return Ok(live);
+    /// The connection, opened if there is none.
+    async fn connect(&self) -> Result<Live, RedisError> {
+        let mut joined_before = false;
+        loop {
+            if let Some(live) = self.live() {
+                return Ok(live);
+            }
+            let (mut attempt, joined) = self.open(&Handle::current());
+            let opened = match attempt.wait_for(Option::is_some).await {
+                Ok(opened) => opened.clone(),
+                // The runtime that ran it was shut down.
+                Err(_) => None,
+            };
+            match opened {
+                Some(Ok(live)) => return Ok(live),
+                // What began before we came may have failed for what is over by now.
+                Some(Err(error)) if joined_before || !joined => return Err(error),
+                Some(Err(_)) => joined_before = true,
+                None => {}
+            }
         }
-        let failures = self.failures.load(Ordering::Acquire);
-        let mut opening = self.opening.lock().await;
-        if let Some(live) = self.live() {
-            return Ok(live);
-        }
-        if let Some(error) = &opening.last_error
-            && self.failures.load(Ordering::Acquire) != failures
+    }
+
+    /// Joins the attempt that is running, or begins one. Says which.
+    fn open(&self, runtime: &Handle) -> (Attempt, bool) {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(attempt) = &*opening
+            && attempt.borrow().is_none()
+            // Its runtime lives.
+            && attempt.has_changed().is_ok()
         {
-            return Err(error.clone());
+            return (attempt.clone(), true);
         }
-        let pulse = Arc::new(Pulse {
-            opened: Instant::now(),
-            last_heard: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
+        let (done, attempt) = watch::channel(None);
+        let (source, live) = (Arc::clone(&self.source), Arc::clone(&self.live));
+        runtime.spawn(async move {
+            let opened = open(&source).await;
+            if let Ok(opened) = &opened {
+                *live.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
+            }
+            // Nobody may wait any more.
+            let _ = done.send(Some(opened));
         });
-        let observed = Arc::clone(&pulse);
-        let closed = move || observed.closed.store(true, Ordering::Release);
-        match self.source.open(limit, closed).await {
-            Ok(connection) => {
-                let live = Live { connection, pulse };
-                *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live.clone());
-                Ok(live)
-            }
-            Err(error) => {
-                opening.last_error = Some(error.clone());
-                self.failures.fetch_add(1, Ordering::Release);
-                Err(error)
-            }
-        }
+        *opening = Some(attempt.clone());
+        (attempt, false)
     }
 
     fn live(&self) -> Option<Live> {
@@ -202,21 +211,48 @@ impl Link {
         live.as_ref().filter(|live| !live.pulse.closed.load(Ordering::Acquire)).cloned()
     }
 
-    /// Nobody uses this connection again; what waits for answers on it still gets them.
+    /// Nobody begins to use this connection again; what waits for answers on it still gets them. That
+    /// to a cluster is used until another is ready, because most of its nodes may be well.
     fn give_up(&self, pulse: &Arc<Pulse>) {
         if let Source::Given(_) = *self.source {
             return;
         }
+        let is_current =
+            |live: &Option<Live>| live.as_ref().is_some_and(|live| Arc::ptr_eq(&live.pulse, pulse));
+        if self.source.is_cluster()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            if is_current(&self.live.read().unwrap_or_else(PoisonError::into_inner)) {
+                self.open(&runtime);
+            }
+            return;
+        }
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
-        if live.as_ref().is_some_and(|live| Arc::ptr_eq(&live.pulse, pulse)) {
+        if is_current(&live) {
             *live = None;
         }
     }
 
-    fn give_up_cluster(&self, pulse: &Arc<Pulse>) {
+    /// A node did not answer in time.
+    fn give_up_silent(&self, pulse: &Arc<Pulse>) {
         if !self.source.is_cluster() || pulse.opened.elapsed() > CLUSTER_PATIENCE {
             self.give_up(pulse);
         }
+    }
+}
+
+/// One attempt to connect.
+async fn open(source: &Source) -> Result<Live, RedisError> {
+    let pulse = Arc::new(Pulse {
+        opened: Instant::now(),
+        last_heard: AtomicU64::new(0),
+        closed: AtomicBool::new(false),
+    });
+    let observed = Arc::clone(&pulse);
+    let closed = move || observed.closed.store(true, Ordering::Release);
+    match tokio::time::timeout(OPENING, source.open(OPENING, closed)).await {
+        Ok(connection) => Ok(Live { connection: connection?, pulse }),
+        Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
     }
 }
 
@@ -241,8 +277,11 @@ struct Waiting<'a> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.since.elapsed() >= SILENCE && self.pulse.silent_since(self.since) {
-            self.link.give_up_cluster(self.pulse);
+        let source = &self.link.source;
+        // In a cluster, one node is silent while others are heard.
+        let silent = source.is_cluster() || self.pulse.silent_since(self.since);
+        if self.since.elapsed() >= SILENCE && silent {
+            self.link.give_up_silent(self.pulse);
         }
     }
 }
