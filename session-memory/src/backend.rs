@@ -1,12 +1,14 @@
 //! The store itself.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
-use dashmap::{DashMap, Entry as Slot};
+use dashmap::{DashMap, Entry as Slot, SharedValue};
 use session_core::{
     Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write,
     async_trait, ttl_millis,
@@ -18,6 +20,13 @@ use crate::entry::Entry;
 
 /// How many sessions the collector looks at before it lets others at the shard.
 const BATCH: usize = 128;
+/// How many sessions a creation in a full store looks at in one go, to find an expired one.
+const LOOKS_OF_CREATE: usize = 8 * BATCH;
+/// How often it does so.
+const ROUNDS_OF_CREATE: usize = 4;
+/// The lock of a shard is held while others of its sessions are collected, and while its table grows,
+/// so shards are small.
+const SHARDS: usize = 256;
 
 /// Sessions in the memory of this process. They end with it.
 ///
@@ -50,7 +59,8 @@ impl MemoryBackend {
     /// An empty store that takes as many sessions as memory holds.
     #[must_use]
     pub fn new() -> Self {
-        let sessions = DashMap::default();
+        let hasher = BuildHasherDefault::default();
+        let sessions = DashMap::with_hasher_and_shard_amount(hasher, SHARDS);
         let deadlines = sessions.shards().iter().map(|_| Mutex::default()).collect();
         Self {
             sessions,
@@ -94,57 +104,64 @@ impl MemoryBackend {
 
     fn create(&self, key: Key, record: &Record, ttl: Duration) -> Result<()> {
         let millis = ttl_millis(ttl)?;
-        let entry = Box::new(Entry::new(record));
-        loop {
-            let now = self.clock.now();
-            match self.sessions.entry(key) {
-                Slot::Occupied(slot) if slot.get().is_live(now) => {
-                    return Err(Error::already_exists());
-                }
-                slot @ Slot::Occupied(_) => {
-                    self.put(slot, entry, after(now, millis));
-                    return Ok(());
-                }
-                slot @ Slot::Vacant(_) => {
-                    if self.take_place() {
-                        self.put(slot, entry, after(now, millis));
-                        return Ok(());
-                    }
-                }
+        let mut entry = Box::new(Entry::new(record));
+        for _ in 0..ROUNDS_OF_CREATE {
+            match self.try_create(key, entry, millis)? {
+                None => return Ok(()),
+                Some(refused) => entry = refused,
             }
-            if self.collect(BATCH) == 0 {
-                return Err(self.full());
+            // The room it makes may be taken by another creation, or the other way round.
+            if !self.make_room() {
+                break;
             }
         }
+        match self.try_create(key, entry, millis)? {
+            None => Ok(()),
+            Some(_) => Err(self.full()),
+        }
+    }
+
+    /// Gives the entry back where the store is full.
+    fn try_create(&self, key: Key, entry: Box<Entry>, millis: u64) -> Result<Option<Box<Entry>>> {
+        let slot = self.sessions.entry(key);
+        let now = self.clock.now();
+        match &slot {
+            Slot::Occupied(there) if there.get().is_live(now) => {
+                return Err(Error::already_exists());
+            }
+            Slot::Occupied(_) => {}
+            Slot::Vacant(_) if self.take_place() => {}
+            Slot::Vacant(_) => return Ok(Some(entry)),
+        }
+        drop(self.put(slot, entry, after(now, millis)));
+        Ok(None)
     }
 
     fn update(&self, key: &Key, record: &Record, write: Update) -> Result<()> {
         let millis = write.ttl.map(ttl_millis).transpose()?;
         let new = Entry::new(record);
-        let now = self.clock.now();
         let Some(mut entry) = self.sessions.get_mut(key) else {
             return Err(Error::gone());
         };
+        let now = self.clock.now();
         check(&entry, write.expected, now)?;
-        entry.replace_record(new);
+        let replaced = entry.replace_record(new);
         if let Some(millis) = millis {
             self.set_deadline(key, &mut entry, after(now, millis));
         }
+        // To free a large payload takes longer than all of this, so it comes after the lock.
+        drop(entry);
+        drop(replaced);
         Ok(())
     }
 
-    /// Removes the session that an update may replace, and gives its deadline.
-    fn remove_expected(&self, key: Key, expected: Revision, now: Moment) -> Result<Moment> {
-        let Slot::Occupied(slot) = self.sessions.entry(key) else {
-            return Err(Error::gone());
-        };
-        check(slot.get(), expected, now)?;
-        self.deadlines_of(&key).remove(slot.get().filed, key.prefix());
-        Ok(slot.remove().deadline)
-    }
-
-    /// Fills a slot, whose shard is locked by it.
-    fn put(&self, slot: Slot<'_, Key, Box<Entry>>, mut entry: Box<Entry>, deadline: Moment) {
+    /// Fills a slot, whose shard is locked by it, and unlocks it. What it held before is given back.
+    fn put(
+        &self,
+        slot: Slot<'_, Key, Box<Entry>>,
+        mut entry: Box<Entry>,
+        deadline: Moment,
+    ) -> Option<Box<Entry>> {
         let key = *slot.key();
         let mut deadlines = self.deadlines_of(&key);
         if let Slot::Occupied(old) = &slot {
@@ -152,7 +169,14 @@ impl MemoryBackend {
         }
         entry.deadline = deadline;
         entry.filed = deadlines.file(deadline, key.prefix());
-        slot.insert(entry);
+        drop(deadlines);
+        match slot {
+            Slot::Occupied(mut slot) => Some(slot.insert(entry)),
+            Slot::Vacant(slot) => {
+                slot.insert(entry);
+                None
+            }
+        }
     }
 
     /// Moves the deadline of an entry, whose shard is locked.
@@ -165,34 +189,43 @@ impl MemoryBackend {
         entry.deadline = deadline;
     }
 
-    /// Removes up to `limit` expired sessions.
-    fn collect(&self, limit: usize) -> usize {
-        let shards = self.deadlines.len();
-        let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
-        let mut removed = 0;
-        for step in 0..shards {
-            let shard = first.wrapping_add(step) % shards;
-            while removed < limit && lock(&self.deadlines[shard]).has_due(self.clock.now()) {
-                removed += self.collect_batch(shard, limit - removed);
+    /// Makes room for a session in a full store. It looks at a few batches at most; whether it found
+    /// anything to look at.
+    fn make_room(&self) -> bool {
+        let (mut looked_at, mut removed) = (0, 0);
+        for shard in self.shards_in_turn() {
+            while looked_at < LOOKS_OF_CREATE && removed == 0 && self.has_due(shard) {
+                let batch = self.collect_batch(shard, BATCH);
+                looked_at += batch.looked_at;
+                removed += batch.removed;
             }
         }
-        removed
+        looked_at > 0
+    }
+
+    fn has_due(&self, shard: usize) -> bool {
+        lock(&self.deadlines[shard]).has_due(self.clock.now())
+    }
+
+    /// All shards, beginning with another one each time.
+    fn shards_in_turn(&self) -> impl Iterator<Item = usize> + use<> {
+        let shards = self.deadlines.len();
+        let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
+        (0..shards).map(move |step| first.wrapping_add(step) % shards)
     }
 
     /// Looks at up to `BATCH` sessions that are due: removes the expired ones, at most `limit`, and
     /// files those anew that were prolonged.
-    fn collect_batch(&self, shard: usize, limit: usize) -> usize {
-        let now = self.clock.now();
-        let mut removed = 0;
+    fn collect_batch(&self, shard: usize, limit: usize) -> Batch {
+        let mut batch = Batch::default();
         let mut sessions = self.sessions.shards()[shard].write();
         let mut deadlines = lock(&self.deadlines[shard]);
-        for _ in 0..BATCH {
-            if removed == limit {
-                break;
-            }
+        let now = self.clock.now();
+        while batch.looked_at < BATCH && batch.removed < limit {
             let Some((filed, prefix)) = deadlines.pop_due(now) else {
                 break;
             };
+            batch.looked_at += 1;
             let hash = hash_of(prefix);
             let Some((_, entry)) = sessions
                 .get_mut(hash, |(key, entry)| key.prefix() == prefix && entry.get().filed == filed)
@@ -208,10 +241,70 @@ impl MemoryBackend {
             sessions.remove_entry(hash, |(key, entry)| {
                 key.prefix() == prefix && entry.get().filed == filed
             });
-            removed += 1;
+            batch.removed += 1;
         }
-        self.taken.fetch_sub(removed, Ordering::Relaxed);
-        removed
+        // Before the locks are released: who finds nothing due afterwards finds the room.
+        self.taken.fetch_sub(batch.removed, Ordering::Relaxed);
+        batch
+    }
+
+    /// Both shards are locked, so nobody sees the session twice or not at all.
+    fn move_session(
+        &self,
+        old: &Key,
+        new: &Key,
+        mut entry: Box<Entry>,
+        write: Update,
+    ) -> Result<()> {
+        let millis = write.ttl.map(ttl_millis).transpose()?;
+        let (from, to) = (self.sessions.determine_map(old), self.sessions.determine_map(new));
+        let (old_hash, new_hash) = (hash_of(old.prefix()), hash_of(new.prefix()));
+        let shards = self.sessions.shards();
+        // Everyone takes the lower one first.
+        let mut low = shards[from.min(to)].write();
+        let mut high = (from != to).then(|| shards[from.max(to)].write());
+        let now = self.clock.now();
+
+        let source = match &mut high {
+            Some(high) if from > to => &mut **high,
+            _ => &mut *low,
+        };
+        let Some((_, standing)) = source.get(old_hash, |(key, _)| key == old) else {
+            return Err(Error::gone());
+        };
+        let standing = standing.get();
+        check(standing, write.expected, now)?;
+        let (filed, deadline) = (standing.filed, standing.deadline);
+        let deadline = millis.map_or(deadline, |millis| after(now, millis));
+
+        let target = match &mut high {
+            Some(high) if to > from => &mut **high,
+            _ => &mut *low,
+        };
+        let there = target.get(new_hash, |(key, _)| key == new);
+        if there.is_some_and(|(_, there)| there.get().is_live(now)) {
+            return Err(Error::already_exists());
+        }
+        let expired = target.remove_entry(new_hash, |(key, _)| key == new);
+        if let Some((_, expired)) = &expired {
+            lock(&self.deadlines[to]).remove(expired.get().filed, new.prefix());
+            self.give_place_back();
+        }
+        entry.deadline = deadline;
+        entry.filed = lock(&self.deadlines[to]).file(deadline, new.prefix());
+        let slot = (*new, SharedValue::new(entry));
+        target.insert(new_hash, slot, |(key, _)| hash_of(key.prefix()));
+
+        let source = match &mut high {
+            Some(high) if from > to => &mut **high,
+            _ => &mut *low,
+        };
+        let moved = source.remove_entry(old_hash, |(key, _)| key == old);
+        lock(&self.deadlines[from]).remove(filed, old.prefix());
+        // The payloads are freed after the locks.
+        drop((low, high));
+        drop((expired, moved));
+        Ok(())
     }
 
     fn take_place(&self) -> bool {
@@ -240,6 +333,26 @@ impl MemoryBackend {
     fn deadlines_of(&self, key: &Key) -> MutexGuard<'_, Deadlines> {
         lock(&self.deadlines[self.sessions.determine_map(key)])
     }
+}
+
+/// What became of a batch.
+#[derive(Default)]
+struct Batch {
+    looked_at: usize,
+    removed: usize,
+}
+
+/// Lets other tasks run.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| match std::mem::replace(&mut yielded, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
 /// Whether an update that expects this revision may replace the entry.
@@ -274,9 +387,13 @@ impl Backend for MemoryBackend {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        let Some(entry) = self.sessions.get(key) else {
+            return Ok(None);
+        };
+        // Under the lock, like all looks at the clock: what was once seen to be expired stays so.
         let now = self.clock.now();
-        let view =
-            self.sessions.get(key).filter(|entry| entry.is_live(now)).map(|entry| entry.view());
+        let view = entry.is_live(now).then(|| entry.view());
+        drop(entry);
         Ok(view.map(|view| view.into_loaded(now)))
     }
 
@@ -289,22 +406,22 @@ impl Backend for MemoryBackend {
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
         let millis = ttl_millis(ttl)?;
+        let Some(mut entry) = self.sessions.get_mut(key) else {
+            return Err(Error::gone());
+        };
         let now = self.clock.now();
-        match self.sessions.get_mut(key) {
-            Some(mut entry) if entry.is_live(now) => {
-                self.set_deadline(key, &mut entry, after(now, millis));
-                Ok(())
-            }
-            _ => Err(Error::gone()),
+        if !entry.is_live(now) {
+            return Err(Error::gone());
         }
+        self.set_deadline(key, &mut entry, after(now, millis));
+        Ok(())
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        let now = self.clock.now();
         let Slot::Occupied(slot) = self.sessions.entry(*key) else {
             return Ok(false);
         };
-        let live = slot.get().is_live(now);
+        let live = slot.get().is_live(self.clock.now());
         if live && only.is_some_and(|only| only != slot.get().revision) {
             return Ok(false);
         }
@@ -314,27 +431,21 @@ impl Backend for MemoryBackend {
         Ok(live)
     }
 
+    /// It lets other tasks run after each batch; when it is dropped there, what it removed stays
+    /// removed.
     async fn gc(&self, limit: usize) -> Result<u64> {
-        Ok(self.collect(limit) as u64)
+        let mut removed = 0;
+        for shard in self.shards_in_turn() {
+            while removed < limit && self.has_due(shard) {
+                removed += self.collect_batch(shard, limit - removed).removed;
+                yield_now().await;
+            }
+        }
+        Ok(removed as u64)
     }
 
-    /// Takes the old record out, which decides the race, then puts the new one in. Nobody can miss the
-    /// session in between: the old key is dead from then on, and nobody has the new one yet.
     async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        let millis = write.ttl.map(ttl_millis).transpose()?;
-        let entry = Box::new(Entry::new(record));
-        let now = self.clock.now();
-        if self.sessions.get(new).is_some_and(|there| there.is_live(now)) {
-            return Err(Error::already_exists());
-        }
-        let standing = self.remove_expected(*old, write.expected, now)?;
-        let deadline = millis.map_or(standing, |millis| after(now, millis));
-        let slot = self.sessions.entry(*new);
-        if matches!(slot, Slot::Occupied(_)) {
-            self.give_place_back();
-        }
-        self.put(slot, entry, deadline);
-        Ok(())
+        self.move_session(old, new, Box::new(Entry::new(record)), write)
     }
 }
 

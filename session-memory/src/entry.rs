@@ -1,5 +1,6 @@
 //! One session as it lies in memory.
 
+use std::mem::swap;
 use std::sync::Arc;
 
 use session_core::{Bytes, Loaded, Owner, Record, Revision};
@@ -29,11 +30,13 @@ impl Entry {
         }
     }
 
-    /// Takes the other's record and keeps its own life.
-    pub(crate) fn replace_record(&mut self, other: Self) {
-        self.payload = other.payload;
-        self.owner = other.owner;
-        self.revision = other.revision;
+    /// Takes the other's record, gives its own for it, and keeps its own life.
+    #[must_use = "it is freed after the lock"]
+    pub(crate) fn replace_record(&mut self, mut other: Self) -> Self {
+        swap(&mut self.payload, &mut other.payload);
+        swap(&mut self.owner, &mut other.owner);
+        swap(&mut self.revision, &mut other.revision);
+        other
     }
 
     pub(crate) fn is_live(&self, now: Moment) -> bool {

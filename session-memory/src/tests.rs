@@ -1,8 +1,10 @@
 //! What the contract does not ask of every store. The contract itself is proven by
 //! `conformance-tests`.
 
-use std::sync::Arc;
+use std::future::{Future as _, poll_fn};
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -235,4 +237,89 @@ async fn debug_shows_numbers_only() {
     let store = MemoryBackend::new().max_sessions(5);
     create(&store, 1, HOUR).await.unwrap();
     assert_eq!(format!("{store:?}"), "MemoryBackend { sessions: 1, max_sessions: 5 }");
+}
+
+/// Two creations find a full store whose sessions have all expired: neither may be refused because
+/// the other one is just making the room.
+#[test]
+fn creations_that_meet_in_a_full_store_of_expired_sessions_both_succeed() {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let lives = Duration::from_millis(5);
+    for _ in 0..50 {
+        let store = MemoryBackend::new().max_sessions(64);
+        for number in 0..64 {
+            let _ = runtime.block_on(create(&store, number, lives));
+        }
+        sleep(lives);
+        let start = Barrier::new(2);
+        std::thread::scope(|scope| {
+            for number in 100..102 {
+                let (store, start) = (&store, &start);
+                scope.spawn(move || {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                    start.wait();
+                    runtime.block_on(create(store, number, HOUR)).unwrap();
+                });
+            }
+        });
+        store.assert_consistent();
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_never_replaces_a_live_session() {
+    let store = MemoryBackend::new();
+    for (old, new) in [(1, 2), (2, 1), (1, 1)] {
+        for number in [1, 2] {
+            let _ = create(&store, number, HOUR).await;
+        }
+        let rotated = store.rotate(&key(old), &key(new), &record(2), update(1, None)).await;
+        assert_eq!(rotated.unwrap_err().kind(), ErrorKind::AlreadyExists);
+        assert_eq!(store.load(&key(old)).await.unwrap().unwrap().record, record(1));
+        assert_eq!(store.load(&key(new)).await.unwrap().unwrap().record, record(1));
+    }
+    create(&store, 3, Duration::from_millis(1)).await.unwrap();
+    sleep(MOMENT);
+    store.rotate(&key(1), &key(3), &record(2), update(1, None)).await.unwrap();
+    assert_eq!(store.load(&key(3)).await.unwrap().unwrap().record, record(2));
+    store.assert_consistent();
+}
+
+/// A rotation and a creation meet at the new key: one of them is refused.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_and_a_creation_of_one_key_do_not_both_succeed() {
+    let store = Arc::new(MemoryBackend::new());
+    for round in 0..2_000 {
+        let (old, new) = (2 * round, 2 * round + 1);
+        create(&store, old, HOUR).await.unwrap();
+        let creation = tokio::spawn({
+            let store = Arc::clone(&store);
+            async move { create(&store, new, HOUR).await.is_ok() }
+        });
+        let rotated = store.rotate(&key(old), &key(new), &record(2), update(1, None)).await;
+        assert!(rotated.is_ok() != creation.await.unwrap());
+    }
+    store.assert_consistent();
+}
+
+/// However much is due, others run after each batch.
+#[tokio::test]
+async fn gc_lets_others_run() {
+    let store = MemoryBackend::new();
+    for number in 0..20_000 {
+        create(&store, number, MOMENT).await.unwrap();
+        if number % 2 == 0 {
+            let _ = store.touch(&key(number), HOUR).await;
+        }
+    }
+    sleep(MOMENT);
+    let mut gc = pin!(store.gc(usize::MAX));
+    let mut polls = 0;
+    let removed = poll_fn(|context| {
+        polls += 1;
+        gc.as_mut().poll(context)
+    });
+    let removed = removed.await.unwrap();
+    assert!(removed >= 10_000 && polls > 20_000 / 128, "{removed} in {polls} polls");
+    store.assert_consistent();
 }

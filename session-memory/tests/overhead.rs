@@ -6,17 +6,12 @@
 #[path = "../examples/overhead/measure.rs"]
 mod measure;
 
-/// As many sessions as leave each shard's table emptiest: it has just doubled.
-fn worst_count() -> usize {
-    let shards =
-        (std::thread::available_parallelism().map_or(1, usize::from) * 4).next_power_of_two();
-    let table = 262_144_usize.max(shards * 1024);
-    table / 8 * 7 * 104 / 100
-}
+/// As many sessions as leave each of the 256 shards' tables emptiest: it has just doubled.
+const WORST_COUNT: usize = 262_144 / 8 * 7 * 106 / 100;
 
 #[test]
 fn a_session_costs_at_most_256_bytes_beside_its_payload() {
-    let overhead = measure::bytes_per_session(worst_count()).expect("Linux says how large we are");
+    let overhead = measure::bytes_per_session(WORST_COUNT).expect("Linux says how large we are");
     println!("{overhead} bytes");
     assert!((100..=256).contains(&overhead), "{overhead} bytes");
 }
