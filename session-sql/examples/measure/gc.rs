@@ -23,20 +23,22 @@ pub(crate) async fn all(databases: &[&str]) -> Outcome {
                 let backend = SqliteBackend::connect(&format!("sqlite:{}", path.display())).await?;
                 backend.migrate().await?;
                 let pool = backend.pool().clone();
-                let numbers = |n| {
+                let numbers = |n: String| {
                     format!(
                         "SELECT {n}, 0, value, zeroblob(460) \
                          FROM (WITH RECURSIVE c(value) AS (SELECT 1 UNION ALL \
                          SELECT value + 1 FROM c LIMIT"
                     )
                 };
-                let keys = "CAST(substr(printf('%032d', (value * 7919) % 1000003), 1) AS BLOB)";
+                let keys = |first| {
+                    format!("CAST(printf('{first}%031d', (value * 7919) % 1000003) AS BLOB)")
+                };
                 let fill = Fill {
                     live: format!(
                         "{} {ROWS}) SELECT value + 4000000000000 AS value FROM c)",
-                        numbers(keys)
+                        numbers(keys('l'))
                     ),
-                    dead: format!("{} {EXPIRED}) SELECT value FROM c)", numbers(keys)),
+                    dead: format!("{} {EXPIRED}) SELECT value FROM c)", numbers(keys('d'))),
                     after: "ANALYZE",
                 };
                 measure("sqlite", backend, pool, fill).await?;
