@@ -4,6 +4,7 @@ mod options;
 mod pages;
 mod panel;
 mod routes;
+mod same_origin;
 mod sign_in;
 mod stores;
 

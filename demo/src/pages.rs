@@ -192,8 +192,10 @@ pub(crate) fn about(theme: Theme, available: bool) -> Markup {
                         code { "mysql://…" } ", " code { "redis://…" } "."
                     }
                     p {
-                        "Forms are sent with POST, and the cookie is " code { "SameSite=Lax" }
-                        ": no other site can send them in your name."
+                        "No other site can send the forms in your name: the cookie is "
+                        code { "SameSite=Lax" } ", and a POST whose " code { "Sec-Fetch-Site" } " or "
+                        code { "Origin" } " names another site is refused, also one that would only "
+                        "sign you in as somebody else."
                     }
                     p {
                         "Stop the server and start it again on the same address: with a store that outlives "
@@ -243,6 +245,8 @@ pub(crate) fn failure(status: StatusCode) -> Markup {
                             "Try again, or read what the server's log says about the store. "
                             "The page " a href="/about" { "About" } " works without it."
                         }
+                    } @else if status == StatusCode::CONFLICT {
+                        p { "Your session ended or changed meanwhile. Please load the page again." }
                     } @else {
                         p { "Your session could not be used. The server's log says why." }
                     }

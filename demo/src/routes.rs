@@ -1,10 +1,12 @@
 //! The application: its routes and what they do with the session.
 
 use axum::Router;
-use axum::extract::{Form, Query, State};
-use axum::http::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, StatusCode};
-use axum::middleware;
+use axum::extract::{DefaultBodyLimit, Form, Query, Request, State};
+use axum::http::header::{
+    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use maud::Markup;
@@ -14,7 +16,10 @@ use session_tower::{CookieConfig, OptionalSession, Session, SessionFailure, Sess
 
 use crate::pages::{self, Page};
 use crate::panel::Panel;
-use crate::sign_in;
+use crate::{same_origin, sign_in};
+
+/// Our longest form has three short fields.
+const MAX_FORM_BYTES: usize = 4096;
 
 /// What the visitor chose.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +38,10 @@ pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router
     let pages = Router::new()
         .route("/", get(home))
         .route("/visits", get(visits))
+        .merge(members)
+        .route_layer(middleware::from_fn(head_changes_nothing));
+    let router = Router::new()
+        .merge(pages)
         .route("/theme", post(set_theme))
         .route("/sign-in", post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
@@ -46,10 +55,11 @@ pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router
             "/increments.js",
             get(|| asset("text/javascript", include_str!("../assets/increments.js"))),
         );
-    Ok(pages
-        .merge(members)
+    Ok(router
         .with_state(store)
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(sessions)
+        .layer(middleware::from_fn(same_origin::only))
         .layer(middleware::map_response(own_error_page))
         .layer(middleware::map_response(strict_browser)))
 }
@@ -129,12 +139,31 @@ async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     ([(CONTENT_TYPE, kind)], text)
 }
 
-/// Puts a helpful page in the place of the layer's plain answer.
-async fn own_error_page(response: Response) -> Response {
-    match response.extensions().get::<SessionFailure>() {
-        Some(failure) => (failure.status(), pages::failure(failure.status())).into_response(),
-        None => response,
+/// axum answers HEAD with the handler of GET. Nobody sees that page, so the flash waits for the next.
+async fn head_changes_nothing(
+    method: Method,
+    session: Session,
+    request: Request,
+    next: Next,
+) -> Response {
+    let response = next.run(request).await;
+    if method == Method::HEAD {
+        session.discard_changes();
     }
+    response
+}
+
+/// Puts a helpful page in the place of the layer's plain answer. Everything else of it stays: what
+/// caches may do with it, and what becomes of the cookie.
+async fn own_error_page(response: Response) -> Response {
+    if response.extensions().get::<SessionFailure>().is_none() {
+        return response;
+    }
+    let (mut kept, _) = response.into_parts();
+    let (page, body) = pages::failure(kept.status).into_response().into_parts();
+    kept.headers.remove(CONTENT_LENGTH);
+    kept.headers.extend(page.headers);
+    Response::from_parts(kept, body)
 }
 
 /// Nothing but our own files, and no embedding.

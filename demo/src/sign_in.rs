@@ -8,10 +8,13 @@ use session_core::{Level, Owner, Result};
 use session_tower::{Session, SessionFailure};
 use std::time::Duration;
 
+/// How much of a refused name goes back into the form.
+const SHOWN_CHARS: usize = 80;
+
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
-/// What the visitor typed. When it is refused, it goes into the flash as it is and the next page puts
-/// it back into the form; what is secret is skipped right here, so no handler can forget to.
+/// What the visitor typed. When it is refused, it goes into the flash, shortened, and the next page
+/// puts it back into the form; what is secret is skipped right here, so no handler can forget to.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Input {
     #[serde(default)]
@@ -57,6 +60,11 @@ impl Input {
         let password = too_short.then(|| "Any password of at least 4 characters.".into());
         Errors { name, password }
     }
+
+    /// What any session has room for, also one in a cookie.
+    fn shortened(self) -> Self {
+        Self { name: self.name.chars().take(SHOWN_CHARS).collect(), ..self }
+    }
 }
 
 pub(crate) async fn sign_in(
@@ -65,13 +73,19 @@ pub(crate) async fn sign_in(
 ) -> Result<Redirect, SessionFailure> {
     let errors = input.errors();
     if errors != Errors::default() {
-        session.flash().insert("input", &input)?;
+        session.flash().insert("input", &input.shortened())?;
         session.flash().insert("errors", &errors)?;
         return Ok(Redirect::to("/"));
     }
     let name = input.name.trim();
-    // A new id: whoever knew the one from before the sign-in is not signed in with it.
-    session.regenerate();
+    if session.contains("name") {
+        // Somebody was signed in already. Nothing of theirs is for the next one: no value, no
+        // "remember me".
+        session.destroy();
+    } else {
+        // A new id: whoever knew the one from before the sign-in is not signed in with it.
+        session.regenerate();
+    }
     session.insert("name", name)?;
     session.set_owner(Some(Owner::new(name)?));
     if input.remember.is_some() {
@@ -113,6 +127,13 @@ mod tests {
         assert!(input(" ", "1234").errors().name.is_some());
         assert!(input(&"n".repeat(41), "1234").errors().name.is_some());
         assert!(input("Zoë", "123").errors().password.is_some());
+    }
+
+    #[test]
+    fn a_refused_name_goes_back_shortened() {
+        let long = input(&"ß".repeat(4000), "1234").shortened();
+        assert_eq!(long.name.chars().count(), SHOWN_CHARS);
+        assert_eq!(input("Zoë", "1234").shortened().name, "Zoë");
     }
 
     #[test]
