@@ -1,11 +1,9 @@
 //! The store itself.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
 use std::time::Duration;
 
 use dashmap::{DashMap, Entry as Slot, SharedValue};
@@ -18,11 +16,7 @@ use crate::clock::{Clock, Moment, after};
 use crate::deadlines::Deadlines;
 use crate::entry::Entry;
 
-/// How many sessions the collector looks at before it lets others at the shard.
-const BATCH: usize = 128;
-/// How many sessions a creation in a full store looks at in one go, to find an expired one.
-const LOOKS_OF_CREATE: usize = 8 * BATCH;
-/// How often it does so.
+/// How often a creation in a full store looks for an expired session.
 const ROUNDS_OF_CREATE: usize = 4;
 /// The lock of a shard is held while others of its sessions are collected, and while its table grows,
 /// so shards are small.
@@ -44,15 +38,15 @@ const SHARDS: usize = 256;
 /// assert!(backend.is_empty());
 /// ```
 pub struct MemoryBackend {
-    sessions: DashMap<Key, Box<Entry>, BuildHasherDefault<KeyHasher>>,
+    pub(crate) sessions: DashMap<Key, Box<Entry>, BuildHasherDefault<KeyHasher>>,
     /// One for each shard of `sessions`, and locked only while that shard is (or alone, for a look).
-    deadlines: Box<[Mutex<Deadlines>]>,
-    clock: Clock,
+    pub(crate) deadlines: Box<[Mutex<Deadlines>]>,
+    pub(crate) clock: Clock,
     /// The entries in `sessions`, and those about to be inserted.
-    taken: AtomicUsize,
+    pub(crate) taken: AtomicUsize,
     max_sessions: usize,
     /// Where the next collection begins, so that a small limit does not favour the first shards.
-    next_shard: AtomicUsize,
+    pub(crate) next_shard: AtomicUsize,
 }
 
 impl MemoryBackend {
@@ -189,65 +183,6 @@ impl MemoryBackend {
         entry.deadline = deadline;
     }
 
-    /// Makes room for a session in a full store. It looks at a few batches at most; whether it found
-    /// anything to look at.
-    fn make_room(&self) -> bool {
-        let (mut looked_at, mut removed) = (0, 0);
-        for shard in self.shards_in_turn() {
-            while looked_at < LOOKS_OF_CREATE && removed == 0 && self.has_due(shard) {
-                let batch = self.collect_batch(shard, BATCH);
-                looked_at += batch.looked_at;
-                removed += batch.removed;
-            }
-        }
-        looked_at > 0
-    }
-
-    fn has_due(&self, shard: usize) -> bool {
-        lock(&self.deadlines[shard]).has_due(self.clock.now())
-    }
-
-    /// All shards, beginning with another one each time.
-    fn shards_in_turn(&self) -> impl Iterator<Item = usize> + use<> {
-        let shards = self.deadlines.len();
-        let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
-        (0..shards).map(move |step| first.wrapping_add(step) % shards)
-    }
-
-    /// Looks at up to `BATCH` sessions that are due: removes the expired ones, at most `limit`, and
-    /// files those anew that were prolonged.
-    fn collect_batch(&self, shard: usize, limit: usize) -> Batch {
-        let mut batch = Batch::default();
-        let mut sessions = self.sessions.shards()[shard].write();
-        let mut deadlines = lock(&self.deadlines[shard]);
-        let now = self.clock.now();
-        while batch.looked_at < BATCH && batch.removed < limit {
-            let Some((filed, prefix)) = deadlines.pop_due(now) else {
-                break;
-            };
-            batch.looked_at += 1;
-            let hash = hash_of(prefix);
-            let Some((_, entry)) = sessions
-                .get_mut(hash, |(key, entry)| key.prefix() == prefix && entry.get().filed == filed)
-            else {
-                debug_assert!(false, "a filed session is in the map");
-                continue;
-            };
-            let entry = entry.get_mut();
-            if entry.is_live(now) {
-                entry.filed = deadlines.file(entry.deadline, prefix);
-                continue;
-            }
-            sessions.remove_entry(hash, |(key, entry)| {
-                key.prefix() == prefix && entry.get().filed == filed
-            });
-            batch.removed += 1;
-        }
-        // Before the locks are released: who finds nothing due afterwards finds the room.
-        self.taken.fetch_sub(batch.removed, Ordering::Relaxed);
-        batch
-    }
-
     /// Both shards are locked, so nobody sees the session twice or not at all.
     fn move_session(
         &self,
@@ -335,26 +270,6 @@ impl MemoryBackend {
     }
 }
 
-/// What became of a batch.
-#[derive(Default)]
-struct Batch {
-    looked_at: usize,
-    removed: usize,
-}
-
-/// Lets other tasks run.
-async fn yield_now() {
-    let mut yielded = false;
-    poll_fn(|context| match std::mem::replace(&mut yielded, true) {
-        true => Poll::Ready(()),
-        false => {
-            context.waker().wake_by_ref();
-            Poll::Pending
-        }
-    })
-    .await;
-}
-
 /// Whether an update that expects this revision may replace the entry.
 fn check(entry: &Entry, expected: Revision, now: Moment) -> Result<()> {
     if !entry.is_live(now) {
@@ -367,7 +282,7 @@ fn check(entry: &Entry, expected: Revision, now: Moment) -> Result<()> {
 }
 
 /// No code panics while it holds this lock, and if it did, the set would still be a set.
-fn lock(deadlines: &Mutex<Deadlines>) -> MutexGuard<'_, Deadlines> {
+pub(crate) fn lock(deadlines: &Mutex<Deadlines>) -> MutexGuard<'_, Deadlines> {
     deadlines.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -434,14 +349,7 @@ impl Backend for MemoryBackend {
     /// It lets other tasks run after each batch; when it is dropped there, what it removed stays
     /// removed.
     async fn gc(&self, limit: usize) -> Result<u64> {
-        let mut removed = 0;
-        for shard in self.shards_in_turn() {
-            while removed < limit && self.has_due(shard) {
-                removed += self.collect_batch(shard, limit - removed).removed;
-                yield_now().await;
-            }
-        }
-        Ok(removed as u64)
+        Ok(self.collect(limit).await as u64)
     }
 
     async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
@@ -467,7 +375,7 @@ impl fmt::Debug for MemoryBackend {
 
 /// A key is a digest, and its `Hash` gives eight bytes of it: there is nothing left to mix.
 #[derive(Default)]
-struct KeyHasher(u64);
+pub(crate) struct KeyHasher(u64);
 
 impl Hasher for KeyHasher {
     fn write_u64(&mut self, prefix: u64) {
@@ -487,7 +395,7 @@ impl Hasher for KeyHasher {
 }
 
 /// What the map files a key with this prefix under.
-fn hash_of(prefix: u64) -> u64 {
+pub(crate) fn hash_of(prefix: u64) -> u64 {
     let mut hasher = KeyHasher::default();
     hasher.write_u64(prefix);
     hasher.finish()

@@ -2,6 +2,7 @@
 
 mod backend;
 mod clock;
+mod collect;
 mod deadlines;
 mod entry;
 #[cfg(test)]
