@@ -20,6 +20,9 @@ use crate::read::{Unread, read_header, read_record};
 use crate::root::Root;
 use crate::sync::{Syncs, not_confirmed};
 
+/// A wait of so many milliseconds is one for other writers.
+const NOTICEABLE: u64 = 100;
+
 /// The store, as its threads share it.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -99,12 +102,11 @@ impl Store {
         if let Standing::Live(_) = standing(&bucket, key, now)? {
             return Err(Error::already_exists());
         }
-        let deadline = turn.asked.at.saturating_add(millis);
-        if deadline <= now {
-            return Err(Error::unavailable(
+        let deadline = new_deadline(turn.asked, now, millis).ok_or_else(|| {
+            Error::unavailable(
                 "the session's life was over before it was its turn; nothing was written",
-            ));
-        }
+            )
+        })?;
         self.place(&bucket, key, record, deadline)?;
         bucket.sync(&self.syncs)
     }
@@ -254,13 +256,19 @@ fn expect(bucket: &Locked, key: &Key, expected: Revision, now: u64) -> Result<He
     }
 }
 
-/// A new life begins when it was asked for, not when it was its turn.
 fn deadline(asked: Asked, now: u64, millis: Option<u64>, standing: Header) -> Result<u64> {
-    let deadline = millis.map_or(standing.deadline, |millis| asked.at.saturating_add(millis));
-    match deadline <= now {
-        true => Err(Error::gone()),
-        false => Ok(deadline),
+    match millis {
+        None => Ok(standing.deadline),
+        Some(millis) => new_deadline(asked, now, millis).ok_or_else(Error::gone),
     }
+}
+
+/// A new life begins when it was asked for, not when it was its turn. `None` where it was over by then;
+/// but a life of a few milliseconds is given although it ends at once.
+fn new_deadline(asked: Asked, now: u64, millis: u64) -> Option<u64> {
+    let deadline = asked.at.saturating_add(millis);
+    let waited = now.saturating_sub(asked.at);
+    (deadline > now || waited < NOTICEABLE).then_some(deadline)
 }
 
 fn live((header, record): (Header, Record)) -> Option<Loaded> {
