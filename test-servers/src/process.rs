@@ -43,13 +43,20 @@ impl std::fmt::Debug for Ready {
 }
 
 impl Ready {
-    /// Waits until the probe succeeds. `alive` says whether waiting still makes sense.
+    /// Waits until the probe succeeds. `alive` says whether the server that was started still runs:
+    /// otherwise waiting makes no sense, and an answer comes from another one on the same port.
     pub(crate) fn wait(&self, mut alive: impl FnMut() -> io::Result<()>) -> io::Result<()> {
         let started = Instant::now();
+        let mut was_silent = false;
         loop {
             let Err(error) = (self.probe)(self.port, self.password.as_deref()) else {
-                return Ok(());
+                if !was_silent {
+                    // Too early to be ours: it may be about to find its port taken, and end.
+                    std::thread::sleep(Duration::from_millis(500));
+                }
+                return alive();
             };
+            was_silent = true;
             alive()?;
             if started.elapsed() > STARTUP_LIMIT {
                 return Err(io::Error::new(

@@ -99,3 +99,19 @@ fn launch(port: u16, options: &Options) -> io::Result<Process> {
     };
     Process::launch(launch, ServerDirectory::new(None)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_server_on_the_port_is_not_ours() {
+        if binaries::find("redis-server").is_none() {
+            return;
+        }
+        let port = port::free().unwrap();
+        let _first = launch(port, &Options::default()).unwrap();
+        let error = launch(port, &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("ended while it started"), "{error}");
+    }
+}
