@@ -20,6 +20,8 @@ use crate::source::Source;
 
 /// Shorter than the handle's own deadline (5 s), so that there is time to ask again.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
+/// A silent node of a cluster holds up connecting, but must not prevent it.
+const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_PREFIX: &str = "session:";
 
 /// Sessions in Redis. See the [crate's documentation](crate) for the layout and what it promises.
@@ -69,7 +71,7 @@ impl RedisBackend {
     ///
     /// # Errors
     /// `InvalidConfig` for a URL, user, password or database that can't be used; `Unavailable` when
-    /// nothing answers within 2 s.
+    /// nothing answers within 2 s, or no node of a cluster within 5 s.
     pub async fn connect(url: &str) -> Result<Self> {
         let source = Source::of_url(url, DEFAULT_TIMEOUT)?;
         Self::open(source).await.map_err(|error| error.with_operation("connect"))
@@ -98,7 +100,8 @@ impl RedisBackend {
     async fn open(source: Source) -> Result<Self> {
         let source = Arc::new(source);
         let link = Arc::new(Link::new(Arc::clone(&source)));
-        let info = ServerInfo::parse(&link.info(DEFAULT_TIMEOUT).await?);
+        let limit = if source.is_cluster() { CLUSTER_CONNECT_TIMEOUT } else { DEFAULT_TIMEOUT };
+        let info = ServerInfo::parse(&link.info(limit).await?);
         if let Some(policy) = &info.evicts_by {
             tracing::warn!(
                 policy,
@@ -173,8 +176,9 @@ impl RedisBackend {
     /// node there.
     #[must_use]
     pub fn confirm_destroy(mut self, replicas: u32, timeout: Duration) -> Self {
+        let patience = timeout.saturating_add(DEFAULT_TIMEOUT);
         self.confirming = Some(Confirming {
-            link: Arc::new(Link::new(Arc::clone(&self.source))),
+            link: Arc::new(Link::patient(Arc::clone(&self.source), patience)),
             confirmation: Confirmation { replicas, timeout },
         });
         self

@@ -33,6 +33,7 @@ pub(crate) struct Request<'a> {
 #[derive(Debug)]
 pub(crate) struct Link {
     source: Arc<Source>,
+    patience: Option<Duration>,
     live: Arc<RwLock<Option<Live>>>,
     opening: Mutex<Option<Attempt>>,
 }
@@ -64,7 +65,12 @@ impl std::fmt::Debug for Live {
 
 impl Link {
     pub(crate) fn new(source: Arc<Source>) -> Self {
-        Self { source, live: Arc::default(), opening: Mutex::default() }
+        Self { source, patience: None, live: Arc::default(), opening: Mutex::default() }
+    }
+
+    /// For answers that may take so long.
+    pub(crate) fn patient(source: Arc<Source>, patience: Duration) -> Self {
+        Self { patience: Some(patience), ..Self::new(source) }
     }
 
     /// Sends a request and waits for its replies, at most for `limit`, connecting included.
@@ -84,7 +90,7 @@ impl Link {
     pub(crate) async fn info(&self, limit: Duration) -> Result<Value, Failure> {
         let asking = async {
             let mut live = self.connect().await.map_err(Failure::of_connecting)?;
-            live.connection.info().await.map_err(Failure::of)
+            live.connection.info(limit).await.map_err(Failure::of)
         };
         match tokio::time::timeout(limit, asking).await {
             Ok(result) => result,
@@ -194,8 +200,9 @@ impl Link {
         }
         let (done, attempt) = watch::channel(None);
         let (source, live) = (Arc::clone(&self.source), Arc::clone(&self.live));
+        let patience = self.patience;
         runtime.spawn(async move {
-            let opened = open(&source).await;
+            let opened = open(&source, patience).await;
             if let Ok(opened) = &opened {
                 *live.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
             }
@@ -242,7 +249,7 @@ impl Link {
 }
 
 /// One attempt to connect.
-async fn open(source: &Source) -> Result<Live, RedisError> {
+async fn open(source: &Source, patience: Option<Duration>) -> Result<Live, RedisError> {
     let pulse = Arc::new(Pulse {
         opened: Instant::now(),
         last_heard: AtomicU64::new(0),
@@ -250,7 +257,7 @@ async fn open(source: &Source) -> Result<Live, RedisError> {
     });
     let observed = Arc::clone(&pulse);
     let closed = move || observed.closed.store(true, Ordering::Release);
-    match tokio::time::timeout(OPENING, source.open(OPENING, closed)).await {
+    match tokio::time::timeout(OPENING, source.open(OPENING, patience, closed)).await {
         Ok(connection) => Ok(Live { connection: connection?, pulse }),
         Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::io::tcp::TcpSettings;
+use redis::io::tcp::socket2::TcpKeepalive;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
     PushInfo, PushKind, RedisResult, Value,
@@ -14,6 +16,12 @@ use redis::{
 use session_core::{Error, Result};
 
 use crate::failure::Failure;
+
+/// An idle connection is probed after so long.
+const KEEPALIVE: Duration = Duration::from_secs(30);
+/// So long may a peer leave unacknowledged what was sent to it.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Opens connections to what a URL names.
 pub(crate) enum Source {
@@ -71,6 +79,7 @@ impl Source {
             .connection_timeout(limit / 2)
             .response_timeout(limit)
             .overall_response_timeout(None)
+            .tcp_settings(tcp_settings())
             .build()
             .map_err(Failure::of_connecting)?;
         Ok(Self::Cluster(Box::new(client)))
@@ -96,7 +105,8 @@ impl Source {
         let sentinels = nodes(transport, hosts, "")?;
         let master = nodes(transport, hosts, database)?.swap_remove(0);
         let mut reach = SentinelNodeConnectionInfo::default()
-            .set_redis_connection_info(master.redis_settings().clone());
+            .set_redis_connection_info(master.redis_settings().clone())
+            .set_tcp_settings(tcp_settings());
         if transport == "rediss" {
             reach = reach.set_tls_mode(redis::TlsMode::Secure);
         }
@@ -119,12 +129,16 @@ impl Source {
         false
     }
 
-    /// Opens a connection. `closed` is called as soon as it is known to be dead.
+    /// Opens a connection. An answer may take `patience` on one to a cluster, where that is not to be
+    /// the usual limit; on others, every wait is bounded where it begins. `closed` is called as soon as it is known to be dead.
     pub(crate) async fn open(
         &self,
         limit: Duration,
+        patience: Option<Duration>,
         closed: impl Fn() + Send + Sync + 'static,
     ) -> RedisResult<Connection> {
+        #[cfg(not(feature = "cluster"))]
+        let _ = patience;
         // With RESP3 the driver says when the connection ends, before anybody sends into the void.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
@@ -144,7 +158,14 @@ impl Source {
                 client.lock().await.get_async_connection_with_config(&config).await?,
             )),
             #[cfg(feature = "cluster")]
-            Self::Cluster(client) => Ok(Connection::Cluster(client.get_async_connection().await?)),
+            Self::Cluster(client) => Ok(Connection::Cluster(match patience {
+                None => client.get_async_connection().await?,
+                Some(patience) => {
+                    let config =
+                        redis::cluster::ClusterConfig::new().set_response_timeout(patience);
+                    client.get_async_connection_with_config(config).await?
+                }
+            })),
             Self::Given(given) => Ok(Connection::Given(Arc::clone(given))),
         }
     }
@@ -157,7 +178,18 @@ fn invalid_url(message: &'static str) -> Error {
 fn connection_info(url: &str) -> Result<ConnectionInfo> {
     let info = url.into_connection_info().map_err(Failure::of_connecting)?;
     let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
-    Ok(info.set_redis_settings(settings))
+    Ok(info.set_redis_settings(settings).set_tcp_settings(tcp_settings()))
+}
+
+/// A peer that is gone ends an idle connection within a minute, and one that owes an acknowledgement
+/// sooner: what was sent into the void is not sent again by the system much later.
+fn tcp_settings() -> TcpSettings {
+    let keepalive =
+        TcpKeepalive::new().with_time(KEEPALIVE).with_interval(KEEPALIVE / 3).with_retries(3);
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let settings = settings.set_user_timeout(USER_TIMEOUT);
+    settings
 }
 
 /// `[user:password@]host:port,host:port` as one node each, all with the same user and password.
@@ -254,17 +286,28 @@ impl Connection {
         Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster")))
     }
 
-    /// What every master says about itself.
-    pub(crate) async fn info(&mut self) -> RedisResult<Value> {
+    /// What every master says about itself, or one, where not all of them answer within a fifth
+    /// of `limit`.
+    #[cfg_attr(not(feature = "cluster"), expect(unused_variables, reason = "one node needs none"))]
+    pub(crate) async fn info(&mut self, limit: Duration) -> RedisResult<Value> {
         let command = redis::cmd("INFO");
         match self {
             Self::Node(connection) => connection.send_packed_command(&command).await,
             #[cfg(feature = "cluster")]
             Self::Cluster(connection) => {
-                use redis::cluster_routing::{MultipleNodeRoutingInfo, RoutingInfo};
+                use redis::cluster_routing::{
+                    MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo,
+                };
 
                 let masters = MultipleNodeRoutingInfo::AllMasters;
-                connection.route_command(command, RoutingInfo::MultiNode((masters, None))).await
+                let all = RoutingInfo::MultiNode((masters.clone(), None));
+                let asking = connection.route_command(command.clone(), all);
+                if let Ok(Ok(replies)) = tokio::time::timeout(limit / 5, asking).await {
+                    return Ok(replies);
+                }
+                // One of them is down; that is no reason to refuse the others.
+                let any = RoutingInfo::MultiNode((masters, Some(ResponsePolicy::OneSucceeded)));
+                connection.route_command(command, any).await
             }
             Self::Given(connection) => {
                 let mut commands = Pipeline::new();

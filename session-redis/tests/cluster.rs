@@ -199,6 +199,43 @@ async fn a_given_cluster_connection_serves_too() {
     assert!(!backend.capabilities().rotates_atomically);
 }
 
+/// A silent node makes neither connecting nor the keys of the others unavailable.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_other_masters_serve_is_available_while_one_is_silent() {
+    let Some(cluster) = support::start(|| test_servers::redis::cluster::start_new(3, 0)).await
+    else {
+        return;
+    };
+    let mut nodes = masters(&cluster).await;
+    for (_, connection) in &mut nodes {
+        let set = ["SET", "cluster-require-full-coverage", "no"];
+        redis::cmd("CONFIG").arg(&set).exec_async(connection).await.unwrap();
+    }
+    let backend = RedisBackend::connect(&url(&cluster)).await.unwrap();
+    let mut owners = HashMap::new();
+    for number in 0..KEYS {
+        create(&backend, number, 1).await.unwrap();
+        owners.insert(number, serves(&mut nodes, number).await);
+    }
+    let victim = owners[&0].clone();
+    cluster.nodes().find(|node| node.address() == victim).unwrap().pause().unwrap();
+    let again = RedisBackend::connect(&url(&cluster)).await.unwrap();
+    let started = std::time::Instant::now();
+    while started.elapsed() < Duration::from_secs(4) {
+        let waiting = tokio::spawn({
+            let backend = backend.clone();
+            async move { load(&backend, 0).await }
+        });
+        for number in (0..KEYS).filter(|number| owners[number] != victim) {
+            for backend in [&backend, &again] {
+                assert_eq!(load(backend, number).await.unwrap(), Some(1), "key {number}");
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        waiting.abort();
+    }
+}
+
 /// A slot moves from one node to another: what has moved is found where the reply `ASK` points.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slot_that_is_moving_is_served() {
