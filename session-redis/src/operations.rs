@@ -80,6 +80,10 @@ impl Shareable for Load {
     type Context = Lane;
     type Answer = Option<Loaded>;
 
+    fn bytes(&self) -> usize {
+        self.name.len()
+    }
+
     async fn run(lane: &Lane, jobs: Vec<Self>) -> Vec<Result<Self::Answer, Failure>> {
         if let [job] = &jobs[..] {
             return vec![load_one(lane, &job.name).await];
@@ -190,6 +194,10 @@ impl Verdict {
 impl Shareable for Swap {
     type Context = Lane;
     type Answer = Verdict;
+
+    fn bytes(&self) -> usize {
+        self.name.len() + self.value.len()
+    }
 
     async fn run(lane: &Lane, jobs: Vec<Self>) -> Vec<Result<Verdict, Failure>> {
         let arguments = |commands: &mut Pipeline| {

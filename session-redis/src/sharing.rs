@@ -16,11 +16,16 @@ use crate::failure::Failure;
 const ALONE: usize = 8;
 /// So many keys in one command: they hold the server for about 0.1 ms.
 const FULL: usize = 64;
+/// So much to send in one command: a batch takes little longer than its largest part would alone.
+const FULL_BYTES: usize = 256 * 1024;
 
 /// Work of one kind that can be done for many keys at once.
 pub(crate) trait Shareable: Send + Sized + 'static {
     type Context: Clone + Send + Sync + 'static;
     type Answer: Send + 'static;
+
+    /// About what it takes to send it.
+    fn bytes(&self) -> usize;
 
     /// One answer for each of `jobs`, in their order.
     fn run(
@@ -117,7 +122,7 @@ async fn deliver<J: Shareable>(context: J::Context, flight: Flight<J>, batch: Ve
 impl<J: Shareable> State<J> {
     /// A batch that is to leave now, if one is.
     fn departing(&mut self) -> Option<Vec<Waiter<J>>> {
-        if self.batches_in_flight > 0 && self.waiting.len() < FULL {
+        if self.batches_in_flight > 0 && !self.is_full() {
             return None;
         }
         self.batches_in_flight += 1;
@@ -134,9 +139,20 @@ impl<J: Shareable> State<J> {
         Some(self.take())
     }
 
+    fn is_full(&self) -> bool {
+        let bytes: usize = self.waiting.iter().map(|waiter| waiter.job.bytes()).sum();
+        self.waiting.len() >= FULL || bytes >= FULL_BYTES
+    }
+
     fn take(&mut self) -> Vec<Waiter<J>> {
-        let count = self.waiting.len().min(FULL);
-        self.waiting.drain(..count).collect()
+        let mut bytes = 0;
+        let fits = |waiter: &&Waiter<J>| {
+            bytes += waiter.job.bytes();
+            bytes <= FULL_BYTES
+        };
+        let count = self.waiting.iter().take(FULL).take_while(fits).count();
+        // One at least, however large.
+        self.waiting.drain(..count.max(1).min(self.waiting.len())).collect()
     }
 }
 
@@ -175,4 +191,43 @@ impl<J: Shareable> Drop for Flight<J> {
 
 fn lock<J: Shareable>(state: &Mutex<State<J>>) -> MutexGuard<'_, State<J>> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Job(usize);
+
+    impl Shareable for Job {
+        type Context = ();
+        type Answer = ();
+
+        fn bytes(&self) -> usize {
+            self.0
+        }
+
+        async fn run((): &(), jobs: Vec<Self>) -> Vec<Result<(), Failure>> {
+            jobs.iter().map(|_| Ok(())).collect()
+        }
+    }
+
+    /// How many jobs of these sizes leave at a time.
+    fn batches(sizes: &[usize]) -> Vec<usize> {
+        let waiter = |&size: &usize| Waiter { job: Job(size), answer: oneshot::channel().0 };
+        let waiting = sizes.iter().map(waiter).collect();
+        let mut state = State { outstanding: 0, batches_in_flight: 0, waiting };
+        let mut batches = Vec::new();
+        while !state.waiting.is_empty() {
+            batches.push(state.take().len());
+        }
+        batches
+    }
+
+    #[test]
+    fn batches_are_bounded_by_number_and_bytes() {
+        assert_eq!(batches(&[100; 130]), [64, 64, 2]);
+        assert_eq!(batches(&[FULL_BYTES / 4; 9]), [4, 4, 1]);
+        assert_eq!(batches(&[2 * FULL_BYTES, 2 * FULL_BYTES, 1, 1]), [1, 1, 2]);
+    }
 }
