@@ -32,13 +32,15 @@ pub fn values() -> [(&'static str, String); 8] {
 /// take longer than some of the operations that are measured.
 #[must_use]
 pub fn changed_value(mut number: u64) -> String {
-    let mut text = String::with_capacity(20);
-    for place in (0..20).rev() {
-        let power = 10_u64.pow(place);
-        text.push(char::from(b'0' + u8::try_from(number / power).unwrap_or_default()));
-        number %= power;
+    let mut digits = *b"00000000000000000000";
+    for place in digits.iter_mut().rev() {
+        if number == 0 {
+            break;
+        }
+        *place += u8::try_from(number % 10).unwrap_or_default();
+        number /= 10;
     }
-    text
+    String::from_utf8(digits.to_vec()).expect("digits are ASCII")
 }
 
 #[cfg(test)]

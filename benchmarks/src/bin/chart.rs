@@ -1,7 +1,8 @@
 //! Draws the charts of the README from the JSON lines of benchmark runs:
 //! `chart THROUGHPUT.svg LATENCY.svg OURS.json [PEERS.json]`.
 //!
-//! A bar of a peer is from the second file, all others from the first one.
+//! Bars of one group were measured in turns in one process; those of different files were not, so
+//! they are not put side by side.
 
 use std::path::Path;
 
@@ -16,21 +17,21 @@ fn main() -> std::io::Result<()> {
     let [throughput, latency, ours, peers @ ..] = &files[..] else {
         panic!("usage: chart THROUGHPUT.svg LATENCY.svg OURS.json [PEERS.json]");
     };
-    let mut rows = Report::read(Path::new(ours))?;
+    let mut runs = vec![("", Report::read(Path::new(ours))?)];
     for file in peers {
-        let peers = Report::read(Path::new(file))?;
-        rows.extend(peers.into_iter().filter(|row| row.who != "ours" && row.who != "raw"));
+        runs.push((", beside other libraries", Report::read(Path::new(file))?));
     }
     let title = format!("Operations per second, {TASKS} tasks at once (more is better)");
-    std::fs::write(throughput, chart(title, &rows, |row| row.ops_s).to_svg())?;
+    std::fs::write(throughput, chart(title, &runs, |row| row.ops_s).to_svg())?;
     let title = format!("99th percentile of latency in µs, {TASKS} tasks at once (less is better)");
-    std::fs::write(latency, chart(title, &rows, |row| row.p99_us).to_svg())
+    std::fs::write(latency, chart(title, &runs, |row| row.p99_us).to_svg())
 }
 
-fn chart(title: String, rows: &[Row], value: impl Fn(&Row) -> f64) -> Chart {
+fn chart(title: String, runs: &[(&str, Vec<Row>)], value: impl Fn(&Row) -> f64) -> Chart {
     let mut chart = Chart::new(title, Scale::Linear);
-    for backend in BACKENDS {
-        for (op, name) in OPERATIONS {
+    let places = BACKENDS.iter().flat_map(|backend| OPERATIONS.map(|op| (*backend, op)));
+    for (backend, (op, name)) in places {
+        for (beside, rows) in runs {
             let belongs = |row: &&Row| row.backend == backend && row.op == op && row.tasks == TASKS;
             let mut group: Vec<&Row> = rows.iter().filter(belongs).collect();
             if group.is_empty() {
@@ -41,7 +42,7 @@ fn chart(title: String, rows: &[Row], value: impl Fn(&Row) -> f64) -> Chart {
                 "raw" => 2,
                 _ => 1,
             });
-            chart.group(format!("{backend}: {name}"));
+            chart.group(format!("{backend}: {name}{beside}"));
             for row in group {
                 chart.bar(row.who.clone(), value(row));
             }
