@@ -24,7 +24,9 @@ impl Broken {
                 Ok(now + Duration::from_millis(u64::from(ttl.as_millis() as u32)))
             }
             Defect::TtlPanics if !ttl.is_zero() => Ok(now + ttl),
-            Defect::AliveAtDeadline => Ok(now + Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX))),
+            Defect::AliveAtDeadline => {
+                Ok(now + Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)))
+            }
             _ => deadline(ttl),
         }
     }
