@@ -11,7 +11,6 @@ use session_core::{Backend, ErrorKind};
 use session_redis::RedisBackend;
 use support::{all_fail, create, eventually, key, kind, load, name, raw, redis, update};
 use test_servers::Options;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 const SHORT: Duration = Duration::from_millis(400);
@@ -174,47 +173,6 @@ async fn a_half_open_connection_is_given_up_when_the_caller_gives_up_first() {
     let started = Instant::now();
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
     assert!(started.elapsed() < SHORT, "{:?}", started.elapsed());
-}
-
-/// Forwards connections, each piece after `delay`.
-async fn slow_proxy(server: &str, delay: Duration) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("redis://{}/", listener.local_addr().unwrap());
-    let server = server.to_owned();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            let server = TcpStream::connect(&server).await.unwrap();
-            let (from_client, to_client) = client.into_split();
-            let (from_server, to_server) = server.into_split();
-            for (mut from, mut to) in [(from_client, to_server), (from_server, to_client)] {
-                tokio::spawn(async move {
-                    let mut piece = vec![0; 65_536];
-                    while let Ok(length @ 1..) = from.read(&mut piece).await {
-                        tokio::time::sleep(delay).await;
-                        if to.write_all(&piece[..length]).await.is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-        }
-    });
-    url
-}
-
-/// Connecting takes longer than any operation waits: it goes on without them.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_connection_that_takes_longer_than_an_operation_comes_about() {
-    let Some(server) = redis(Options::default()).await else { return };
-    let url = slow_proxy(server.address(), Duration::from_millis(100)).await;
-    let backend = RedisBackend::connect(&url).await.unwrap().timeout(Duration::from_millis(300));
-    eventually(SOON, || create(&backend, 1, 1)).await;
-    let mut admin = raw(server.url()).await;
-    let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
-    redis::cmd("CLIENT").arg(&kill).exec_async(&mut admin).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(250)).await;
-    assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Unavailable));
-    assert_eq!(eventually(SOON, || load(&backend, 1)).await, Some(1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
