@@ -110,9 +110,13 @@ impl Source {
         if transport == "rediss" {
             reach = reach.set_tls_mode(redis::TlsMode::Secure);
         }
-        let client =
-            SentinelClient::build(sentinels, service, Some(reach), SentinelServerType::Master)
-                .map_err(Failure::of_connecting)?;
+        let client = SentinelClient::build(
+            sentinels,
+            String::from(service),
+            Some(reach),
+            SentinelServerType::Master,
+        )
+        .map_err(Failure::of_connecting)?;
         Ok(Self::Sentinel(Box::new(tokio::sync::Mutex::new(client))))
     }
 
