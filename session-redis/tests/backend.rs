@@ -131,6 +131,8 @@ fn a_runtime_that_ends_does_not_take_the_store_with_it() {
     server.resume().unwrap();
     let second = tokio::runtime::Runtime::new().unwrap();
     second.block_on(async {
+        // What joins a batch of the old runtime ends with it, as `Unavailable`.
+        support::eventually(Duration::from_secs(5), || load(&backend, 1)).await;
         for _ in 0..5 {
             let tasks: Vec<_> = (0..100)
                 .map(|_| {

@@ -150,8 +150,12 @@ async fn a_failover_may_bring_back_what_no_replica_saw_destroyed() {
     let mut nodes = masters(&cluster).await;
     let owner = serves(&mut nodes, 1).await;
     create(&backend, 1, 1).await.unwrap();
-    create(&confirming, 9, 1).await.unwrap();
-    assert!(confirming.destroy(&key(9), None).await.unwrap());
+    // A young replica may not answer to its master yet.
+    let confirmed = || async {
+        create(&confirming, 9, 1).await?;
+        confirming.destroy(&key(9), None).await
+    };
+    assert!(eventually(FAILOVER, confirmed).await);
 
     let (_, master) = nodes.iter_mut().find(|(address, _)| *address == owner).unwrap();
     wait_for_replica(master).await;
@@ -179,7 +183,7 @@ async fn wait_for_replica(master: &mut MultiplexedConnection) {
         // WAIT covers what came before its connection's last command.
         redis::cmd("PING").exec_async(master).await.unwrap();
         let acknowledged: i64 =
-            redis::cmd("WAIT").arg(&["1", "450"]).query_async(master).await.unwrap();
+            redis::cmd("WAIT").arg(&["1", "200"]).query_async(master).await.unwrap();
         if acknowledged >= 1 {
             return;
         }

@@ -175,6 +175,38 @@ async fn a_half_open_connection_is_given_up_when_the_caller_gives_up_first() {
     assert!(started.elapsed() < SHORT, "{:?}", started.elapsed());
 }
 
+/// Forwards connections, each from `delay` after it was accepted.
+async fn slow_proxy(server: &str, delay: Duration) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}/", listener.local_addr().unwrap());
+    let server = server.to_owned();
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut server = TcpStream::connect(&server).await.unwrap();
+            tokio::spawn(async move {
+                tokio::time::sleep(delay).await;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    url
+}
+
+/// Connecting takes longer than any operation waits: it goes on without them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_takes_longer_than_an_operation_comes_about() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let url = slow_proxy(server.address(), Duration::from_millis(500)).await;
+    let backend = RedisBackend::connect(&url).await.unwrap().timeout(Duration::from_millis(300));
+    eventually(SOON, || create(&backend, 1, 1)).await;
+    let mut admin = raw(server.url()).await;
+    let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
+    redis::cmd("CLIENT").arg(&kill).exec_async(&mut admin).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Unavailable));
+    assert_eq!(eventually(SOON, || load(&backend, 1)).await, Some(1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn out_of_memory_refuses_writes_and_keeps_what_is_there() {
     let Some(server) = redis(Options::default()).await else { return };
