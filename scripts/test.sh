@@ -95,7 +95,7 @@ if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
 fi
 
 step 'tests: units, documentation examples, conformance of every backend, self check, browser'
-cargo test --workspace --all-features
+cargo test --workspace --all-features --no-fail-fast
 
 step 'a store of a stranger, outside the workspace'
 cargo test --manifest-path conformance-tests/examples/third-party-store/Cargo.toml
