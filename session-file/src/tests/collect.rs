@@ -1,0 +1,138 @@
+//! What gc removes, and what it leaves.
+
+use super::*;
+
+#[tokio::test]
+async fn gc_leaves_foreign_files_alone() {
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), MOMENT).await;
+    let content = fs::read(fixture.file(&key(1, 1))).unwrap();
+    let expired_name = key(1, 1).to_hex();
+    let foreign = [
+        "notes.txt".to_owned(),
+        "01/notes.txt".to_owned(),
+        format!("01/{}", expired_name.to_uppercase()),
+        format!("01/{}.bak", expired_name),
+        format!("01/{}", key(2, 1).to_hex()),
+        format!("01/{}", key(1, 2).to_hex()),
+    ];
+    // Keys of digits only have no upper case.
+    let foreign: Vec<_> = foreign
+        .iter()
+        .filter(|name| **name != format!("01/{expired_name}"))
+        .map(|name| fixture.root().join(name))
+        .collect();
+    for path in &foreign {
+        fs::write(path, &content).unwrap();
+    }
+    sleep(MOMENT).await;
+    for store in [&fixture.store, &open(fixture.directory.path())] {
+        store.gc(100).await.unwrap();
+    }
+    assert!(!fixture.file(&key(1, 1)).exists());
+    for path in foreign {
+        assert!(path.exists(), "{}", path.display());
+    }
+}
+
+/// What a process wrote is collected by it without a look at other files, and by the next process
+/// after a sweep.
+#[tokio::test]
+async fn gc_finds_its_own_and_others_expired_sessions_in_small_batches() {
+    let fixture = Fixture::new();
+    for n in 0..=255 {
+        fixture.create(&key(n, 1), MOMENT).await;
+        fixture.create(&key(n, 2), HOUR).await;
+        if n == 9 {
+            fixture.store.touch(&key(n, 1), HOUR).await.unwrap();
+        }
+    }
+    sleep(MOMENT).await;
+    let other = open(fixture.directory.path());
+    let (mut mine, mut others) = (0, 0);
+    for _ in 0..13 {
+        mine += fixture.store.gc(10).await.unwrap();
+        others += other.gc(10).await.unwrap();
+    }
+    assert_eq!((mine, others), (130, 125));
+    for n in 0..=255 {
+        assert_eq!(fixture.file(&key(n, 1)).exists(), n == 9);
+        assert!(fixture.file(&key(n, 2)).exists());
+    }
+
+    // Both know their way now, also to what comes later.
+    fixture.create(&key(3, 3), MOMENT).await;
+    sleep(MOMENT).await;
+    assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
+}
+
+/// What is remembered is a hint; the file decides. Another process prolonged it meanwhile.
+#[tokio::test]
+async fn gc_never_removes_what_was_prolonged_meanwhile() {
+    let fixture = Fixture::new();
+    fixture.store.gc(10).await.unwrap();
+    let short = Duration::from_secs(1);
+    fixture.create(&key(1, 1), short).await;
+    fixture.create(&key(1, 2), short).await;
+    open(fixture.directory.path()).touch(&key(1, 1), HOUR).await.unwrap();
+    sleep(short).await;
+    assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
+    assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
+}
+
+/// More sessions of one sub-directory are due than are remembered.
+#[tokio::test]
+async fn gc_removes_all_of_a_crowded_sub_directory() {
+    let fixture = Fixture::new();
+    let crowd = |n: u16| {
+        let mut bytes = [1; 32];
+        bytes[30..].copy_from_slice(&n.to_be_bytes());
+        Key::from_bytes(bytes)
+    };
+    fixture.store.gc(1).await.unwrap();
+    for n in 0..2_500 {
+        fixture.create(&crowd(n), MOMENT).await;
+    }
+    fixture.create(&crowd(9_999), HOUR).await;
+    sleep(MOMENT).await;
+    assert_eq!(fixture.store.gc(2_400).await.unwrap(), 2_400);
+    assert_eq!(fixture.store.gc(2_400).await.unwrap(), 100);
+    assert!(fixture.store.load(&crowd(9_999)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn gc_goes_on_where_one_entry_is_bad() {
+    let fixture = Fixture::new();
+    for n in [0x10, 0x80, 0x90] {
+        fixture.create(&key(n, 1), MOMENT).await;
+    }
+    fs::create_dir(fixture.root().join("80/.tmp")).unwrap();
+    fs::write(fixture.root().join("50"), "").unwrap();
+    sleep(MOMENT).await;
+    assert_eq!(fixture.store.gc(10).await.unwrap(), 3);
+    assert_eq!(fixture.store.gc(10).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    fixture.create(&key(0x91, 1), MOMENT).await;
+    sleep(MOMENT).await;
+    assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
+}
+
+/// More of them than are remembered for a sub-directory.
+#[tokio::test]
+async fn damaged_sessions_do_not_keep_gc_from_the_others() {
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), HOUR).await;
+    let mut damaged = fs::read(fixture.file(&key(1, 1))).unwrap();
+    damaged[9] ^= 0xFF;
+    for n in 0..1_100_u16 {
+        let mut bytes = [1; 32];
+        bytes[..2].copy_from_slice(&[1, 2]);
+        bytes[30..].copy_from_slice(&n.to_be_bytes());
+        let key = Key::from_bytes(bytes);
+        fs::write(fixture.file(&key), &damaged).unwrap();
+    }
+    fixture.create(&key(1, 2), MOMENT).await;
+    fixture.create(&key(2, 1), MOMENT).await;
+    sleep(MOMENT).await;
+    assert_eq!(fixture.store.gc(1_000).await.unwrap(), 2);
+    assert_eq!(fs::read_dir(fixture.root().join("01")).unwrap().count(), 1_101);
+}

@@ -1,0 +1,109 @@
+//! What the directory must be and is, and what may stand in it.
+
+use super::*;
+
+#[tokio::test]
+async fn directories_are_0700_and_files_0600_in_256_sub_directories() {
+    let fixture = Fixture::new();
+    let key = key(0xAB, 1);
+    fixture.create(&key, HOUR).await;
+    assert_eq!(mode(&fixture.root()), 0o700);
+    assert_eq!(mode(&fixture.root().join("ab")), 0o700);
+    assert_eq!(mode(&fixture.file(&key)), 0o600);
+    assert_eq!(fs::read_dir(fixture.root().join("ab")).unwrap().count(), 1);
+}
+
+#[test]
+fn a_directory_that_others_can_enter_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for open_mode in [0o750, 0o701, 0o777, 0o600, 0o500] {
+        let path = directory.path().join(format!("{open_mode:o}"));
+        DirBuilder::new().mode(0o700).create(&path).unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(open_mode)).unwrap();
+        let error = FileBackend::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.message().contains("chmod 700"), "{error}");
+    }
+}
+
+#[test]
+fn a_directory_of_another_user_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, owner) = match std::os::unix::fs::chown(directory.path(), Some(12_345), None) {
+        Ok(()) => (directory.path(), 12_345),
+        // Whoever may not give a directory away is not root, and root's is another user's.
+        Err(_) => (Path::new("/"), 0),
+    };
+    let error = FileBackend::open(path).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+    let expected = format!("belongs to user {owner}");
+    assert!(error.message().contains(&expected), "{error}");
+}
+
+#[test]
+fn a_symbolic_link_or_a_file_in_the_place_of_the_directory_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let real = directory.path().join("real");
+    DirBuilder::new().mode(0o700).create(&real).unwrap();
+    let link = directory.path().join("link");
+    symlink(&real, &link).unwrap();
+    let file = directory.path().join("file");
+    File::create(&file).unwrap();
+    for path in [link.clone(), link.join(""), file] {
+        let error = FileBackend::open(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{}", path.display());
+    }
+    assert_eq!(fs::read_dir(real).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn a_link_in_the_place_of_a_sub_directory_is_not_followed() {
+    let fixture = Fixture::new();
+    let key = key(1, 1);
+    fixture.create(&key, HOUR).await;
+    let moved = fixture.directory.path().join("moved");
+    fs::rename(fixture.root().join("01"), &moved).unwrap();
+    symlink(&moved, fixture.root().join("01")).unwrap();
+    assert_eq!(fixture.load_error(&key).await, ErrorKind::Unavailable);
+    let write = Write::Update(update(1));
+    let error = fixture.store.save(&key, &record(2), write).await;
+    assert_eq!(error.unwrap_err().kind(), ErrorKind::Unavailable);
+}
+
+#[tokio::test]
+async fn a_removed_directory_is_unavailable_not_empty() {
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), HOUR).await;
+    fs::remove_dir_all(fixture.root().join("01")).unwrap();
+    assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_none());
+    fixture.create(&key(1, 1), HOUR).await;
+    fs::remove_dir_all(fixture.root()).unwrap();
+    assert_eq!(fixture.load_error(&key(1, 1)).await, ErrorKind::Unavailable);
+}
+
+/// Neither the names nor the contents of the files hold the client's secret, in any spelling.
+#[tokio::test]
+async fn nothing_in_the_directory_contains_the_cookies_value() {
+    let fixture = Fixture::new();
+    let store = SessionStore::new(fixture.store.clone());
+    let session = store.create();
+    session.insert("theme", "dark").unwrap();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    let cookie = store.cookie_value(&session).unwrap();
+    let id = SessionId::parse(cookie.as_str()).unwrap();
+    let hex = Key::from_bytes(*id.expose_bytes()).to_hex();
+    let secrets = [cookie.as_str().as_bytes(), &id.expose_bytes()[..], hex.as_bytes()];
+
+    let path = fixture.file(&id.key());
+    let content = fs::read(&path).unwrap();
+    assert!(content.windows(4).any(|part| part == b"dark"));
+    for secret in secrets {
+        let name = path.as_os_str().as_encoded_bytes();
+        for at_rest in [name, &content, format!("{:?}", fixture.store).as_bytes()] {
+            assert!(!at_rest.windows(secret.len()).any(|part| part == secret));
+        }
+    }
+    let files = fs::read_dir(path.parent().unwrap()).unwrap().count();
+    let sub_directories = fs::read_dir(fixture.root()).unwrap().count();
+    assert_eq!((files, sub_directories), (1, 1));
+}
