@@ -79,13 +79,13 @@ impl Document {
     }
 
     /// Reads a payload.
-    pub(crate) fn decode(raw: &Bytes) -> Result<Self> {
-        if !raw.is_ascii() && std::str::from_utf8(raw).is_err() {
+    pub(crate) fn decode(raw: Bytes) -> Result<Self> {
+        if !raw.is_ascii() && std::str::from_utf8(&raw).is_err() {
             return Err(Error::corrupt("the record is not UTF-8"));
         }
-        match index::read(raw) {
-            Some(document) => Ok(document),
-            None => Self::scan(raw).map_err(|malformed| {
+        match index::read(&raw) {
+            Some(head) => Ok(head.into_document(raw)),
+            None => Self::scan(&raw).map_err(|malformed| {
                 Error::corrupt("the record is not a session document").with_source(malformed)
             }),
         }

@@ -129,7 +129,7 @@ impl SessionStore {
             gone: false,
             sealed: None,
         };
-        let document = Document::decode(&record.payload)?;
+        let document = Document::decode(record.payload)?;
         Ok(Some(Session::from_state(State::loaded(stored, document))))
     }
 
@@ -163,7 +163,7 @@ impl SessionStore {
                 mark: None,
             }),
         };
-        let document = Document::decode(&opened.record.payload)?;
+        let document = Document::decode(opened.record.payload)?;
         if let Some(limit) = self.0.config.absolute_lifetime {
             let end = Duration::from_millis(document.created).saturating_add(limit);
             if end.saturating_add(cookie.leeway()) <= Duration::from_millis(unix_millis()) {

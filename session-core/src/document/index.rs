@@ -9,6 +9,7 @@ use memchr::memrchr;
 
 use super::scan::Span;
 use super::{Data, Document};
+use crate::flash::FlashEntry;
 
 /// Up to here a search from the front is as good as any.
 pub(super) const MAX_ENTRIES: usize = 64;
@@ -31,6 +32,14 @@ pub(super) struct Packed {
     codes: Span,
 }
 
+/// What a document holds beside its bytes.
+pub(super) struct Outline {
+    created: u64,
+    lifetime: Option<u64>,
+    packed: Packed,
+    flash: Vec<FlashEntry>,
+}
+
 /// The lengths of keys and values while a document is written.
 pub(super) struct Codes {
     codes: Vec<u8>,
@@ -38,7 +47,7 @@ pub(super) struct Codes {
 }
 
 /// Reads a document by its index; `None` when it has none, or one that does not fit.
-pub(super) fn read(raw: &Bytes) -> Option<Document> {
+pub(super) fn read(raw: &[u8]) -> Option<Outline> {
     let rest = raw.strip_prefix(HEAD)?;
     let (created, rest) = number(rest)?;
     let (lifetime, rest) = match rest.strip_prefix(LIFETIME) {
@@ -64,7 +73,14 @@ pub(super) fn read(raw: &Bytes) -> Option<Document> {
         [] => Vec::new(),
         flash => serde_json::from_slice(flash.strip_prefix(FLASH)?).ok()?,
     };
-    Some(Document { raw: raw.clone(), created, lifetime, data: Data::Packed(packed), flash })
+    Some(Outline { created, lifetime, packed, flash })
+}
+
+impl Outline {
+    pub(super) fn into_document(self, raw: Bytes) -> Document {
+        let Self { created, lifetime, packed, flash } = self;
+        Document { raw, created, lifetime, data: Data::Packed(packed), flash }
+    }
 }
 
 impl Packed {

@@ -5,7 +5,7 @@ use super::*;
 use crate::changes::Changes;
 
 fn decode(text: &str) -> Result<Document> {
-    Document::decode(&Bytes::copy_from_slice(text.as_bytes()))
+    Document::decode(Bytes::copy_from_slice(text.as_bytes()))
 }
 
 #[test]
@@ -54,7 +54,7 @@ fn what_is_no_document_is_corrupt() {
         let error = decode(text).err().unwrap_or_else(|| panic!("accepted {text:.60}"));
         assert_eq!(error.kind(), crate::ErrorKind::Corrupt);
     }
-    assert!(Document::decode(&Bytes::from_static(b"{\"v\":1,\"data\":{\"\xff\":1}}")).is_err());
+    assert!(Document::decode(Bytes::from_static(b"{\"v\":1,\"data\":{\"\xff\":1}}")).is_err());
 }
 
 #[test]
@@ -132,7 +132,7 @@ proptest! {
         let base = Document { lifetime: lifetime.map(u64::from), ..Document::new(5) };
         let written = changes.encode(&base);
         let scanned = Document::scan(&written.payload()).unwrap();
-        let read = Document::decode(&written.payload()).unwrap();
+        let read = Document::decode(written.payload()).unwrap();
         for document in [&written, &scanned, &read] {
             prop_assert_eq!(document.created, 5);
             prop_assert_eq!(document.lifetime, lifetime.map(u64::from));
@@ -151,6 +151,6 @@ proptest! {
         let mut bytes = text.as_bytes().to_vec();
         bytes[at] = byte;
         bytes.truncate(cut);
-        let _ = Document::decode(&bytes.into());
+        let _ = Document::decode(bytes.into());
     }
 }

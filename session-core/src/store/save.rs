@@ -28,8 +28,7 @@ pub(super) async fn save(store: &Inner, backend: &dyn Backend, session: &Session
     let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
     let save = Save { backend, session, deadline };
     let mut saved = Saved::Unchanged;
-    // Again, when the session was destroyed while it was being written.
-    while save.has_doomed() || saved == Saved::Unchanged {
+    loop {
         if save.destroy_doomed().await? {
             let replaced = session.state(|state| state.exists());
             saved = if replaced { Saved::Issued } else { Saved::Removed };
@@ -38,11 +37,13 @@ pub(super) async fn save(store: &Inner, backend: &dyn Backend, session: &Session
         match save.write_changes(store).await?.or(settled) {
             Some(Saved::Updated) if saved == Saved::Issued => {}
             Some(written) => saved = written,
-            None if save.has_doomed() => {}
-            None => break,
+            None => {}
+        }
+        // Again, when the session was destroyed while it was being written.
+        if !save.has_doomed() {
+            return Ok(saved);
         }
     }
-    Ok(saved)
 }
 
 /// Carries out what [`Session::destroy`] asked for.
@@ -328,7 +329,7 @@ impl Save<'_> {
             return Ok(Some(self.settle(refused)));
         }
         let deadline = later(Instant::now(), expires_in);
-        let base = Document::decode(&record.payload)?;
+        let base = Document::decode(record.payload)?;
         for _ in 0..MAX_ROUNDS {
             let (last, updates) =
                 self.session.state(|state| (state.changes.last(), state.changes.updates()));
