@@ -21,7 +21,8 @@ pub(crate) type Step = Arc<dyn Fn(Option<&[u8]>) -> Result<Bytes> + Send + Sync>
 #[derive(Default)]
 pub(crate) struct Changes {
     last: u64,
-    values: BTreeMap<String, Change>,
+    /// Boxed: the map makes room for eleven at once.
+    values: BTreeMap<Box<str>, Box<Change>>,
     cleared: Option<u64>,
     pub(crate) flash: FlashChanges,
     pub(crate) owner: Option<(u64, Option<Owner>)>,
@@ -82,7 +83,7 @@ impl Changes {
 
     fn put(&mut self, key: &str, value: Option<Bytes>) {
         let own = Some((self.next(), value.clone()));
-        self.values.insert(key.to_owned(), Change { own, steps: Vec::new(), value });
+        self.values.insert(key.into(), Box::new(Change { own, steps: Vec::new(), value }));
     }
 
     pub(crate) fn clear(&mut self) {
@@ -96,8 +97,8 @@ impl Changes {
         let own = self.cleared.map(|cleared| (cleared, None));
         let change = self
             .values
-            .entry(key.to_owned())
-            .or_insert_with(|| Change { own, ..Change::default() });
+            .entry(key.into())
+            .or_insert_with(|| Box::new(Change { own, ..Change::default() }));
         change.steps.push((seq, step));
         change.value = Some(value);
     }
@@ -115,10 +116,10 @@ impl Changes {
     pub(crate) fn keys(&self, base: &Document) -> Vec<String> {
         let standing =
             base.members().map(|member| String::from_utf8_lossy(member.key).into_owned());
-        let standing =
-            standing.filter(|key| self.cleared.is_none() && !self.values.contains_key(key));
+        let standing = standing
+            .filter(|key| self.cleared.is_none() && !self.values.contains_key(key.as_str()));
         let changed = self.values.iter().filter(|(_, change)| change.value.is_some());
-        let mut keys: Vec<_> = standing.chain(changed.map(|(key, _)| key.clone())).collect();
+        let mut keys: Vec<_> = standing.chain(changed.map(|(key, _)| key.to_string())).collect();
         keys.sort_unstable();
         keys
     }
@@ -209,7 +210,7 @@ impl Changes {
             .iter()
             .filter(|(_, change)| change.own.is_none())
             .map(|(key, change)| {
-                (key.clone(), change.steps.iter().map(|(_, step)| Arc::clone(step)).collect())
+                (key.to_string(), change.steps.iter().map(|(_, step)| Arc::clone(step)).collect())
             })
             .collect()
     }
