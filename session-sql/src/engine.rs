@@ -336,7 +336,7 @@ impl<D: Dialect, K: Kind<D>> Lane<D, K> {
             Ok(Err(error)) => {
                 let fault = fault::<D>(error);
                 match fault.class {
-                    Class::Lost => lease.lost(),
+                    Class::Lost | Class::Untrusted => lease.lost(),
                     // A server closes the connection on which something too large came.
                     Class::TooLarge if !D::ONE_WRITER => drop(lease),
                     _ => {

@@ -20,6 +20,8 @@ pub(crate) struct Fault {
 pub(crate) enum Class {
     /// The connection broke; what was under way may have been carried out or not.
     Lost,
+    /// No encrypted connection: the server offers none, or shows a certificate that is not trusted.
+    Untrusted,
     /// No connection could be had.
     NoConnection,
     /// No answer in time.
@@ -55,8 +57,9 @@ impl Fault {
             sqlx::Error::Database(error) => classify(&**error),
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Class::NoConnection,
             sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Class::Misconfigured,
+            sqlx::Error::Tls(_) => Class::Untrusted,
+            sqlx::Error::Io(error) if is_of_tls(error) => Class::Untrusted,
             sqlx::Error::Io(_)
-            | sqlx::Error::Tls(_)
             | sqlx::Error::Protocol(_)
             | sqlx::Error::WorkerCrashed
             | sqlx::Error::BeginFailed => Class::Lost,
@@ -72,6 +75,12 @@ impl Fault {
     pub(crate) fn error(&self) -> Error {
         let (kind, message) = match self.class {
             Class::Lost => (ErrorKind::Unavailable, "the connection to the database broke"),
+            Class::Untrusted => (
+                ErrorKind::InvalidConfig,
+                "no encrypted connection to the database: check that the server offers TLS, that \
+                 its certificate is valid and trusted (sslrootcert, ssl-ca), and that the cargo \
+                 feature tls is on",
+            ),
             Class::NoConnection => (
                 ErrorKind::Unavailable,
                 "no connection to the database could be had in time: it is not reachable, or the \
@@ -118,6 +127,11 @@ impl Fault {
             _ => error.with_source(Source(Arc::clone(&self.cause))),
         }
     }
+}
+
+/// rustls' refusals come as the data of the connection being invalid.
+fn is_of_tls(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidData && error.get_ref().is_some()
 }
 
 #[derive(Debug)]

@@ -41,7 +41,7 @@
 //! | kind | when |
 //! |---|---|
 //! | `Unavailable` | no connection within 3 s, no answer within 4 s, a connection that broke, a database that is read-only, full or locked for too long |
-//! | `InvalidConfig` | a wrong URL, user, password or right; the table is missing: call `migrate()` |
+//! | `InvalidConfig` | a wrong URL, user, password or right; a certificate that is not trusted; the table is missing: call `migrate()` |
 //! | `TooLarge` | a limit of the database, for example MySQL's `max_allowed_packet` (`Unavailable` where the server closes the connection before its answer is read) |
 //! | `Corrupt` | the row is no session; `destroy` removes it |
 //!

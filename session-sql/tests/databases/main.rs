@@ -2,7 +2,12 @@
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
 mod common;
+mod expiry;
 mod mariadb;
 mod outages;
 mod postgres;
+mod processes;
+mod servers;
 mod sqlite;
+#[cfg(feature = "tls")]
+mod tls;

@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::time::Instant;
 
 use session_core::{Backend, ErrorKind, Key, Record};
 use session_sql::MySqlBackend;
@@ -9,55 +8,13 @@ use test_servers::{Options, Server};
 
 use crate::common::{self, create, fresh_table, key, kind, over, record};
 use crate::outages;
+use crate::servers::on_a_server;
 
-fn shared() -> &'static str {
-    test_servers::mariadb::shared().expect("MariaDB").url()
-}
-
-fn own() -> Server {
-    test_servers::mariadb::start_new(Options::default()).expect("MariaDB")
-}
-
-async fn backend() -> MySqlBackend {
-    let backend = MySqlBackend::connect(shared()).await.unwrap();
-    let backend = backend.with_table(&fresh_table()).unwrap();
-    backend.migrate().await.unwrap();
-    backend
-}
-
-async fn on(server: &Server) -> Arc<dyn Backend> {
-    let backend = MySqlBackend::connect(server.url()).await.unwrap();
-    backend.migrate().await.unwrap();
-    Arc::new(backend)
-}
+on_a_server!(MySqlBackend, mariadb);
 
 fn literal(number: u32) -> String {
     key(number).as_bytes().iter().fold("x'".to_owned(), |text, byte| format!("{text}{byte:02x}"))
         + "'"
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_of_a_batch_has_its_own_verdict() {
-    common::each_of_a_batch_has_its_own_verdict(Arc::new(backend().await)).await;
-    let alone = backend().await.group_commit(false);
-    common::each_of_a_batch_has_its_own_verdict(Arc::new(alone)).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn batches_of_two_servers_agree() {
-    let table = fresh_table();
-    let connect = async || {
-        let backend = MySqlBackend::connect(shared()).await.unwrap();
-        let backend = backend.with_table(&table).unwrap();
-        backend.migrate().await.unwrap();
-        Arc::new(backend)
-    };
-    common::batches_of_two_servers_agree(connect().await, connect().await).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn who_goes_away_harms_nobody() {
-    common::who_goes_away_harms_nobody(Arc::new(backend().await)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -72,41 +29,6 @@ async fn a_row_that_is_no_session_is_corrupt() {
     backend.pool().execute(AssertSqlSafe(insert)).await.unwrap();
     let broken = Key::from_bytes([0; 32]);
     common::a_row_that_is_no_session_is_corrupt(Arc::new(backend), broken).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_migrate_at_once_in_a_schema() {
-    let schema = format!("s{}", std::process::id());
-    let pool = MySqlPool::connect(shared()).await.unwrap();
-    pool.execute(AssertSqlSafe(format!("CREATE DATABASE {schema}"))).await.unwrap();
-    let migrating: Vec<_> = (0..10)
-        .map(|number| {
-            let table = format!("{schema}.web_sessions");
-            tokio::spawn(async move {
-                let backend = MySqlBackend::connect(shared()).await?.with_table(&table)?;
-                backend.migrate().await?;
-                backend.migrate().await?;
-                backend.save(&key(number), &record(1), create()).await
-            })
-        })
-        .collect();
-    for one in migrating {
-        one.await.unwrap().unwrap();
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_killed_and_comes_back() {
-    let server = own();
-    let backend = on(&server).await;
-    outages::server_is_killed_and_comes_back(server, backend).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_paused_and_goes_on() {
-    let server = own();
-    let backend = on(&server).await;
-    outages::server_is_paused_and_goes_on(server, backend).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -131,51 +53,23 @@ async fn an_exhausted_pool_is_reported_in_time() {
     let pool = MySqlPoolOptions::new().max_connections(1).connect(shared()).await.unwrap();
     let backend = MySqlBackend::from_pool(pool.clone()).with_table(&fresh_table()).unwrap();
     backend.migrate().await.unwrap();
-    let held = pool.acquire().await.unwrap();
-    let start = Instant::now();
-    let loaded = backend.load(&key(0)).await;
-    assert!(loaded.as_ref().unwrap_err().message().contains("pool is exhausted"), "{loaded:?}");
-    assert_eq!(kind(loaded), ErrorKind::Unavailable);
-    assert!(start.elapsed() < outages::DEADLINE);
-    drop(held);
-    assert!(backend.load(&key(0)).await.unwrap().is_none());
+    outages::pool_is_exhausted(backend, pool.acquire().await.unwrap()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_database_loads_and_refuses_to_save() {
     let server = own();
-    let backend = on(&server).await;
-    backend.save(&key(0), &record(1), create()).await.unwrap();
     let admin = MySqlPool::connect(server.url()).await.unwrap();
     // Who may do everything may write all the same.
     admin.execute("CREATE USER app IDENTIFIED BY 'right'").await.unwrap();
     admin.execute("GRANT ALL ON sessions.* TO app").await.unwrap();
     let url = server.url().replace("root@", "app:right@");
     let backend = MySqlBackend::connect(&url).await.unwrap();
+    backend.migrate().await.unwrap();
     let read_only = async |on: &str| {
         admin.execute(AssertSqlSafe(format!("SET GLOBAL read_only = {on}"))).await.unwrap();
     };
-    read_only("on").await;
-    for _ in 0..3 {
-        let saved = backend.save(&key(0), &record(2), over(1)).await;
-        assert!(saved.as_ref().unwrap_err().message().contains("read-only"), "{saved:?}");
-        assert_eq!(kind(saved), ErrorKind::Unavailable);
-        assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
-    }
-    read_only("off").await;
-    backend.save(&key(0), &record(2), over(1)).await.unwrap();
-}
-
-#[tokio::test]
-async fn without_its_table_it_says_what_to_do() {
-    let backend = MySqlBackend::connect(shared()).await.unwrap();
-    let backend = backend.with_table(&fresh_table()).unwrap();
-    let loaded = backend.load(&key(0)).await;
-    assert!(loaded.as_ref().unwrap_err().message().contains("migrate()"), "{loaded:?}");
-    assert_eq!(kind(loaded), ErrorKind::InvalidConfig);
-    assert_eq!(kind(backend.save(&key(0), &record(1), create()).await), ErrorKind::InvalidConfig);
-    backend.migrate().await.unwrap();
-    backend.save(&key(0), &record(1), create()).await.unwrap();
+    outages::database_is_read_only(backend, read_only).await;
 }
 
 #[tokio::test]
@@ -184,14 +78,8 @@ async fn a_wrong_password_is_a_wrong_setting() {
     let admin = MySqlPool::connect(server.url()).await.unwrap();
     admin.execute("CREATE USER somebody IDENTIFIED BY 'right'").await.unwrap();
     admin.execute("GRANT ALL ON sessions.* TO somebody").await.unwrap();
-    let url = |password| server.url().replace("root@", &format!("somebody:{password}@"));
-    let error = MySqlBackend::connect(&url("zebra7")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
-    assert!(!format!("{error:?}").contains("zebra7"));
-    MySqlBackend::connect(&url("right")).await.unwrap();
-    let nobody = MySqlBackend::connect("mysql://nobody@127.0.0.1:1/x").await;
-    assert_eq!(kind(nobody), ErrorKind::Unavailable);
-    assert_eq!(kind(MySqlBackend::connect("no url").await), ErrorKind::InvalidConfig);
+    let url = |password: &str| server.url().replace("root@", &format!("somebody:{password}@"));
+    outages::password_is_wrong(url, "mysql", async |url| MySqlBackend::connect(&url).await).await;
 }
 
 /// A batch that fails in the middle lets go of the rows that it had locked already.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, ErrorKind};
+use session_core::{Backend, ErrorKind, Result};
 use test_servers::Server;
 
 use crate::common::{create, key, kind, over, record};
@@ -64,6 +64,59 @@ where
         backend.touch(&key(1), crate::common::LIFE).await.unwrap();
         use_at_once(&backend).await;
     }
+}
+
+/// Somebody holds the pool's only connection.
+pub(crate) async fn pool_is_exhausted<C>(backend: impl Backend, held: C) {
+    let start = Instant::now();
+    let loaded = backend.load(&key(0)).await;
+    assert!(loaded.as_ref().unwrap_err().message().contains("pool is exhausted"), "{loaded:?}");
+    assert_eq!(kind(loaded), ErrorKind::Unavailable);
+    assert!(start.elapsed() < DEADLINE);
+    drop(held);
+    assert!(backend.load(&key(0)).await.unwrap().is_none());
+}
+
+/// `set` makes the database read-only, or writable again.
+pub(crate) async fn database_is_read_only(backend: impl Backend, set: impl AsyncFn(&str)) {
+    backend.save(&key(0), &record(1), create()).await.unwrap();
+    set("on").await;
+    for _ in 0..3 {
+        let saved = backend.save(&key(0), &record(2), over(1)).await;
+        assert!(saved.as_ref().unwrap_err().message().contains("read-only"), "{saved:?}");
+        assert_eq!(kind(saved), ErrorKind::Unavailable);
+        assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
+    }
+    set("off").await;
+    backend.save(&key(0), &record(2), over(1)).await.unwrap();
+}
+
+/// Until `migrate` has made it.
+pub(crate) async fn table_is_missing(
+    backend: impl Backend,
+    migrate: impl Future<Output = Result<()>>,
+) {
+    let loaded = backend.load(&key(0)).await;
+    assert!(loaded.as_ref().unwrap_err().message().contains("migrate()"), "{loaded:?}");
+    assert_eq!(kind(loaded), ErrorKind::InvalidConfig);
+    assert_eq!(kind(backend.save(&key(0), &record(1), create()).await), ErrorKind::InvalidConfig);
+    migrate.await.unwrap();
+    backend.save(&key(0), &record(1), create()).await.unwrap();
+}
+
+/// `connect` does so as somebody whose password is `right`, or as nobody to a server that is none.
+pub(crate) async fn password_is_wrong<B: Backend>(
+    url: impl Fn(&str) -> String,
+    scheme: &str,
+    connect: impl AsyncFn(String) -> Result<B>,
+) {
+    let error = connect(url("zebra7")).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{error:?}");
+    assert!(!format!("{error:?}").contains("zebra7"));
+    connect(url("right")).await.unwrap();
+    let nobody = connect(format!("{scheme}://nobody@127.0.0.1:1/x")).await;
+    assert_eq!(kind(nobody), ErrorKind::Unavailable);
+    assert_eq!(kind(connect("no url".to_owned()).await), ErrorKind::InvalidConfig);
 }
 
 async fn use_at_once(backend: &Arc<dyn Backend>) {

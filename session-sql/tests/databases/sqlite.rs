@@ -7,8 +7,9 @@ use sqlx::Executor as _;
 use tempfile::TempDir;
 
 use crate::common::{self, create, key, kind, over, record};
+use crate::outages;
 
-async fn file() -> (TempDir, String, SqliteBackend) {
+pub(crate) async fn file() -> (TempDir, String, SqliteBackend) {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite:{}", directory.path().join("sessions.db").display());
     let backend = SqliteBackend::connect(&url).await.unwrap();
@@ -63,25 +64,6 @@ async fn from_pool_works_on_the_applications_pool() {
     common::each_of_a_batch_has_its_own_verdict(Arc::new(SqliteBackend::from_pool(pool))).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn ten_open_and_migrate_at_once() {
-    let directory = tempfile::tempdir().unwrap();
-    let url = format!("sqlite:{}", directory.path().join("sessions.db").display());
-    let opening: Vec<_> = (0..10)
-        .map(|number| {
-            let url = url.clone();
-            tokio::spawn(async move {
-                let backend = SqliteBackend::connect(&url).await?;
-                backend.migrate().await?;
-                backend.save(&key(number), &record(1), create()).await
-            })
-        })
-        .collect();
-    for one in opening {
-        one.await.unwrap().unwrap();
-    }
-}
-
 #[cfg(unix)]
 #[tokio::test]
 async fn its_files_are_for_the_owner_only() {
@@ -114,12 +96,7 @@ async fn a_read_only_database_loads_and_refuses_to_save() {
 async fn without_its_table_it_says_what_to_do() {
     let (_directory, _, backend) = file().await;
     let other = backend.clone().with_table("missing").unwrap();
-    let loaded = other.load(&key(0)).await;
-    assert!(loaded.as_ref().unwrap_err().message().contains("migrate()"), "{loaded:?}");
-    assert_eq!(kind(loaded), ErrorKind::InvalidConfig);
-    assert_eq!(kind(other.save(&key(0), &record(1), create()).await), ErrorKind::InvalidConfig);
-    other.migrate().await.unwrap();
-    other.save(&key(0), &record(1), create()).await.unwrap();
+    outages::table_is_missing(other.clone(), other.migrate()).await;
     assert!(backend.load(&key(0)).await.unwrap().is_none());
 }
 

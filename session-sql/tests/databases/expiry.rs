@@ -1,0 +1,175 @@
+//! What expired is gone for each statement, also for those that only batches use, which the
+//! conformance suite meets by chance if at all.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use session_core::{Backend, ErrorKind, Key, Result, Revision, Update, Write};
+
+use crate::common::{LIFE, create, key, kind, over, record};
+use crate::{mariadb, postgres, sqlite};
+
+/// More than go out by themselves, fewer than fill a batch.
+const MANY: u32 = 48;
+const SHORT: Duration = Duration::from_millis(1);
+
+#[tokio::test]
+async fn sqlite() {
+    let (_directory, _, backend) = sqlite::file().await;
+    what_expired_is_gone(Arc::new(backend)).await;
+}
+
+#[tokio::test]
+async fn postgres() {
+    what_expired_is_gone(Arc::new(postgres::backend().await)).await;
+}
+
+#[tokio::test]
+async fn mariadb() {
+    what_expired_is_gone(Arc::new(mariadb::backend().await)).await;
+}
+
+async fn what_expired_is_gone(backend: Arc<dyn Backend>) {
+    alone(&*backend).await;
+    together(&backend).await;
+    collected(&backend).await;
+}
+
+async fn alone(backend: &dyn Backend) {
+    let [old, new, live] = [key(1_000_000), key(1_000_001), key(1_000_002)];
+    backend.save(&live, &record(1), create()).await.unwrap();
+    expire(backend, &[old]).await;
+    let renewal = |expected| Update { expected: Revision::from_u64(expected), ttl: Some(LIFE) };
+    assert!(backend.load(&old).await.unwrap().is_none());
+    // Neither by what it expects nor by what it finds may a write take it for a live one.
+    for expected in [1, 7] {
+        assert_eq!(kind(backend.save(&old, &record(2), over(expected)).await), ErrorKind::Gone);
+        let renewed = backend.save(&old, &record(2), Write::Update(renewal(expected))).await;
+        assert_eq!(kind(renewed), ErrorKind::Gone);
+        let rotated = backend.rotate(&old, &new, &record(2), renewal(expected)).await;
+        assert_eq!(kind(rotated), ErrorKind::Gone);
+    }
+    assert_eq!(kind(backend.touch(&old, LIFE).await), ErrorKind::Gone);
+    assert!(backend.load(&old).await.unwrap().is_none());
+    assert!(backend.load(&new).await.unwrap().is_none());
+    assert!(!backend.destroy(&old, Some(Revision::from_u64(1))).await.unwrap());
+    expire(backend, &[old]).await;
+    assert!(!backend.destroy(&old, None).await.unwrap());
+    expire(backend, &[old]).await;
+    backend.save(&old, &record(3), create()).await.unwrap();
+    assert_eq!(kind(backend.save(&old, &record(4), create()).await), ErrorKind::AlreadyExists);
+    let loaded = backend.load(&old).await.unwrap().unwrap();
+    assert_eq!(loaded.record, record(3));
+    assert!(loaded.expires_in > LIFE / 2);
+    assert_eq!(backend.load(&live).await.unwrap().unwrap().record, record(1));
+}
+
+/// Each second one expired; all at the same moment, so that a batch holds both.
+async fn together(backend: &Arc<dyn Backend>) {
+    let (dead, live): (Vec<u32>, Vec<u32>) = (0..MANY).partition(|number| number % 2 == 0);
+    for number in &live {
+        backend.save(&key(*number), &record(1), create()).await.unwrap();
+    }
+    let dead: Vec<Key> = dead.into_iter().map(key).collect();
+    let lives = |number: u32| number % 2 == 1;
+    let check = |number: u32, outcome: Result<()>, what: &str| match outcome {
+        Ok(()) => assert!(lives(number), "{what} of an expired one"),
+        Err(error) => {
+            assert!(!lives(number), "{what}: {error:?}");
+            assert_eq!(error.kind(), ErrorKind::Gone, "{what}: {error:?}");
+        }
+    };
+
+    expire(&**backend, &dead).await;
+    let loaded = each(backend, async |backend, number| backend.load(&key(number)).await).await;
+    for (number, loaded) in (0..).zip(loaded) {
+        assert_eq!(loaded.unwrap().is_some(), lives(number), "load");
+    }
+    let touched = each(backend, async |backend, number| backend.touch(&key(number), LIFE).await);
+    for (number, touched) in (0..).zip(touched.await) {
+        check(number, touched, "touch");
+    }
+    // Of several lives: where one statement can't give each its own, there is another way.
+    let touched = each(backend, async |backend, number| {
+        backend.touch(&key(number), LIFE + Duration::from_secs(number.into())).await
+    });
+    for (number, touched) in (0..).zip(touched.await) {
+        check(number, touched, "touch");
+    }
+    for (expected, ttl) in [(1, None), (1, Some(LIFE))] {
+        let saved = each(backend, async |backend, number| {
+            let write = Update { expected: Revision::from_u64(expected), ttl };
+            backend.save(&key(number), &record(1), Write::Update(write)).await
+        });
+        for (number, saved) in (0..).zip(saved.await) {
+            check(number, saved, "save");
+        }
+    }
+    // Over another revision: a conflict with what lives only.
+    let saved = each(backend, async |backend, number| {
+        backend.save(&key(number), &record(2), over(7)).await
+    });
+    for (number, saved) in (0..).zip(saved.await) {
+        let expected = if lives(number) { ErrorKind::Conflict } else { ErrorKind::Gone };
+        assert_eq!(kind(saved), expected);
+    }
+    let created = each(backend, async |backend, number| {
+        backend.save(&key(number), &record(3), create()).await
+    });
+    for (number, created) in (0..).zip(created.await) {
+        match created {
+            Ok(()) => assert!(!lives(number), "create over a live one"),
+            Err(error) => assert!(lives(number), "create: {error:?}"),
+        }
+        let loaded = backend.load(&key(number)).await.unwrap().unwrap();
+        assert_eq!(loaded.record, record(if lives(number) { 1 } else { 3 }));
+        assert!(loaded.expires_in > LIFE / 2);
+    }
+}
+
+/// Neither a live one goes, nor does it take the place of one that expired.
+async fn collected(backend: &Arc<dyn Backend>) {
+    let dead: Vec<Key> = (2_000_000..2_000_010).map(key).collect();
+    expire(&**backend, &dead).await;
+    assert_eq!(backend.gc(3).await.unwrap(), 3);
+    assert_eq!(backend.gc(1000).await.unwrap(), 7);
+    assert_eq!(backend.gc(1000).await.unwrap(), 0);
+    for number in 0..MANY {
+        assert!(backend.load(&key(number)).await.unwrap().is_some());
+    }
+}
+
+/// Leaves an expired record of revision 1 under each.
+async fn expire(backend: &dyn Backend, keys: &[Key]) {
+    for key in keys {
+        backend.save(key, &record(1), Write::Create { ttl: SHORT }).await.unwrap();
+    }
+    tokio::time::sleep(SHORT * 20).await;
+}
+
+/// All at the same moment, on one thread: nobody gets an answer before the last one has asked.
+async fn each<T>(
+    backend: &Arc<dyn Backend>,
+    operation: impl AsyncFn(Arc<dyn Backend>, u32) -> T,
+) -> Vec<T> {
+    let mut waiting: Vec<_> =
+        (0..MANY).map(|number| Box::pin(operation(Arc::clone(backend), number))).collect();
+    let mut outcomes: Vec<Option<T>> = waiting.iter().map(|_| None).collect();
+    poll_fn(|context| {
+        for (one, outcome) in waiting.iter_mut().zip(&mut outcomes) {
+            if outcome.is_none()
+                && let Poll::Ready(done) = one.as_mut().poll(context)
+            {
+                *outcome = Some(done);
+            }
+        }
+        match outcomes.iter().all(Option::is_some) {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+    outcomes.into_iter().flatten().collect()
+}

@@ -1,0 +1,77 @@
+//! The tests that read the same for every database that has a server.
+
+/// `$backend` on the servers that `test_servers::$server` starts.
+macro_rules! on_a_server {
+    ($backend:ident, $server:ident) => {
+        fn shared() -> &'static str {
+            test_servers::$server::shared().expect("the server is installed").url()
+        }
+
+        fn own() -> Server {
+            test_servers::$server::start_new(Options::default()).expect("the server is installed")
+        }
+
+        async fn without_a_table() -> $backend {
+            let backend = $backend::connect(shared()).await.unwrap();
+            backend.with_table(&fresh_table()).unwrap()
+        }
+
+        pub(crate) async fn backend() -> $backend {
+            let backend = without_a_table().await;
+            backend.migrate().await.unwrap();
+            backend
+        }
+
+        async fn on(server: &Server) -> Arc<dyn Backend> {
+            let backend = $backend::connect(server.url()).await.unwrap();
+            backend.migrate().await.unwrap();
+            Arc::new(backend)
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn each_of_a_batch_has_its_own_verdict() {
+            common::each_of_a_batch_has_its_own_verdict(Arc::new(backend().await)).await;
+            let alone = backend().await.group_commit(false);
+            common::each_of_a_batch_has_its_own_verdict(Arc::new(alone)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn batches_of_two_servers_agree() {
+            let table = fresh_table();
+            let connect = async || {
+                let backend = $backend::connect(shared()).await.unwrap();
+                let backend = backend.with_table(&table).unwrap();
+                backend.migrate().await.unwrap();
+                Arc::new(backend)
+            };
+            common::batches_of_two_servers_agree(connect().await, connect().await).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn who_goes_away_harms_nobody() {
+            common::who_goes_away_harms_nobody(Arc::new(backend().await)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn the_server_is_killed_and_comes_back() {
+            let server = own();
+            let backend = on(&server).await;
+            outages::server_is_killed_and_comes_back(server, backend).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn the_server_is_paused_and_goes_on() {
+            let server = own();
+            let backend = on(&server).await;
+            outages::server_is_paused_and_goes_on(server, backend).await;
+        }
+
+        #[tokio::test]
+        async fn without_its_table_it_says_what_to_do() {
+            let backend = without_a_table().await;
+            outages::table_is_missing(backend.clone(), backend.migrate()).await;
+        }
+    };
+}
+
+pub(crate) use on_a_server;
