@@ -7,6 +7,8 @@ mod disk_full;
 mod increment;
 #[path = "processes/killed.rs"]
 mod killed;
+#[path = "processes/killed_lives.rs"]
+mod killed_lives;
 #[path = "processes/umask.rs"]
 mod umask;
 
@@ -27,12 +29,14 @@ fn main() -> ExitCode {
     match std::env::var(ROLE).as_deref() {
         Ok("increment") => increment::child(),
         Ok("write") => killed::child(),
+        Ok("live") => killed_lives::child(),
         Ok("umask") => umask::child(),
         Ok(other) => panic!("{ROLE}={other}: there is no such role"),
         Err(_) => {
             let trials = vec![
                 Trial::test("updates_of_two_processes_are_not_lost", increment::test),
                 Trial::test("killed_writers_leave_whole_records", killed::test),
+                Trial::test("killed_lives_go_on_where_they_were", killed_lives::test),
                 Trial::test("rights_do_not_depend_on_the_umask", umask::test),
                 disk_full::trial(),
             ];

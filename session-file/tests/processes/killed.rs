@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::thread::{self, sleep};
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) fn test() -> Result<(), Failed> {
     let mut acknowledged = HashMap::new();
     let (mut acknowledgements, mut left_overs, mut unacknowledged) = (0, 0, 0);
     for _ in 0..KILLS {
-        acknowledgements += write_until_killed(&path, &mut acknowledged)?;
+        acknowledgements += write_until_killed(start("write", &path), &mut acknowledged)?;
         left_overs += temporary_files(&path);
         unacknowledged += check(&store, &runtime, &acknowledged)?;
     }
@@ -48,9 +48,13 @@ pub(crate) fn test() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Notes the last number that was acknowledged for each session. How many there were.
-fn write_until_killed(path: &Path, last: &mut HashMap<u8, u64>) -> Result<usize, Failed> {
-    let mut child = start("write", path).stdout(Stdio::piped()).spawn()?;
+/// Starts a process and kills it in the middle of its work. Notes the last number that it
+/// acknowledged for each session or user. How many there were.
+pub(crate) fn write_until_killed(
+    mut process: Command,
+    last: &mut HashMap<u8, u64>,
+) -> Result<usize, Failed> {
+    let mut child = process.stdout(Stdio::piped()).spawn()?;
     let output = BufReader::new(child.stdout.take().ok_or("there is a pipe")?);
     let (started, first) = mpsc::channel();
     let reader = thread::spawn(move || {
@@ -67,8 +71,8 @@ fn write_until_killed(path: &Path, last: &mut HashMap<u8, u64>) -> Result<usize,
     child.wait()?;
     let lines = reader.join().map_err(|_| "the reader panicked")??;
     for line in &lines {
-        let (session, number) = line.split_once(' ').ok_or("two numbers")?;
-        let last = last.entry(session.parse()?).or_insert(0);
+        let (one, number) = line.split_once(' ').ok_or("two numbers")?;
+        let last = last.entry(one.parse()?).or_insert(0);
         *last = number.parse::<u64>()?.max(*last);
     }
     Ok(lines.len())
@@ -120,12 +124,7 @@ async fn write(store: FileBackend, session: u8) {
             ttl: number.is_multiple_of(3).then_some(HOUR),
         });
         match store.save(&key(session), &numbered(number), write).await {
-            Ok(()) => {
-                // One call, and short: a pipe takes all of it or nothing.
-                let line = format!("{session} {number}\n");
-                let mut output = std::io::stdout().lock();
-                output.write_all(line.as_bytes()).expect("the parent reads");
-            }
+            Ok(()) => acknowledge(session, number),
             Err(error) if error.kind() == ErrorKind::Conflict => {}
             Err(error) => panic!("{error}"),
         }
@@ -136,8 +135,16 @@ async fn write(store: FileBackend, session: u8) {
     }
 }
 
+/// Tells the parent of a child.
+pub(crate) fn acknowledge(one: u8, number: u64) {
+    // One call, and short: a pipe takes all of it or nothing.
+    let line = format!("{one} {number}\n");
+    let mut output = std::io::stdout().lock();
+    output.write_all(line.as_bytes()).expect("the parent reads");
+}
+
 /// The record of this number; no other number has any part of it.
-fn numbered(number: u64) -> Record {
+pub(crate) fn numbered(number: u64) -> Record {
     let size = usize::try_from(number * 7_919 % 20_000).expect("below 20,000");
     let fill = number.to_le_bytes().repeat(size / 8 + 1);
     Record { payload: Bytes::from(fill), revision: Revision::from_u64(number), owner: None }

@@ -1,0 +1,111 @@
+//! kill -9 while sessions are created, rotated and destroyed.
+
+use std::collections::HashMap;
+
+use libtest_mimic::Failed;
+use session_core::{Backend as _, Key, Result, Revision, Update, Write};
+use session_file::FileBackend;
+
+use crate::killed::{acknowledge, numbered, write_until_killed};
+use crate::{HOUR, open, runtime, start, store_of_child};
+
+const KILLS: usize = 100;
+/// Each has one session at a time, and each two of them have a sub-directory in common.
+const USERS: u8 = 32;
+/// Steps of a life: created, rotated twice, destroyed.
+const STEPS: u64 = 4;
+
+/// Each user takes one step after the other, and acknowledges how many were taken.
+#[expect(clippy::print_stdout, reason = "what a run was worth is seen in its figures")]
+pub(crate) fn test() -> Result<(), Failed> {
+    let directory = tempfile::tempdir()?;
+    let runtime = runtime();
+    let (mut acknowledged, mut seen) = (0, Seen::default());
+    for run in 0..KILLS {
+        let path = directory.path().join(run.to_string());
+        let mut steps = HashMap::new();
+        acknowledged += write_until_killed(start("live", &path), &mut steps)?;
+        let store = open(&path);
+        for user in 0..USERS {
+            let taken = steps.get(&user).copied().unwrap_or(0);
+            runtime.block_on(check(&store, user, taken, &mut seen))?;
+        }
+        std::fs::remove_dir_all(path)?;
+    }
+    println!("{KILLS} kills, {acknowledged} steps acknowledged, then {seen:?}");
+    // Otherwise nobody was killed in the middle of anything.
+    assert!(seen.taken > 0);
+    assert!(acknowledged > 5 * KILLS);
+    Ok(())
+}
+
+/// What had become of the step after the last one that was acknowledged.
+#[derive(Debug, Default)]
+struct Seen {
+    not_taken: usize,
+    taken: usize,
+    /// The old session as it was, and a copy under the new key, which nobody was told.
+    half_rotated: usize,
+}
+
+/// Of all keys the user ever had, the one of the last step is live, or the one of the step after it.
+async fn check(store: &FileBackend, user: u8, taken: u64, seen: &mut Seen) -> Result<(), Failed> {
+    let mut live = Vec::new();
+    for step in 0..=taken + 1 {
+        if let Some(loaded) = store.load(&key(user, step)).await? {
+            assert_eq!(loaded.record, numbered(step), "not what was written under this key");
+            live.push(step);
+        }
+    }
+    let standing = |taken: u64| Vec::from_iter((!taken.is_multiple_of(STEPS)).then_some(taken));
+    if live == standing(taken) {
+        seen.not_taken += 1;
+    } else if live == standing(taken + 1) {
+        seen.taken += 1;
+    } else {
+        let both = [standing(taken), standing(taken + 1)].concat();
+        assert_eq!(live, both, "user {user} after {taken} steps");
+        assert_eq!(both.len(), 2, "user {user} after {taken} steps");
+        seen.half_rotated += 1;
+    }
+    Ok(())
+}
+
+/// Lives until it is killed.
+pub(crate) fn child() {
+    let store = store_of_child();
+    runtime().block_on(async {
+        let users: Vec<_> =
+            (0..USERS).map(|user| tokio::spawn(live(store.clone(), user))).collect();
+        for user in users {
+            user.await.expect("no user panics");
+        }
+    });
+}
+
+async fn live(store: FileBackend, user: u8) {
+    for taken in 1.. {
+        step(&store, user, taken).await.expect("nobody else has these keys");
+        acknowledge(user, taken);
+    }
+}
+
+async fn step(store: &FileBackend, user: u8, number: u64) -> Result<()> {
+    let (old, new) = (key(user, number - 1), key(user, number));
+    match number % STEPS {
+        0 => store.destroy(&old, None).await.map(|was_live| assert!(was_live)),
+        1 => store.save(&new, &numbered(number), Write::Create { ttl: HOUR }).await,
+        _ => {
+            let write = Update { expected: Revision::from_u64(number - 1), ttl: None };
+            store.rotate(&old, &new, &numbered(number), write).await
+        }
+    }
+}
+
+/// The key that a user has after this step. Each step leads to another sub-directory.
+fn key(user: u8, step: u64) -> Key {
+    let mut bytes = [user; 32];
+    bytes[0] = user / 2 + 16 * u8::try_from(step % 3).expect("below 3");
+    bytes[24..].copy_from_slice(&step.to_be_bytes());
+    Key::from_bytes(bytes)
+}
