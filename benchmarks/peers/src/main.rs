@@ -46,6 +46,12 @@ async fn run(args: &Args, report: &mut Report, progress: &ProgressBar) {
             Contender::new("pavex", pavex::Store::memory()),
         ];
         Comparison::new("memory", contenders, args, progress).only(&only).run(report).await;
+        let contenders = vec![
+            ours(MemoryBackend::new()),
+            Contender::new("tower-sessions store", tower::Store::memory_with_new_maps()),
+        ];
+        let only = [(Save, "save_new_map")];
+        Comparison::new("memory", contenders, args, progress).only(&only).run(report).await;
     }
     if args.wants_backend("redis") {
         let server = server(test_servers::redis::start_new, false);

@@ -12,9 +12,7 @@ use tower_sessions_core::session::{Expiry, Id, Session};
 use tower_sessions_core_14 as core14;
 use tower_sessions_memory_store::MemoryStore;
 use tower_sessions_redis_store::RedisStore;
-use tower_sessions_redis_store::fred::prelude::{
-    ClientLike as _, Config, KeysInterface, Pool,
-};
+use tower_sessions_redis_store::fred::prelude::{ClientLike as _, Config, KeysInterface, Pool};
 use tower_sessions_sqlx_store::sqlx::mysql::MySqlPoolOptions;
 use tower_sessions_sqlx_store::sqlx::postgres::PgPoolOptions;
 use tower_sessions_sqlx_store::sqlx::sqlite::{
@@ -113,14 +111,20 @@ impl Subject for Handle {
 macro_rules! store {
     ($name:ident, $core:ident) => {
         /// A bare store, without a `Session` around it.
-        pub(crate) struct $name<S>(S);
+        pub(crate) struct $name<S> {
+            store: S,
+            /// Each save builds the map of all values before, as every request has to; else one map
+            /// is kept from save to save.
+            builds_maps: bool,
+        }
 
         impl<S: $core::SessionStore> $name<S> {
-            async fn get(
-                &self,
-                id: &$core::session::Id,
-            ) -> Option<$core::session::Record> {
-                self.0.load(id).await.expect("load works")
+            fn new(store: S) -> Self {
+                Self { store, builds_maps: false }
+            }
+
+            async fn get(&self, id: &$core::session::Id) -> Option<$core::session::Record> {
+                self.store.load(id).await.expect("load works")
             }
         }
 
@@ -134,7 +138,7 @@ macro_rules! store {
                     data: data(),
                     expiry_date: OffsetDateTime::now_utc() + LIFE,
                 };
-                self.0.create(&mut record).await.expect("create works");
+                self.store.create(&mut record).await.expect("create works");
                 record
             }
 
@@ -161,25 +165,28 @@ macro_rules! store {
             }
 
             async fn save(&self, record: &mut Self::Session, number: u64) {
+                if self.builds_maps {
+                    record.data = data();
+                }
                 record.data.insert(CHANGED_KEY.to_owned(), changed_value(number).into());
                 record.expiry_date = OffsetDateTime::now_utc() + LIFE;
-                self.0.save(record).await.expect("save works");
+                self.store.save(record).await.expect("save works");
             }
 
             async fn touch(&self, record: &mut Self::Session) {
                 record.expiry_date = OffsetDateTime::now_utc() + LIFE;
-                self.0.save(record).await.expect("save works");
+                self.store.save(record).await.expect("save works");
             }
 
             async fn destroy(&self, record: Self::Session) {
-                self.0.delete(&record.id).await.expect("delete works");
+                self.store.delete(&record.id).await.expect("delete works");
             }
 
             async fn increment(&self, id: &Self::Id) {
                 let mut record = self.open(id).await;
                 let count = count_of(&record.data) + 1;
                 record.data.insert(COUNTER_KEY.to_owned(), count.into());
-                self.0.save(&record).await.expect("save works");
+                self.store.save(&record).await.expect("save works");
             }
 
             async fn counter(&self, id: &Self::Id) -> u64 {
@@ -200,7 +207,11 @@ store!(OtherStore, core14);
 
 impl Store<MemoryStore> {
     pub(crate) fn memory() -> Self {
-        Self(MemoryStore::default())
+        Self::new(MemoryStore::default())
+    }
+
+    pub(crate) fn memory_with_new_maps() -> Self {
+        Self { store: MemoryStore::default(), builds_maps: true }
     }
 }
 
@@ -213,7 +224,7 @@ pub(crate) async fn redis(
     // It runs until the process ends.
     drop(pool.connect());
     pool.wait_for_connect().await.expect("Redis answers");
-    OtherStore(RedisStore::new(pool))
+    OtherStore::new(RedisStore::new(pool))
 }
 
 /// With the settings that ours and raw have.
@@ -227,19 +238,19 @@ pub(crate) async fn sqlite(path: &std::path::Path) -> OtherStore<SqliteStore> {
     let pool = SqlitePoolOptions::new().max_connections(CONNECTIONS).connect_with(options);
     let store = SqliteStore::new(pool.await.expect("SQLite opens"));
     store.migrate().await.expect("the table can be made");
-    OtherStore(store)
+    OtherStore::new(store)
 }
 
 pub(crate) async fn postgres(url: &str) -> OtherStore<PostgresStore> {
     let pool = PgPoolOptions::new().max_connections(CONNECTIONS).connect(url);
     let store = PostgresStore::new(pool.await.expect("PostgreSQL answers"));
     store.migrate().await.expect("the table can be made");
-    OtherStore(store)
+    OtherStore::new(store)
 }
 
 pub(crate) async fn mysql(url: &str) -> OtherStore<MySqlStore> {
     let pool = MySqlPoolOptions::new().max_connections(CONNECTIONS).connect(url);
     let store = MySqlStore::new(pool.await.expect("MariaDB answers"));
     store.migrate().await.expect("the table can be made");
-    OtherStore(store)
+    OtherStore::new(store)
 }
