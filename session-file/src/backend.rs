@@ -8,6 +8,7 @@ use std::time::Duration;
 use session_core::{
     Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write, async_trait,
 };
+use tokio::task::coop::consume_budget;
 use tokio::task::spawn_blocking;
 
 use crate::clock;
@@ -119,6 +120,11 @@ impl Backend for FileBackend {
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
         clock::checked_now()?;
+        // Sessions in memory keep nobody waiting, so a task that loads many would never let others run.
+        consume_budget().await;
+        if let Some(found) = self.store.load_cached(key) {
+            return Ok(found);
+        }
         let key = *key;
         let permit = self.store.queues.reader().await?;
         let glance = self.run(move |store| {

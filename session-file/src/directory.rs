@@ -20,7 +20,7 @@ use crate::sync::Syncs;
 pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 /// `NONBLOCK` so that a foreign pipe can't hold us; it means nothing for a file.
-const RECORD: OFlags =
+pub(crate) const RECORD: OFlags =
     OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const NEW: OFlags = OFlags::WRONLY
     .union(OFlags::CREATE)
@@ -31,6 +31,12 @@ const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 
 /// How long a writer waits before it asks for a lock again, at first and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(5));
+
+#[cfg(test)]
+thread_local! {
+    /// How many files this thread has opened, or tried to.
+    pub(crate) static OPENED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
 
 /// One of the sub-directories.
 #[derive(Debug)]
@@ -86,6 +92,8 @@ impl Bucket {
     }
 
     fn open_with(&self, name: &str, access: OFlags) -> Result<Option<File>> {
+        #[cfg(test)]
+        OPENED.set(OPENED.get() + 1);
         match openat(&self.directory, name, RECORD | access, Mode::empty()) {
             Ok(file) => Ok(Some(file.into())),
             Err(Errno::NOENT) => Ok(None),

@@ -4,6 +4,7 @@
 compile_error!("session-file needs a Unix system: file modes, `openat` and `flock`");
 
 mod backend;
+mod cached;
 mod clock;
 mod collect;
 mod directory;

@@ -1,7 +1,7 @@
 //! The store's operations as they run on a thread that may block. Each is one hop to such a thread.
 
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicBool, AtomicU8};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,6 +29,8 @@ pub(crate) struct Store {
     pub(crate) root: Root,
     pub(crate) syncs: Syncs,
     pub(crate) queues: Queues,
+    /// The kernel or the file system does not say what it has in memory.
+    pub(crate) no_cached: AtomicBool,
     /// How long an operation waits for its turn.
     pub(crate) patience: Duration,
     /// One for each sub-directory.
@@ -57,6 +59,7 @@ impl Store {
             root,
             syncs: Syncs::new(durability),
             queues: Queues::new(),
+            no_cached: AtomicBool::new(false),
             patience: PATIENCE,
             trackers: (0..256).map(|_| Mutex::default()).collect(),
             next_bucket: AtomicU8::new(0),
@@ -271,7 +274,7 @@ fn new_deadline(asked: Asked, now: u64, millis: u64) -> Option<u64> {
     (deadline > now || waited < NOTICEABLE).then_some(deadline)
 }
 
-fn live((header, record): (Header, Record)) -> Option<Loaded> {
+pub(crate) fn live((header, record): (Header, Record)) -> Option<Loaded> {
     let left = header.deadline.saturating_sub(now());
     (left > 0).then(|| Loaded { record, expires_in: Duration::from_millis(left) })
 }

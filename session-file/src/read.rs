@@ -1,7 +1,7 @@
 //! Reading a session's file.
 
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 
 use session_core::{Error, Key, Record};
@@ -18,19 +18,39 @@ pub(crate) enum Unread {
     Io(io::Error),
 }
 
+/// The header of a file, and the bytes that were read along with it.
+pub(crate) struct Beginning {
+    pub(crate) header: Header,
+    content: Vec<u8>,
+}
+
 /// Reads the whole file.
 pub(crate) fn read_record(key: &Key, mut file: File) -> Result<(Header, Record), Unread> {
+    read_beginning(key, &mut file)?.read_rest(file)
+}
+
+/// Reads as much as most files have.
+pub(crate) fn read_beginning(key: &Key, file: &mut impl Read) -> Result<Beginning, Unread> {
     let mut content = vec![0; FIRST_READ];
     let len = read_once(|| file.read(&mut content))?;
     content.truncate(len);
     let header = parse_header(key, &content)?;
-    if len == FIRST_READ || (len as u64) < header.file_len() {
-        // One byte more than there should be, to notice a file that has grown.
-        let rest = header.file_len().saturating_add(1) - len as u64;
-        file.take(rest).read_to_end(&mut content)?;
+    Ok(Beginning { header, content })
+}
+
+impl Beginning {
+    /// Reads what is left of this file.
+    pub(crate) fn read_rest(self, file: impl Read) -> Result<(Header, Record), Unread> {
+        let Self { header, mut content } = self;
+        let len = content.len() as u64;
+        if content.len() == FIRST_READ || len < header.file_len() {
+            // One byte more than there should be, to notice a file that has grown.
+            let rest = header.file_len().saturating_add(1) - len;
+            file.take(rest).read_to_end(&mut content)?;
+        }
+        let record = header.parse_record(content)?;
+        Ok((header, record))
     }
-    let record = header.parse_record(content)?;
-    Ok((header, record))
 }
 
 /// Reads no more than the header.

@@ -57,6 +57,11 @@ impl Root {
         Ok(Self(root.into()))
     }
 
+    #[cfg(target_os = "linux")]
+    pub(crate) fn directory(&self) -> &File {
+        &self.0
+    }
+
     /// The sub-directory of this number, if there is one.
     pub(crate) fn bucket(&self, number: u8) -> Result<Option<Bucket>> {
         match openat(&self.0, name(number), DIRECTORY, Mode::empty()) {
@@ -91,7 +96,7 @@ impl Root {
     }
 
     /// A directory that was removed looks empty, but it is not one without sessions.
-    fn still_there(&self) -> Result<()> {
+    pub(crate) fn still_there(&self) -> Result<()> {
         match fstat(&self.0) {
             Ok(stat) if stat.st_nlink == 0 => Err(Error::unavailable(
                 "the session directory was removed while it was in use: restart to create it anew",

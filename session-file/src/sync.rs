@@ -64,7 +64,7 @@ impl Syncs {
 
     /// What was written earlier is confirmed, before it is relied on. Under the sub-directory's lock.
     pub(crate) fn settle(&self, number: u8, directory: &File) -> Result<()> {
-        if self.is_full() && self.place(number).unconfirmed.load(Ordering::SeqCst) {
+        if !self.is_settled(number) {
             self.sync(directory).map_err(not_settled)?;
             self.place(number).unconfirmed.store(false, Ordering::SeqCst);
         }
@@ -73,10 +73,15 @@ impl Syncs {
 
     /// The same for what was just read without the lock, and so without an end to the matter.
     pub(crate) fn settle_read(&self, number: u8, directory: &File) -> Result<()> {
-        if self.is_full() && self.place(number).unconfirmed.load(Ordering::SeqCst) {
+        if !self.is_settled(number) {
             self.sync(directory).map_err(not_settled)?;
         }
         Ok(())
+    }
+
+    /// Whether [`settle_read`](Self::settle_read) has nothing to do.
+    pub(crate) fn is_settled(&self, number: u8) -> bool {
+        !self.is_full() || !self.place(number).unconfirmed.load(Ordering::SeqCst)
     }
 
     /// A sub-directory was created just now.

@@ -1,6 +1,7 @@
 //! What files can suffer, and what the contract does not ask of every store. The contract itself is
 //! proven by `conformance-tests`.
 
+mod cached;
 mod collect;
 mod damage;
 mod directory;

@@ -1,6 +1,7 @@
 //! What gc removes, and what it leaves.
 
 use super::*;
+use crate::directory::OPENED;
 
 #[tokio::test]
 async fn gc_leaves_foreign_files_alone() {
@@ -64,6 +65,28 @@ async fn gc_finds_its_own_and_others_expired_sessions_in_small_batches() {
     fixture.create(&key(3, 3), MOMENT).await;
     sleep(MOMENT).await;
     assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
+}
+
+/// Between two sweeps, which are an hour apart, the cost follows what is due and not what lives.
+#[tokio::test]
+async fn gc_looks_at_all_files_once_and_then_only_at_those_that_are_due() {
+    let fixture = Fixture::new();
+    let collect = |expected| {
+        let before = OPENED.get();
+        assert_eq!(fixture.store.store.collect(1_000).unwrap(), expected);
+        OPENED.get() - before
+    };
+    for n in 0..=255 {
+        fixture.create(&key(n, 1), HOUR).await;
+    }
+    assert_eq!(collect(0), 256);
+    for expired in 0..3 {
+        for n in 0..expired {
+            fixture.create(&key(n, 2), MOMENT / 4).await;
+        }
+        sleep(MOMENT).await;
+        assert_eq!(collect(u64::from(expired)), usize::from(expired));
+    }
 }
 
 /// What is remembered is a hint; the file decides. Another process prolonged it meanwhile.
