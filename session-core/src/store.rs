@@ -2,6 +2,7 @@
 
 mod deadline;
 mod gc;
+mod lanes;
 mod outcome;
 mod save;
 mod save_cookie;
@@ -12,6 +13,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
 use self::deadline::Deadline;
+use self::lanes::Lanes;
 pub use self::outcome::{CookieChange, Saved};
 use crate::document::Document;
 use crate::session::{SealedAs, Session, State, Stored, later, unix_millis};
@@ -19,9 +21,6 @@ use crate::{
     Backend, Capabilities, Config, CookieBackend, CookieValue, Error, ErrorKind, Loaded, Result,
     SessionId,
 };
-
-/// In-process queues for sessions that several requests write at once, see `save`.
-const LANES: usize = 64;
 
 /// A store of sessions, on any backend. Cheap to clone; clones are the same store.
 ///
@@ -36,7 +35,7 @@ pub struct SessionStore(Arc<Inner>);
 struct Inner {
     kind: Kind,
     config: Config,
-    lanes: Box<[tokio::sync::Mutex<()>]>,
+    lanes: Lanes,
     collecting: AtomicBool,
 }
 
@@ -67,8 +66,8 @@ impl SessionStore {
     }
 
     fn of(kind: Kind, config: Config) -> Self {
-        let lanes = (0..LANES).map(|_| tokio::sync::Mutex::new(())).collect();
-        Self(Arc::new(Inner { kind, config, lanes, collecting: AtomicBool::new(false) }))
+        let (lanes, collecting) = (Lanes::new(), AtomicBool::new(false));
+        Self(Arc::new(Inner { kind, config, lanes, collecting }))
     }
 
     /// A new, empty session. No I/O; nothing is stored until something is put into it and saved.

@@ -120,6 +120,12 @@ impl State {
         self.stored.as_ref().filter(|stored| !stored.gone)
     }
 
+    /// The session that a save would write over, and the epoch.
+    pub(crate) fn overwrites(&self) -> Option<(Key, u64)> {
+        let changed = self.changes.alter_record() || self.changes.regenerate.is_some();
+        self.live().filter(|_| changed).map(|stored| (stored.key, self.epoch))
+    }
+
     pub(crate) fn owner(&self) -> Option<Owner> {
         match &self.changes.owner {
             Some((_, owner)) => owner.clone(),

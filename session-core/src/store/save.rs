@@ -109,13 +109,13 @@ impl Save<'_> {
         let unknown = Error::unavailable("the outcome of an earlier write is not known");
         match self.resolve(&pending, unknown).await? {
             Outcome::Done(saved) => Ok(Some(saved)),
-            Outcome::Superseded => self.rebase(&pending).await,
+            Outcome::Superseded => self.rebase(pending.epoch, Some(&pending)).await,
         }
     }
 
     /// Writes what changed; `None` when nothing did.
     async fn write_changes(&self, store: &Inner) -> Result<Option<Saved>> {
-        let mut lane = None;
+        let mut lane = self.queue_up(store).await?;
         for conflicts in 0..MAX_CONFLICTS {
             let plan = self.session.state(|state| state.plan(&store.config, || store.new_id()))?;
             let pending = match plan {
@@ -130,27 +130,32 @@ impl Save<'_> {
                 Outcome::Superseded if conflicts > 0 && self.deadline.is_over() => break,
                 Outcome::Superseded => {}
             }
-            // Requests of this process that fight for one session queue up from here; against other
-            // processes a jittered pause helps.
+            // Requests of this process queue up; against other processes a jittered pause helps.
             if lane.is_none() {
-                lane = self.enter_lane(store).await;
+                lane = store.lanes.enter(&self.key()?, &self.deadline).await;
             } else {
                 let longest = 1_u64 << conflicts.min(6);
                 self.deadline.pause(Duration::from_millis(fastrand::u64(0..=longest))).await;
             }
-            if let Some(saved) = self.rebase(&pending).await? {
+            if let Some(saved) = self.rebase(pending.epoch, Some(&pending)).await? {
                 return Ok(Some(saved));
             }
         }
         Err(Error::conflict())
     }
 
-    /// Waits for the requests that are in conflict already, but not too long: the lane is a help, not
-    /// a lock, and other sessions share it.
-    async fn enter_lane<'s>(&self, store: &'s Inner) -> Option<MutexGuard<'s, ()>> {
-        let key = self.key().ok()?;
-        let lane = &store.lanes[usize::from(key.as_bytes()[31]) % store.lanes.len()];
-        self.deadline.limit_part(async { Ok(lane.lock().await) }).await.ok()
+    /// Where requests of this process fight for the session already, waits for its turn and begins
+    /// with what they left: a write over what was loaded before would only be refused.
+    async fn queue_up<'s>(&self, store: &'s Inner) -> Result<Option<MutexGuard<'s, ()>>> {
+        let (key, epoch) = match self.session.state(|state| state.overwrites()) {
+            Some((key, epoch)) if store.lanes.are_busy_for(&key) => (key, epoch),
+            _ => return Ok(None),
+        };
+        let lane = store.lanes.enter(&key, &self.deadline).await;
+        if lane.is_some() {
+            self.rebase(epoch, None).await?;
+        }
+        Ok(lane)
     }
 
     /// Renews the session without rewriting it.
@@ -319,13 +324,13 @@ impl Save<'_> {
 
     /// Puts this request's changes on top of what stands in the store now, all at once or not at
     /// all. `Some` when what stands there is the refused write itself: a driver had sent it twice.
-    async fn rebase(&self, refused: &Pending) -> Result<Option<Saved>> {
-        let epoch = refused.epoch;
+    async fn rebase(&self, epoch: u64, refused: Option<&Pending>) -> Result<Option<Saved>> {
         let Some(Loaded { record, expires_in }) = self.load(&self.key()?).await? else {
             self.session.state(|state| state.set_gone(epoch));
             return Err(Error::gone());
         };
-        if record.revision == refused.record.revision {
+        if let Some(refused) = refused.filter(|refused| refused.record.revision == record.revision)
+        {
             return Ok(Some(self.settle(refused)));
         }
         let deadline = later(Instant::now(), expires_in);

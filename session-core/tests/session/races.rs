@@ -13,6 +13,30 @@ async fn overtake(store: &SessionStore, cookie: &str) {
     request(store, cookie, increment).await;
 }
 
+#[tokio::test]
+async fn who_comes_while_others_fight_for_the_session_waits_instead_of_being_refused() {
+    let (backend, store) = store();
+    let (cookie, first) = stored(&store).await;
+    let third = load(&store, &cookie).await;
+    overtake(&store, &cookie).await;
+    for session in [&first, &third] {
+        increment(session);
+    }
+    backend.take_calls();
+    let (late, waiting) = (store.clone(), third.clone());
+    let (arrived, arrival) = tokio::sync::oneshot::channel();
+    backend.before("load", 1, async move {
+        let save = tokio::spawn(async move { late.save(&waiting).await });
+        // Long enough for it to come as far as it can.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        arrived.send(save).unwrap();
+    });
+    assert_eq!(store.save(&first).await.unwrap(), Saved::Updated);
+    assert_eq!(arrival.await.unwrap().await.unwrap().unwrap(), Saved::Updated);
+    assert_eq!(backend.take_calls(), ["save", "load", "save", "load", "save"]);
+    assert_eq!(n(&store, &cookie).await, 3);
+}
+
 /// The application logs out in the midst of a call of the save, and goes on as somebody else.
 fn log_out_and_go_on(session: &Session) -> impl Future<Output = ()> + Send + 'static {
     let session = session.clone();
