@@ -1,4 +1,4 @@
-//! The store as the handle sees it: each operation is one hop to the blocking pool.
+//! The store as the handle sees it: each operation is one hop to the blocking pool, if it needs one.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -19,9 +19,10 @@ use crate::root::Root;
 
 /// Sessions in files of one directory, for all processes of one machine and one user.
 ///
-/// Clones share the store. Its methods must be called within a tokio runtime. An operation whose
-/// future is dropped while it waits for its turn does nothing; otherwise it is carried out to its end,
-/// so nothing is ever half done. No operation waits longer than about two seconds for other writers:
+/// Clones share the store. Its methods must be called within a tokio runtime. They run on its threads
+/// that may block, except for loads of what Linux has in memory. An operation whose future is dropped
+/// while it waits for its turn does nothing; otherwise it is carried out to its end, so nothing is ever
+/// half done. No operation waits longer than about two seconds for other writers:
 /// then it is `Unavailable`, and nothing was written.
 ///
 /// ```
@@ -120,7 +121,7 @@ impl Backend for FileBackend {
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
         clock::checked_now()?;
-        // Sessions in memory keep nobody waiting, so a task that loads many would never let others run.
+        // A load that waits for nothing would never let other tasks run.
         consume_budget().await;
         if let Some(found) = self.store.load_cached(key) {
             return Ok(found);

@@ -4,9 +4,9 @@
 compile_error!("session-file needs a Unix system: file modes, `openat` and `flock`");
 
 mod backend;
-mod cached;
 mod clock;
 mod collect;
+mod direct;
 mod directory;
 mod format;
 mod name;

@@ -1,4 +1,4 @@
-//! The store's operations as they run on a thread that may block. Each is one hop to such a thread.
+//! The store's operations as they run on a thread that may block.
 
 use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, AtomicU8};
@@ -29,8 +29,8 @@ pub(crate) struct Store {
     pub(crate) root: Root,
     pub(crate) syncs: Syncs,
     pub(crate) queues: Queues,
-    /// The kernel or the file system does not say what it has in memory.
-    pub(crate) no_cached: AtomicBool,
+    /// The kernel or the file system has no direct loads.
+    pub(crate) no_direct: AtomicBool,
     /// How long an operation waits for its turn.
     pub(crate) patience: Duration,
     /// One for each sub-directory.
@@ -59,7 +59,7 @@ impl Store {
             root,
             syncs: Syncs::new(durability),
             queues: Queues::new(),
-            no_cached: AtomicBool::new(false),
+            no_direct: AtomicBool::new(false),
             patience: PATIENCE,
             trackers: (0..256).map(|_| Mutex::default()).collect(),
             next_bucket: AtomicU8::new(0),
@@ -68,6 +68,9 @@ impl Store {
 
     /// Takes no lock: a rename is atomic, and a touch that is half written is recognized.
     pub(crate) fn load(&self, key: &Key) -> Result<Glance> {
+        if let Some(found) = self.load_direct(key) {
+            return Ok(Glance::Sure(found));
+        }
         let Some(bucket) = self.root.bucket(bucket_of(key))? else {
             return Ok(Glance::Sure(None));
         };

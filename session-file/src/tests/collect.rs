@@ -82,7 +82,7 @@ async fn gc_looks_at_all_files_once_and_then_only_at_those_that_are_due() {
     assert_eq!(collect(0), 256);
     for expired in 0..3 {
         for n in 0..expired {
-            fixture.create(&key(n, 2), MOMENT / 4).await;
+            fixture.create(&key(n, 2), MOMENT).await;
         }
         sleep(MOMENT).await;
         assert_eq!(collect(u64::from(expired)), usize::from(expired));
