@@ -58,6 +58,13 @@ macro_rules! backend {
                 self.0.dialect().schema()
             }
 
+            /// The statement of gc with its one parameter, for who looks at its plan.
+            #[doc(hidden)]
+            #[must_use]
+            pub fn gc_statement(&self) -> &str {
+                self.0.dialect().gc_statement()
+            }
+
             /// The pool.
             #[must_use]
             pub fn pool(&self) -> &$pool {

@@ -69,6 +69,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
         only: Option<Revision>,
     ) -> impl Future<Output = sqlx::Result<bool>> + Send;
 
+    fn gc_statement(&self) -> &str;
+
     /// How many expired ones were removed, at most `limit`.
     fn gc(
         &self,

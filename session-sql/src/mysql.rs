@@ -12,7 +12,7 @@ use sqlx::{ConnectOptions as _, MySqlPool};
 use crate::backend::backend;
 use crate::connections::Connections;
 use crate::dialect::Dialect;
-use crate::engine::{Engine, Settings};
+use crate::engine::{Engine, LANES, Settings};
 use crate::fault::Fault;
 use crate::table::Table;
 
@@ -22,8 +22,7 @@ mod statements;
 use statements::Statements;
 
 const MAX_CONNECTIONS: u32 = 10;
-const SETTINGS: Settings =
-    Settings { group_commit: true, durable: true, load_lanes: 2, write_lanes: 2 };
+const SETTINGS: Settings = Settings { group_commit: true, durable: true };
 
 /// Sessions in MySQL (8.0 or newer) or MariaDB (10.6 or newer), in InnoDB.
 ///
@@ -66,7 +65,7 @@ impl MySqlBackend {
         })?;
         let options = options.disable_statement_logging();
         let pool = MySqlPoolOptions::new().max_connections(MAX_CONNECTIONS);
-        let keep = SETTINGS.load_lanes + SETTINGS.write_lanes;
+        let keep = LANES * 2;
         let backend = Self::over(Connections::own(pool, options, false, keep), SETTINGS);
         backend.0.check().await?;
         Ok(backend)

@@ -31,8 +31,7 @@ const KEEP: usize = 5;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(3);
 /// Rows that the driver's thread may be ahead: a whole batch.
 const ROW_BUFFER: usize = 128;
-const SETTINGS: Settings =
-    Settings { group_commit: true, durable: true, load_lanes: 2, write_lanes: 1 };
+const SETTINGS: Settings = Settings { group_commit: true, durable: true };
 
 /// Sessions in SQLite (3.42 or newer; the one that is built in is).
 ///
@@ -88,7 +87,7 @@ impl SqliteBackend {
         let (pool, options, settings) = match Mode::of(&options, url) {
             // Such a database belongs to its connection, and is gone with it.
             Mode::Memory => {
-                let settings = Settings { durable: false, load_lanes: 1, ..SETTINGS };
+                let settings = Settings { durable: false, ..SETTINGS };
                 (pool.max_connections(1), options, settings)
             }
             Mode::ReadOnly => (pool.max_connections(MAX_CONNECTIONS), options, SETTINGS),

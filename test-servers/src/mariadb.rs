@@ -55,12 +55,13 @@ fn launch(options: &Options) -> io::Result<Server> {
     let account = binaries::account_for("mysql");
     let directory = ServerDirectory::new(account)?;
     let data = directory.path().join("data");
-    initialise(&install, &data, account)?;
+    initialise(&install, &data, directory.path(), account)?;
     let init = directory.path().join("init.sql");
     fs::write(&init, "CREATE DATABASE IF NOT EXISTS sessions;\n")?;
     let port = port::free()?;
     let mut settings = vec![
         ("datadir".to_owned(), data.display().to_string()),
+        ("tmpdir".to_owned(), directory.path().display().to_string()),
         ("init-file".to_owned(), init.display().to_string()),
         ("socket".to_owned(), directory.path().join("socket").display().to_string()),
         ("bind-address".to_owned(), "127.0.0.1".to_owned()),
@@ -86,12 +87,20 @@ fn launch(options: &Options) -> io::Result<Server> {
     Ok(Server::local(format!("mysql://root@127.0.0.1:{port}/sessions"), process))
 }
 
-fn initialise(install: &Path, data: &Path, account: Option<Account>) -> io::Result<()> {
+fn initialise(
+    install: &Path,
+    data: &Path,
+    temporary: &Path,
+    account: Option<Account>,
+) -> io::Result<()> {
     let mut command = Command::new(install);
     command
         .args(["--no-defaults", "--skip-test-db"])
         .arg("--auth-root-authentication-method=normal")
         .arg(format!("--datadir={}", data.display()))
+        // Its temporary tables are named by its process id, which others that share /tmp but not the
+        // processes, as containers may, have as well.
+        .arg(format!("--tmpdir={}", temporary.display()))
         .current_dir(data.parent().unwrap_or(data));
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);

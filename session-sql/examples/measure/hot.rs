@@ -38,15 +38,14 @@ pub(crate) async fn postgres() -> Outcome {
             let backend = base.clone().with_table(table)?;
             backend.migrate().await?;
             backend.pool().execute(change).await?;
-            for number in 0..KEYS {
-                backend.save(&key(number), &record(1), Write::Create { ttl: LIFE }).await?;
-            }
+            save(&backend, KEYS, Write::Create { ttl: LIFE }).await?;
         }
         for _ in 0..ROUNDS {
             for (table, _) in TABLES {
                 let backend = base.clone().with_table(table)?;
                 let start = Instant::now();
-                update(&backend, ttl).await?;
+                let write = Update { expected: Revision::from_u64(1), ttl };
+                save(&backend, UPDATES, Write::Update(write)).await?;
                 let rate = UPDATES as f64 / start.elapsed().as_secs_f64();
                 say(&format!("{what}, index {table:16} {rate:7.0}/s"));
             }
@@ -61,17 +60,17 @@ pub(crate) async fn postgres() -> Outcome {
             say(&format!("{what}, index {table:16} {hot:3} % HOT, indexes {size} KiB"));
         }
     }
+    say(&format!("load average {}", crate::load_average()));
     Ok(())
 }
 
-async fn update(backend: &PostgresBackend, ttl: Option<Duration>) -> Outcome {
+async fn save(backend: &PostgresBackend, saves: usize, write: Write) -> Outcome {
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
             let backend = backend.clone();
             tokio::spawn(async move {
-                for number in (task..UPDATES).step_by(TASKS) {
-                    let write = Update { expected: Revision::from_u64(1), ttl };
-                    backend.save(&key(number % KEYS), &record(1), Write::Update(write)).await?;
+                for number in (task..saves).step_by(TASKS) {
+                    backend.save(&key(number % KEYS), &record(1), write).await?;
                 }
                 Outcome::Ok(())
             })

@@ -324,6 +324,10 @@ impl Dialect for Statements {
         Ok(done.rows_affected() > 0)
     }
 
+    fn gc_statement(&self) -> &str {
+        self.gc.as_str()
+    }
+
     async fn gc(&self, connection: &mut MySqlConnection, limit: i64) -> sqlx::Result<u64> {
         let query = sqlx::query(self.gc.clone()).bind(limit);
         Ok(query.execute(connection).await?.rows_affected())

@@ -162,4 +162,20 @@ mod tests {
         let touch = plan(&pool, &statements.touch.step(64).0, Some(500), 64).await;
         assert!(touch.iter().all(|[_, _, key]| key == "PRIMARY"), "{touch:?}");
     }
+
+    /// Whoever reads the rows leaves out what has no life left, too; the statement must not rely on it.
+    #[tokio::test]
+    async fn the_loads_leave_out_what_expired() {
+        let statements = Statements::new(Table::parse("leaves_out", true).unwrap());
+        let server = test_servers::mariadb::shared().expect("MariaDB");
+        let pool = MySqlPool::connect(server.url()).await.unwrap();
+        pool.execute(AssertSqlSafe(statements.schema())).await.unwrap();
+        let fill = "INSERT INTO leaves_out VALUES (REPEAT(x'00', 32), 0, 0, NULL, ''), \
+                    (REPEAT(x'01', 32), 0, 4000000000000, NULL, '')";
+        pool.execute(fill).await.unwrap();
+        let both = sqlx::query(statements.load.step(2).0).bind(vec![0; 32]).bind(vec![1; 32]);
+        let live: Vec<Vec<u8>> =
+            both.fetch_all(&pool).await.unwrap().iter().map(|row| row.get(0)).collect();
+        assert_eq!(live, [[1; 32]]);
+    }
 }

@@ -197,6 +197,10 @@ impl Dialect for Statements {
         Ok(lived.unwrap_or(false))
     }
 
+    fn gc_statement(&self) -> &str {
+        self.gc.as_str()
+    }
+
     async fn gc(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
         let query = sqlx::query(self.gc.clone()).bind(limit);
         Ok(query.execute(connection).await?.rows_affected())

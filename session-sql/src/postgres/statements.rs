@@ -182,4 +182,23 @@ mod tests {
             assert!(!plan.contains("Seq Scan on sessions"), "{plan}");
         }
     }
+
+    /// Whoever reads the rows leaves out what has no life left, too; the statement must not rely on it.
+    #[tokio::test]
+    async fn the_loads_leave_out_what_expired() {
+        let statements = Statements::new(Table::parse("leaves_out", true).unwrap());
+        let server = test_servers::postgres::shared().expect("PostgreSQL");
+        let pool = PgPool::connect(server.url()).await.unwrap();
+        pool.execute(AssertSqlSafe(statements.schema())).await.unwrap();
+        let fill = "INSERT INTO leaves_out SELECT sha256(i::text::bytea), 0, i * 4000000000000, \
+                    NULL, '' FROM generate_series(0, 1) AS i RETURNING id_hash";
+        let rows = pool.fetch_all(fill).await.unwrap();
+        let keys: Vec<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+        for (key, found) in keys.iter().zip([0, 1]) {
+            let one = sqlx::query(statements.load_one.clone()).bind(key);
+            assert_eq!(one.fetch_all(&pool).await.unwrap().len(), found);
+        }
+        let many = sqlx::query(statements.load_many.clone()).bind(keys);
+        assert_eq!(many.fetch_all(&pool).await.unwrap().len(), 1);
+    }
 }

@@ -203,6 +203,10 @@ impl Dialect for Statements {
         Ok(lived == [true])
     }
 
+    fn gc_statement(&self) -> &str {
+        self.gc.as_str()
+    }
+
     async fn gc(&self, connection: &mut SqliteConnection, limit: i64) -> sqlx::Result<u64> {
         let query = sqlx::query(self.gc.clone()).bind(limit);
         Ok(query.execute(connection).await?.rows_affected())

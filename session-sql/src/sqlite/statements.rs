@@ -156,4 +156,21 @@ mod tests {
             assert!(!plan.contains("expires_at"), "{statement:?}: {plan}");
         }
     }
+
+    /// Whoever reads the rows leaves out what has no life left, too; the statement must not rely on it.
+    #[tokio::test]
+    async fn the_loads_leave_out_what_expired() {
+        let statements = Statements::new(Table::default());
+        let pool = SqlitePool::connect("sqlite::memory:").await.unwrap();
+        let mut connection = pool.acquire().await.unwrap();
+        connection.execute(AssertSqlSafe(statements.schema())).await.unwrap();
+        for (key, deadline) in [(0, 0), (1, 4_000_000_000_000_i64)] {
+            let fill = sqlx::query("INSERT INTO sessions VALUES (?, 0, ?, NULL, x'')");
+            fill.bind(vec![key; 32]).bind(deadline).execute(&mut *connection).await.unwrap();
+        }
+        let both = sqlx::query(statements.load.step(2).0).bind(vec![0; 32]).bind(vec![1; 32]);
+        let rows = both.fetch_all(&mut *connection).await.unwrap();
+        let live: Vec<Vec<u8>> = rows.iter().map(|row| row.get(0)).collect();
+        assert_eq!(live, [[1; 32]]);
+    }
 }

@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_core::{Backend, Key};
+use session_core::{Backend, ErrorKind, Key};
 use session_sql::PostgresBackend;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Row as _};
 use test_servers::{Options, Server};
 
-use crate::common::{self, fresh_table};
+use crate::common::{self, create, fresh_table, key, kind, over, record};
 use crate::outages;
 use crate::servers::on_a_server;
 
@@ -94,4 +94,22 @@ async fn gc_waits_for_nobody() {
     assert_eq!(backend.gc(100).await.unwrap(), 9);
     other.rollback().await.unwrap();
     assert_eq!(backend.gc(100).await.unwrap(), 1);
+}
+
+/// The update waits for a row that has expired when it gets it: its snapshot still shows it alive.
+#[tokio::test]
+async fn what_expires_while_an_update_waits_is_gone() {
+    let table = fresh_table();
+    let backend = PostgresBackend::connect(shared()).await.unwrap().with_table(&table).unwrap();
+    backend.migrate().await.unwrap();
+    backend.save(&key(0), &record(1), create()).await.unwrap();
+    let mut other = backend.pool().begin().await.unwrap();
+    other.execute(AssertSqlSafe(format!("UPDATE {table} SET expires_at = 1"))).await.unwrap();
+    let waiting = tokio::spawn({
+        let backend = backend.clone();
+        async move { backend.save(&key(0), &record(2), over(1)).await }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    other.commit().await.unwrap();
+    assert_eq!(kind(waiting.await.unwrap()), ErrorKind::Gone);
 }

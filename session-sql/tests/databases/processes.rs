@@ -24,6 +24,7 @@ const COLUMNS: [&str; 5] = ["expires_at", "id_hash", "owner", "payload", "revisi
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_processes_migrate_postgres_at_once() {
     if let Some(started) = Started::as_one_of_many() {
+        started.wait();
         let backend = PostgresBackend::connect(&started.url).await.unwrap();
         let backend = backend.with_table(&started.table).unwrap();
         started.wait();
@@ -56,6 +57,7 @@ async fn ten_processes_migrate_postgres_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_processes_migrate_mariadb_at_once() {
     if let Some(started) = Started::as_one_of_many() {
+        started.wait();
         let backend = MySqlBackend::connect(&started.url).await.unwrap();
         let backend = backend.with_table(&started.table).unwrap();
         started.wait();
@@ -92,6 +94,7 @@ async fn ten_processes_migrate_sqlite_at_once() {
         started.wait();
         let backend = SqliteBackend::connect(&started.url).await.unwrap();
         let backend = backend.with_table(&started.table).unwrap();
+        started.wait();
         backend.migrate().await.unwrap();
         backend.migrate().await.unwrap();
         return started.saves(&backend).await.unwrap();
@@ -141,7 +144,7 @@ impl Started {
     }
 }
 
-/// Starts this test so many times over and lets them all go when the last one is ready.
+/// Starts this test so many times over and, twice, lets them all go when the last one is ready.
 fn at_once(test: &str, url: &str, table: &str) {
     let start = |number: u32| {
         Command::new(std::env::current_exe().unwrap())
@@ -156,12 +159,19 @@ fn at_once(test: &str, url: &str, table: &str) {
             .unwrap()
     };
     let mut started: Vec<Child> = (0..PROCESSES).map(start).collect();
-    for child in &mut started {
-        let said = BufReader::new(child.stdout.as_mut().unwrap()).lines();
-        assert!(said.map_while(|line| line.ok()).any(|line| line == READY), "{child:?}");
-    }
-    for child in &mut started {
-        child.stdin.take().unwrap().write_all(b"go\n").unwrap();
+    let mut said: Vec<_> = started
+        .iter_mut()
+        .map(|child| BufReader::new(child.stdout.take().unwrap()).lines())
+        .collect();
+    // First to connect, then to migrate.
+    for _ in 0..2 {
+        for lines in &mut said {
+            // Whoever has failed is ready, too.
+            lines.by_ref().map_while(|line| line.ok()).any(|line| line == READY);
+        }
+        for child in &mut started {
+            let _ = child.stdin.as_mut().unwrap().write_all(b"go\n");
+        }
     }
     let ended: Vec<_> =
         started.into_iter().map(|child| child.wait_with_output().unwrap()).collect();
