@@ -7,13 +7,15 @@ use std::time::{Duration, Instant};
 use redis::aio::ConnectionLike;
 use session_core::{
     Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write,
-    async_trait, rotate_by_steps,
+    async_trait, rotate_by_steps, ttl_millis,
 };
 
-use crate::failure::Failure;
+use crate::change::{self, Action, Change, Verdict};
+use crate::deadlines::Deadlines;
 use crate::layout;
 use crate::link::Link;
-use crate::operations::{self, Confirmation, Lane, Load, Swap, Verdict};
+use crate::load::Load;
+use crate::operations::{self, Confirmation, Lane};
 use crate::server::ServerInfo;
 use crate::sharing::Sharing;
 use crate::source::Source;
@@ -36,6 +38,7 @@ pub struct RedisBackend {
     atomic_rotation: bool,
     channels: Arc<[Channel]>,
     confirming: Option<Confirming>,
+    deadlines: Arc<Deadlines>,
 }
 
 /// A connection, and the operations that share it.
@@ -43,7 +46,7 @@ pub struct RedisBackend {
 struct Channel {
     link: Arc<Link>,
     loads: Sharing<Load>,
-    swaps: Sharing<Swap>,
+    changes: Sharing<Change>,
 }
 
 /// `WAIT` holds up everything behind it, hence a connection of its own.
@@ -123,6 +126,7 @@ impl RedisBackend {
             source,
             atomic_rotation: !is_cluster,
             confirming: None,
+            deadlines: Arc::new(Deadlines::new()),
         })
     }
 
@@ -184,7 +188,7 @@ impl RedisBackend {
         self
     }
 
-    fn name_of(&self, key: &Key) -> String {
+    fn name_of(&self, key: &Key) -> Vec<u8> {
         layout::name(&self.prefix, key)
     }
 
@@ -196,33 +200,30 @@ impl RedisBackend {
         (channel, Lane { link: Arc::clone(&channel.link), timeout: self.timeout })
     }
 
-    async fn create(&self, key: &Key, record: &Record, ttl: Duration) -> Result<Verdict> {
-        let expiry = layout::expiry(ttl)?;
-        let (_, lane) = self.channel(key);
-        let value = layout::encode(record);
-        Ok(operations::create(&lane, &self.name_of(key), &value, expiry).await?)
-    }
-
-    async fn update(&self, key: &Key, record: &Record, update: Update) -> Result<Verdict> {
-        let swap = self.swap(key, record, update)?;
-        let (channel, lane) = self.channel(key);
-        Ok(channel.swaps.submit(&lane, swap, self.timeout).await?)
-    }
-
-    fn swap(&self, key: &Key, record: &Record, Update { expected, ttl }: Update) -> Result<Swap> {
-        Ok(Swap {
-            name: self.name_of(key),
+    fn compare_and_swap(
+        &self,
+        key: &Key,
+        record: &Record,
+        Update { expected, ttl }: Update,
+    ) -> Result<change::Update> {
+        Ok(change::Update {
             expected: layout::head(expected),
-            value: layout::encode(record),
-            expiry: ttl.map(layout::expiry).transpose()?,
+            value: layout::encode(record, self.deadlines.guess(key)),
+            life: ttl.map(ttl_millis).transpose()?,
         })
+    }
+
+    async fn change(&self, key: &Key, action: Action) -> Result<Verdict> {
+        let change = Change { name: self.name_of(key), action };
+        let (channel, lane) = self.channel(key);
+        Ok(channel.changes.submit(&lane, change, self.timeout).await?)
     }
 }
 
 impl Confirming {
     /// Waits for the replicas, and for at most `slack` longer than they may take. Whatever happens
     /// here, the master has destroyed the session.
-    async fn confirm(&self, name: &str, slack: Duration) -> Result<()> {
+    async fn confirm(&self, name: &[u8], slack: Duration) -> Result<()> {
         let Confirmation { replicas, timeout } = self.confirmation;
         let lane = Lane { link: Arc::clone(&self.link), timeout: timeout.saturating_add(slack) };
         // Without an answer, none is known to have it.
@@ -242,7 +243,7 @@ impl Confirming {
 
 impl Channel {
     fn new(link: Arc<Link>, sharing: bool) -> Self {
-        Self { link, loads: Sharing::new(sharing), swaps: Sharing::new(sharing) }
+        Self { link, loads: Sharing::new(sharing), changes: Sharing::new(sharing) }
     }
 }
 
@@ -267,31 +268,35 @@ impl Backend for RedisBackend {
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
         let load = Load { name: self.name_of(key) };
         let (channel, lane) = self.channel(key);
-        Ok(channel.loads.submit(&lane, load, self.timeout).await?)
+        let found = channel.loads.submit(&lane, load, self.timeout).await?;
+        Ok(found.map(|found| {
+            self.deadlines.note(key, found.deadline);
+            found.loaded
+        }))
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        match write {
-            Write::Create { ttl } => self.create(key, record, ttl).await?.into_result(),
-            Write::Update(update) => self.update(key, record, update).await?.into_result(),
-        }
+        let action = match write {
+            Write::Create { ttl } => {
+                Action::Create { value: layout::encode(record, 0), life: ttl_millis(ttl)? }
+            }
+            Write::Update(update) => Action::Update(self.compare_and_swap(key, record, update)?),
+        };
+        self.change(key, action).await?.into_result()
     }
 
     async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        let expiry = layout::expiry(ttl)?;
-        let (_, lane) = self.channel(key);
-        operations::touch(&lane, &self.name_of(key), expiry).await?.into_result()
+        self.change(key, Action::Touch { life: ttl_millis(ttl)? }).await?.into_result()
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
         let started = Instant::now();
-        let head = only.map(layout::head);
-        let name = self.name_of(key);
-        let (_, lane) = self.channel(key);
-        let existed = operations::destroy(&lane, &name, head.as_deref()).await?;
+        let action = Action::Destroy { only: only.map(layout::head) };
+        let existed = self.change(key, action).await? == Verdict::Written;
         match &self.confirming {
             // A revision is expected when a rotation takes back or clears away: no logout.
             Some(confirming) if only.is_none() => {
+                let name = self.name_of(key);
                 confirming.confirm(&name, self.timeout.saturating_sub(started.elapsed())).await?;
                 Ok(existed)
             }
@@ -308,11 +313,10 @@ impl Backend for RedisBackend {
         if !self.atomic_rotation {
             return rotate_by_steps(self, old, new, record, write).await; // the keys may be on two nodes
         }
-        let swap = self.swap(old, record, write)?;
+        let update = self.compare_and_swap(old, record, write)?;
         let (_, lane) = self.channel(old);
-        let verdict: Result<Verdict, Failure> =
-            operations::rotate(&lane, &swap, &self.name_of(new)).await;
-        verdict?.into_result()
+        let names = (self.name_of(old), self.name_of(new));
+        change::rotate(&lane, &names.0, &names.1, &update).await?.into_result()
     }
 }
 

@@ -18,8 +18,11 @@ impl Failure {
         Self { kind, message: message.into(), source: None }
     }
 
-    pub(crate) fn corrupt(message: &str) -> Self {
-        Self::new(ErrorKind::Corrupt, message)
+    pub(crate) fn no_record() -> Self {
+        Self::new(
+            ErrorKind::Corrupt,
+            "a session key holds no session record: another program wrote it",
+        )
     }
 
     pub(crate) fn no_answer(limit: Duration) -> Self {

@@ -1,48 +1,87 @@
 //! How a record lies in Redis.
 
 use redis::Value;
-use session_core::{Bytes, Key, Owner, Record, Revision, ttl_millis};
+use session_core::{Bytes, Key, Owner, Record, Revision};
 
 use crate::failure::Failure;
 
 /// What every value begins with; another layout would get another mark.
-const MARK: &str = "s1:";
-/// The mark and the revision's 16 digits. The scripts compare that much.
-pub(crate) const HEAD_BYTES: usize = MARK.len() + 16;
+const MARK: &[u8] = b"s1:";
+/// The mark, the revision's 16 digits and a colon. The script compares that much.
+const HEAD_BYTES: usize = MARK.len() + 16 + 1;
+/// The deadline's digits after it: milliseconds since 1970, for 30,000 years.
+const DEADLINE_BYTES: usize = 15;
+const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The key's name: the prefix and 64 hexadecimal digits.
-pub(crate) fn name(prefix: &str, key: &Key) -> String {
-    let hex = key.to_hex();
-    let mut name = String::with_capacity(prefix.len() + hex.len());
-    name.push_str(prefix);
-    name.push_str(&hex);
+pub(crate) fn name(prefix: &str, key: &Key) -> Vec<u8> {
+    let bytes = key.as_bytes();
+    let mut name = Vec::with_capacity(prefix.len() + 2 * bytes.len());
+    name.extend_from_slice(prefix.as_bytes());
+    for byte in bytes {
+        let digits = [byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]);
+        name.extend_from_slice(&digits);
+    }
     name
 }
 
 /// The first bytes of a value that has this revision.
-pub(crate) fn head(revision: Revision) -> String {
-    format!("{MARK}{:016x}", revision.to_u64())
+pub(crate) type Head = [u8; HEAD_BYTES];
+
+pub(crate) fn head(revision: Revision) -> Head {
+    let mut head = [b':'; HEAD_BYTES];
+    head[..MARK.len()].copy_from_slice(MARK);
+    let mut rest = revision.to_u64();
+    for digit in head[MARK.len()..HEAD_BYTES - 1].iter_mut().rev() {
+        *digit = DIGITS[(rest & 15) as usize];
+        rest >>= 4;
+    }
+    head
 }
 
-/// `s1:REVISION:LENGTH:OWNER`, a line feed, and the payload.
-pub(crate) fn encode(record: &Record) -> Vec<u8> {
+/// `s1:REVISION:DEADLINE:LENGTH:OWNER`, a line feed and the payload. The deadline is a guess; the
+/// server, which knows it, corrects it.
+pub(crate) fn encode(record: &Record, deadline: u64) -> Vec<u8> {
     let owner = record.owner.as_ref().map_or("", Owner::as_str);
-    let head = format!("{}:{}:{owner}\n", head(record.revision), owner.len());
-    let mut value = Vec::with_capacity(head.len() + record.payload.len());
-    value.extend_from_slice(head.as_bytes());
+    let size = HEAD_BYTES + DEADLINE_BYTES + 6 + owner.len() + record.payload.len();
+    let mut value = Vec::with_capacity(size);
+    value.extend_from_slice(&head(record.revision));
+    value.extend_from_slice(&decimal(deadline));
+    value.push(b':');
+    value.extend_from_slice(owner.len().to_string().as_bytes());
+    value.push(b':');
+    value.extend_from_slice(owner.as_bytes());
+    value.push(b'\n');
     value.extend_from_slice(&record.payload);
     value
 }
 
+fn decimal(mut number: u64) -> [u8; DEADLINE_BYTES] {
+    let mut digits = [b'0'; DEADLINE_BYTES];
+    for digit in digits.iter_mut().rev() {
+        *digit = DIGITS[(number % 10) as usize];
+        number /= 10;
+    }
+    digits
+}
+
+/// A record and its deadline, in milliseconds of the server's clock.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Decoded {
+    pub(crate) record: Record,
+    pub(crate) deadline: u64,
+}
+
 /// Takes a value apart; the payload stays where it is.
-pub(crate) fn decode(value: Vec<u8>) -> Option<Record> {
-    let (revision, owner) = (value.get(..HEAD_BYTES)?, value.get(HEAD_BYTES..)?);
-    let revision = std::str::from_utf8(revision.strip_prefix(MARK.as_bytes())?).ok()?;
-    let revision = parse_hex(revision)?;
+pub(crate) fn decode(value: Vec<u8>) -> Option<Decoded> {
+    let (head, rest) = value.split_at_checked(HEAD_BYTES)?;
+    let (deadline, owner) = rest.split_at_checked(DEADLINE_BYTES)?;
+    let revision = parse_hex(head.strip_prefix(MARK)?.strip_suffix(b":")?)?;
+    let deadline = parse_decimal(deadline)?;
     let owner = owner.strip_prefix(b":")?;
     let digits = owner.iter().position(|&byte| byte == b':').filter(|digits| *digits <= 3)?;
-    let length: usize = std::str::from_utf8(&owner[..digits]).ok()?.parse().ok()?;
-    let owner_at = HEAD_BYTES + 1 + digits + 1;
+    let length = usize::try_from(parse_decimal(&owner[..digits])?).ok()?;
+    let owner_at = HEAD_BYTES + DEADLINE_BYTES + 1 + digits + 1;
     let payload_at = owner_at + length + 1;
     if *value.get(payload_at - 1)? != b'\n' {
         return None;
@@ -55,32 +94,42 @@ pub(crate) fn decode(value: Vec<u8>) -> Option<Record> {
         }
     };
     let payload = Bytes::from(value).slice(payload_at..);
-    Some(Record { payload, revision: Revision::from_u64(revision), owner })
+    let record = Record { payload, revision: Revision::from_u64(revision), owner };
+    Some(Decoded { record, deadline })
 }
 
-/// Exactly the digits that [`head`] writes.
-fn parse_hex(digits: &str) -> Option<u64> {
-    let canonical = |digit: u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-    digits.bytes().all(canonical).then(|| u64::from_str_radix(digits, 16).ok())?
+/// Exactly the digits that [`head`] writes; at most 16.
+fn parse_hex(digits: &[u8]) -> Option<u64> {
+    let value = |digit: u8| match digit {
+        b'0'..=b'9' => Some(u64::from(digit - b'0')),
+        b'a'..=b'f' => Some(u64::from(digit - b'a') + 10),
+        _ => None,
+    };
+    digits.iter().try_fold(0, |number, &digit| Some(number << 4 | value(digit)?))
 }
 
-/// A life in the milliseconds that `PX` and `PEXPIRE` take.
-///
-/// One less than asked for: Redis keeps a key through the whole millisecond of its deadline, but a
-/// session is dead at its deadline. [`life`] gives the millisecond back.
-pub(crate) fn expiry(ttl: std::time::Duration) -> session_core::Result<u64> {
-    Ok(ttl_millis(ttl)?.saturating_sub(1).max(1))
+/// Some digits and nothing else; at most 15.
+fn parse_decimal(digits: &[u8]) -> Option<u64> {
+    let value = |digit: u8| digit.is_ascii_digit().then(|| u64::from(digit - b'0'));
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0, |number, &digit| Some(number * 10 + value(digit)?))
 }
 
-/// What is left of a life, from the reply to `PTTL`; `None` when the key is not there.
-pub(crate) fn life(reply: &Value) -> Result<Option<std::time::Duration>, Failure> {
+/// The server's clock in milliseconds, from the reply to `TIME`.
+pub(crate) fn now(reply: &Value) -> Result<u64, Failure> {
+    let number = |part: &Value| match part {
+        Value::BulkString(digits) if digits.len() <= 15 => parse_decimal(digits),
+        _ => None,
+    };
     match reply {
-        Value::Int(-2) => Ok(None),
-        Value::Int(millis) => match u64::try_from(*millis) {
-            Ok(millis) => Ok(Some(std::time::Duration::from_millis(millis + 1))),
-            Err(_) => {
-                Err(Failure::corrupt("a session key has no expiry: another program wrote it"))
-            }
+        Value::Array(parts) => match &parts[..] {
+            [seconds, micros] => match (number(seconds), number(micros)) {
+                (Some(seconds), Some(micros)) => Ok(seconds * 1000 + micros / 1000),
+                _ => Err(Failure::of_reply(reply)),
+            },
+            _ => Err(Failure::of_reply(reply)),
         },
         other => Err(Failure::of_reply(other)),
     }
@@ -100,8 +149,10 @@ mod tests {
 
     #[test]
     fn the_layout_is_what_the_documentation_shows() {
-        let value = encode(&record(b"{\"v\":1}", 0xc0ffee, Some("alice")));
-        assert_eq!(value, b"s1:0000000000c0ffee:5:alice\n{\"v\":1}");
+        let value = encode(&record(b"{\"v\":1}", 0xc0ffee, Some("alice")), 1_763_721_309_000);
+        assert_eq!(value, b"s1:0000000000c0ffee:001763721309000:5:alice\n{\"v\":1}");
+        let name = name("session:", &Key::from_bytes([0x1e; 32]));
+        assert_eq!(name, format!("session:{}", "1e".repeat(32)).into_bytes());
     }
 
     #[test]
@@ -111,7 +162,10 @@ mod tests {
             for payload in [&b""[..], b"\n:\0\xff", b"s1:"] {
                 for revision in [0, 1, u64::MAX] {
                     let record = record(payload, revision, owner);
-                    assert_eq!(decode(encode(&record)), Some(record));
+                    for deadline in [1, 999_999_999_999_999] {
+                        let decoded = decode(encode(&record, deadline));
+                        assert_eq!(decoded, Some(Decoded { record: record.clone(), deadline }));
+                    }
                 }
             }
         }
@@ -119,30 +173,32 @@ mod tests {
 
     #[test]
     fn foreign_and_truncated_values_are_no_records() {
-        let whole = encode(&record(b"", 7, Some("alice")));
+        let whole = encode(&record(b"", 7, Some("alice")), 7);
         for length in 0..whole.len() {
             assert_eq!(decode(whole[..length].to_vec()), None, "{length} bytes");
         }
         for foreign in [
             &b"hello"[..],
-            b"s2:0000000000c0ffee:0:\n",
-            b"s1:0000000000C0FFEE:0:\n",
-            b"s1:+000000000c0ffee:0:\n",
-            b"s1:0000000000c0ffee::\n",
-            b"s1:0000000000c0ffee:4:\xff\xff\xff\xff\n",
-            b"s1:0000000000c0ffee:99999999999999999999:\n",
+            b"s2:0000000000c0ffee:001763721309000:0:\n",
+            b"s1:0000000000C0FFEE:001763721309000:0:\n",
+            b"s1:+000000000c0ffee:001763721309000:0:\n",
+            b"s1:0000000000c0ffee:+01763721309000:0:\n",
+            b"s1:0000000000c0ffee:1763721309000:0:\n",
+            b"s1:0000000000c0ffee:001763721309000::\n",
+            b"s1:0000000000c0ffee:001763721309000:4:\xff\xff\xff\xff\n",
+            b"s1:0000000000c0ffee:001763721309000:99999999999999999999:\n",
         ] {
             assert_eq!(decode(foreign.to_vec()), None, "{foreign:?}");
         }
     }
 
     #[test]
-    fn life_and_expiry_cancel_each_other() {
-        use std::time::Duration;
-        let ttl = Duration::from_millis(1000);
-        let reply = Value::Int(i64::try_from(expiry(ttl).unwrap()).unwrap());
-        assert_eq!(life(&reply).unwrap(), Some(ttl));
-        assert_eq!(expiry(Duration::from_millis(1)).unwrap(), 1);
-        assert!(life(&Value::Int(-1)).is_err());
+    fn the_clock_is_read() {
+        let part = |digits: &str| Value::BulkString(digits.as_bytes().to_vec());
+        let time = |seconds, micros| now(&Value::Array(vec![part(seconds), part(micros)]));
+        assert_eq!(time("1763721309", "999999").unwrap(), 1_763_721_309_999);
+        assert_eq!(time("1763721309", "5").unwrap(), 1_763_721_309_000);
+        assert!(time("x", "5").is_err());
+        assert!(now(&Value::Nil).is_err());
     }
 }

@@ -1,9 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod backend;
+mod change;
+mod deadlines;
 mod failure;
 mod layout;
 mod link;
+mod load;
 mod operations;
 mod scripts;
 mod server;

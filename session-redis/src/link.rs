@@ -24,7 +24,7 @@ const CLUSTER_PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) struct Request<'a> {
     pub(crate) commands: &'a Pipeline,
     /// A key of theirs: it says which node of a cluster serves them.
-    pub(crate) key: &'a str,
+    pub(crate) key: &'a [u8],
     /// Whether sending them twice is harmless.
     pub(crate) repeatable: bool,
 }

@@ -2,7 +2,8 @@
 //!
 //! One command for many keys costs the server and the client a fraction of as many commands. While
 //! few operations are on their way, each goes out by itself and at once. From then on the next ones
-//! are gathered: a batch leaves when the one before it has been answered, or when it is full.
+//! are gathered: a batch leaves when the one before it has been answered, when it is full, or when it
+//! is worth a second trip beside the first, so that server and client need not wait for each other.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,8 @@ use crate::failure::Failure;
 
 /// So many operations at a time gain nothing by waiting for each other.
 const ALONE: usize = 8;
+/// So many are worth a second trip beside one that is under way.
+const WORTH_A_TRIP: usize = 16;
 /// So many keys in one command: they hold the server for about 0.1 ms.
 const FULL: usize = 64;
 /// So much to send in one command: a batch takes little longer than its largest part would alone.
@@ -122,17 +125,23 @@ async fn deliver<J: Shareable>(context: J::Context, flight: Flight<J>, batch: Ve
 impl<J: Shareable> State<J> {
     /// A batch that is to leave now, if one is.
     fn departing(&mut self) -> Option<Vec<Waiter<J>>> {
-        if self.batches_in_flight > 0 && !self.is_full() {
+        let leaves = match self.batches_in_flight {
+            0 => true,
+            1 => self.waiting.len() >= WORTH_A_TRIP || self.is_full(),
+            _ => self.is_full(),
+        };
+        if !leaves {
             return None;
         }
         self.batches_in_flight += 1;
         Some(self.take())
     }
 
-    /// What leaves in a flight that has just come back; it ends when there is nothing, or when
-    /// another one is still on its way and will come back for the rest.
+    /// What leaves in a flight that has just come back; it ends when there is nothing, or little and
+    /// another one is still on its way and will come back for that.
     fn next(&mut self) -> Option<Vec<Waiter<J>>> {
-        if self.waiting.is_empty() || self.batches_in_flight > 1 {
+        let worth_it = self.batches_in_flight == 1 || self.waiting.len() >= WORTH_A_TRIP;
+        if self.waiting.is_empty() || !worth_it {
             self.batches_in_flight -= 1;
             return None;
         }

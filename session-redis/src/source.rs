@@ -234,7 +234,11 @@ pub(crate) enum Connection {
 impl Connection {
     /// Sends commands that belong to the slot of `key` and gives their replies. A command's own
     /// error is among them.
-    pub(crate) async fn send(&mut self, commands: &Pipeline, key: &str) -> RedisResult<Vec<Value>> {
+    pub(crate) async fn send(
+        &mut self,
+        commands: &Pipeline,
+        key: &[u8],
+    ) -> RedisResult<Vec<Value>> {
         match self {
             Self::Node(connection) => {
                 connection.send_packed_commands(commands, 0, commands.len()).await

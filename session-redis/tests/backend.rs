@@ -17,13 +17,77 @@ async fn a_record_is_readable_with_redis_cli_and_has_its_expiry() {
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap().prefix("shop:");
     let record = Record { owner: Some(Owner::new("alice").unwrap()), ..record(0xc0ffee) };
-    backend.save(&key(1), &record, Write::Create { ttl: HOUR }).await.unwrap();
     let mut connection = raw(server.url()).await;
     let name = format!("shop:{}", key(1).to_hex());
-    let value: String = redis::cmd("GET").arg(&name).query_async(&mut connection).await.unwrap();
-    assert_eq!(value, "s1:0000000000c0ffee:5:alice\n{\"revision\":12648430}");
-    let life: i64 = redis::cmd("PTTL").arg(&name).query_async(&mut connection).await.unwrap();
-    assert!((3_590_000..3_600_000).contains(&life), "{life}");
+    let text = "{\"revision\":12648430}";
+    let mut deadlines = Vec::new();
+    for round in 0..3 {
+        match round {
+            0 => backend.save(&key(1), &record, Write::Create { ttl: HOUR }).await.unwrap(),
+            1 => backend.touch(&key(1), 2 * HOUR).await.unwrap(),
+            _ => {
+                let update = Update { expected: record.revision, ttl: Some(3 * HOUR) };
+                backend.save(&key(1), &record, Write::Update(update)).await.unwrap();
+            }
+        }
+        let value: String =
+            redis::cmd("GET").arg(&name).query_async(&mut connection).await.unwrap();
+        let expiry: i64 =
+            redis::cmd("PEXPIRETIME").arg(&name).query_async(&mut connection).await.unwrap();
+        let deadline = expiry + 1;
+        assert_eq!(value, format!("s1:0000000000c0ffee:{deadline:015}:5:alice\n{text}"));
+        deadlines.push(deadline);
+    }
+    let hour = i64::try_from(HOUR.as_millis()).unwrap();
+    for pair in deadlines.windows(2) {
+        assert!((0..60_000).contains(&(pair[1] - pair[0] - hour)), "{deadlines:?}");
+    }
+}
+
+/// A third party took the expiry from the keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_whose_key_lost_its_expiry_dies_in_time() {
+    const LIFE: Duration = Duration::from_millis(800);
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    for number in 1..=5 {
+        let create = Write::Create { ttl: LIFE };
+        backend.save(&key(number), &record(1), create).await.unwrap();
+        redis::cmd("PERSIST").arg(name(number)).exec_async(&mut admin).await.unwrap();
+    }
+    let started = Instant::now();
+    update(&backend, 1, 1, 2).await.unwrap();
+    let keep = Update { expected: Revision::from_u64(1), ttl: None };
+    backend.rotate(&key(2), &key(12), &record(2), keep).await.unwrap();
+    backend.touch(&key(3), HOUR).await.unwrap();
+    let renew = Update { expected: Revision::from_u64(1), ttl: Some(HOUR) };
+    backend.save(&key(4), &record(2), Write::Update(renew)).await.unwrap();
+    for number in [1, 5, 12] {
+        let loaded = backend.load(&key(number)).await.unwrap();
+        let Some(loaded) = loaded else {
+            assert!(started.elapsed() > LIFE / 2, "{number} died early");
+            continue;
+        };
+        assert!(loaded.expires_in <= LIFE, "{number}: {:?}", loaded.expires_in);
+    }
+    tokio::time::sleep(LIFE).await;
+    for number in [1, 2, 5, 12] {
+        assert_eq!(load(&backend, number).await.unwrap(), None, "{number}");
+    }
+    for number in [3, 4, 12] {
+        let life: i64 = redis::cmd("PTTL").arg(name(number)).query_async(&mut admin).await.unwrap();
+        assert!(life > 0 || number == 12 && life == -2, "{number}: {life}");
+    }
+    assert_eq!(kind(update(&backend, 1, 2, 3).await), Some(ErrorKind::Gone));
+    assert_eq!(kind(backend.touch(&key(5), HOUR).await), Some(ErrorKind::Gone));
+    assert!(!backend.destroy(&key(5), Some(Revision::from_u64(1))).await.unwrap());
+    assert_eq!(
+        kind(backend.rotate(&key(5), &key(15), &record(2), keep).await),
+        Some(ErrorKind::Gone)
+    );
+    create(&backend, 5, 7).await.unwrap();
+    assert_eq!(load(&backend, 5).await.unwrap(), Some(7));
 }
 
 /// More at a time than go out alone: they share commands, and each has its own verdict.

@@ -1,0 +1,101 @@
+//! Loads: one by one, or many at once.
+
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, Value};
+use session_core::Loaded;
+
+use crate::failure::Failure;
+use crate::layout::{self, Decoded};
+use crate::operations::Lane;
+use crate::sharing::Shareable;
+
+/// A load. The value tells when it ends; what time it is by the server's clock is asked afterwards.
+pub(crate) struct Load {
+    pub(crate) name: Vec<u8>,
+}
+
+pub(crate) struct Found {
+    pub(crate) loaded: Loaded,
+    /// In milliseconds of the server's clock.
+    pub(crate) deadline: u64,
+}
+
+impl Shareable for Load {
+    type Context = Lane;
+    type Answer = Option<Found>;
+
+    fn bytes(&self) -> usize {
+        self.name.len()
+    }
+
+    async fn run(lane: &Lane, jobs: Vec<Self>) -> Vec<Result<Self::Answer, Failure>> {
+        if let [job] = &jobs[..] {
+            return vec![load_one(lane, &job.name).await];
+        }
+        match load_many(lane, &jobs).await {
+            Ok(answers) => answers,
+            Err(failure) => jobs.iter().map(|_| Err(failure.clone())).collect(),
+        }
+    }
+}
+
+async fn load_one(lane: &Lane, name: &[u8]) -> Result<Option<Found>, Failure> {
+    let mut commands = Pipeline::with_capacity(2);
+    commands.cmd("GET").arg(name).cmd("TIME");
+    let replies = lane.exchange(&commands, name, true).await?;
+    match <[Value; 2]>::try_from(replies) {
+        Ok([value, time]) => loaded(value, layout::now(&time)?),
+        Err(replies) => Err(Failure::of_reply(&Value::Array(replies))),
+    }
+}
+
+/// `MGET` says nothing of values of another type; `EXISTS` gives away that there are such.
+async fn load_many(
+    lane: &Lane,
+    jobs: &[Load],
+) -> Result<Vec<Result<Option<Found>, Failure>>, Failure> {
+    let of_all = |command: &str| {
+        let bytes: usize = jobs.iter().map(|job| job.name.len()).sum();
+        let mut command_of_all = Cmd::with_capacity(1 + jobs.len(), command.len() + bytes);
+        command_of_all.arg(command);
+        for job in jobs {
+            command_of_all.arg(&job.name);
+        }
+        command_of_all
+    };
+    let mut commands = Pipeline::with_capacity(3);
+    commands.add_command(of_all("MGET")).add_command(of_all("EXISTS")).cmd("TIME");
+    let replies = lane.exchange(&commands, &jobs[0].name, true).await?;
+    let (values, existing, now) = match <[Value; 3]>::try_from(replies) {
+        Ok([Value::Array(values), Value::Int(existing), time]) if values.len() == jobs.len() => {
+            (values, existing, layout::now(&time)?)
+        }
+        Ok([Value::Array(_), other, _] | [other, ..]) => return Err(Failure::of_reply(&other)),
+        Err(replies) => return Err(Failure::of_reply(&Value::Array(replies))),
+    };
+    let found = values.iter().filter(|value| !matches!(value, Value::Nil)).count();
+    let all_told = i64::try_from(found) == Ok(existing);
+    let mut answers = Vec::with_capacity(jobs.len());
+    for (job, value) in jobs.iter().zip(values) {
+        answers.push(match value {
+            // Of another type, or it came or went in this very moment.
+            Value::Nil if !all_told => load_one(lane, &job.name).await,
+            value => loaded(value, now),
+        });
+    }
+    Ok(answers)
+}
+
+/// A value as it was before it was `now`.
+fn loaded(value: Value, now: u64) -> Result<Option<Found>, Failure> {
+    let value = match value {
+        Value::BulkString(value) => value,
+        Value::Nil => return Ok(None),
+        other => return Err(Failure::of_reply(&other)),
+    };
+    let Decoded { record, deadline } = layout::decode(value).ok_or_else(Failure::no_record)?;
+    let left = deadline.saturating_sub(now);
+    let expires_in = Duration::from_millis(left);
+    Ok((left > 0).then_some(Found { loaded: Loaded { record, expires_in }, deadline }))
+}

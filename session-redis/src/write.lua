@@ -1,0 +1,83 @@
+-- Writes of any number of keys, each by itself and with a verdict of its own:
+-- 1: carried out; 0: another revision stands there; -1: no live record does; -2: a live record
+-- does; -3: what stands there is no record; or the server's error.
+--
+-- Arguments, four for each write: what to do; the expected head (mark and revision); the new value,
+-- with a guess at its deadline; the life in milliseconds, or nothing to leave the deadline where it
+-- is. A rotation comes alone: its keys are the old one and the new one.
+--
+-- `pcall`, so that a server's error arrives as it is on every version of Redis. Offsets stand in
+-- quotes because Redis is slow at writing numbers out.
+local pcall, sub = redis.pcall, string.sub
+local time = pcall('TIME')
+if time.err then return time end
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local now_digits = string.format('%015.0f', now)
+
+-- A deadline as it stands in a value, and as the key's expiry: one less, because Redis keeps a key
+-- through the whole millisecond of that. Those of one call are mostly the same.
+local last, digits, expiry
+local function prepare(deadline)
+  if deadline ~= last then
+    last, digits = deadline, string.format('%015.0f', deadline)
+    expiry = string.format('%.0f', math.max(deadline - 1, now + 1))
+  end
+end
+
+local function set(key, value, deadline, ...)
+  local reply = pcall('SET', key, value, ...)
+  if not reply then return -2 end
+  if reply.err then return reply end
+  if sub(value, 21, 35) ~= deadline then pcall('SETRANGE', key, '20', deadline) end
+  return 1
+end
+
+local function write(key, verb, expected, value, life)
+  if verb == 'destroy' and expected == '' then return pcall('DEL', key) end
+  if life ~= '' then prepare(now + life) end
+  if verb == 'create' then
+    local verdict = set(key, value, digits, 'NX', 'PXAT', expiry)
+    if verdict ~= -2 then return verdict end
+  end
+
+  local found = pcall('GETRANGE', key, '0', '34')
+  -- Digits of one number compare as the numbers do.
+  local ends = type(found) == 'string' and #found == 35 and sub(found, 21)
+  if verb == 'create' then
+    -- A dead record may stand there whose expiry somebody took away.
+    if not ends or ends > now_digits or sub(found, 1, 3) ~= 's1:' then return -2 end
+    return set(key, value, digits, 'PXAT', expiry)
+  end
+  if type(found) == 'table' then return found end
+  if found == '' then return -1 end
+  local head = sub(found, 1, 20)
+  if not ends or head ~= expected and sub(head, 1, 3) ~= 's1:' then return -3 end
+  if ends <= now_digits then return -1 end
+
+  if verb == 'touch' then
+    local reply = pcall('SETRANGE', key, '20', digits)
+    if type(reply) == 'table' then return reply end
+    return pcall('PEXPIREAT', key, expiry)
+  end
+  if head ~= expected then
+    -- A repeated update has been carried out already.
+    return verb == 'update' and head == sub(value, 1, 20) and 1 or 0
+  end
+  if verb == 'destroy' then return pcall('DEL', key) end
+  if verb == 'rotate' then
+    if life == '' then prepare(tonumber(ends)) end
+    -- The new key first, because only that can be refused.
+    local verdict = set(KEYS[2], value, digits, 'NX', 'PXAT', expiry)
+    if verdict == 1 then pcall('DEL', key) end
+    return verdict
+  end
+  if life ~= '' then return set(key, value, digits, 'PXAT', expiry) end
+  return set(key, value, ends, 'KEEPTTL')
+end
+
+local verdicts = {}
+for i = 1, #ARGV / 4 do
+  local last = 4 * i
+  verdicts[i] = write(KEYS[i], ARGV[last - 3], ARGV[last - 2], ARGV[last - 1], ARGV[last])
+end
+return verdicts
