@@ -95,9 +95,7 @@ impl RedisBackend {
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
     {
-        Self::open(Source::Given(Arc::new(connection)))
-            .await
-            .map_err(|error| error.with_operation("connect"))
+        Self::open(Source::given(connection)).await.map_err(|error| error.with_operation("connect"))
     }
 
     async fn open(source: Source) -> Result<Self> {
@@ -112,11 +110,20 @@ impl RedisBackend {
                  disappear before they expire. Set maxmemory-policy to noeviction"
             );
         }
+        if info.is_silent {
+            tracing::warn!(
+                "this Redis refuses INFO: whether it evicts keys, and with them sessions, is unknown. \
+                 Allow the user +info, or see to maxmemory-policy yourself"
+            );
+        }
         if info.is_cluster && matches!(*source, Source::Node(_)) {
             return Err(Error::invalid_config(
                 "this Redis is a node of a cluster: use a redis+cluster:// URL",
             )
             .with_backend(crate::NAME));
+        }
+        if info.is_cluster {
+            source.note_cluster();
         }
         let is_cluster = info.is_cluster || source.is_cluster();
         Ok(Self {
@@ -142,7 +149,7 @@ impl RedisBackend {
     /// application gave stays the only one.
     #[must_use]
     pub fn connections(mut self, number: usize) -> Self {
-        if !matches!(*self.source, Source::Given(_)) {
+        if !matches!(*self.source, Source::Given { .. }) {
             self.channels = (0..number.max(1))
                 .map(|index| match self.channels.get(index) {
                     Some(channel) => Channel::new(Arc::clone(&channel.link), self.atomic_rotation),

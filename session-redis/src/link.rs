@@ -117,10 +117,10 @@ impl Link {
                 // Once is enough to get over a connection that broke unnoticed.
                 std::mem::take(&mut may_repeat)
             } else {
-                self.source.is_cluster() && was_not_carried_out(&error)
+                self.source.serves_cluster() && was_not_carried_out(&error)
             };
             if !again || started.elapsed() + pause >= limit {
-                return Err(match self.source.is_cluster() {
+                return Err(match self.source.serves_cluster() {
                     true => Failure::of_cluster(error),
                     false => Failure::of(error),
                 });
@@ -221,7 +221,7 @@ impl Link {
     /// Nobody begins to use this connection again; what waits for answers on it still gets them. That
     /// to a cluster is used until another is ready, because most of its nodes may be well.
     fn give_up(&self, pulse: &Arc<Pulse>) {
-        if let Source::Given(_) = *self.source {
+        if let Source::Given { .. } = *self.source {
             return;
         }
         let is_current =

@@ -8,6 +8,8 @@ pub(crate) struct ServerInfo {
     pub(crate) is_cluster: bool,
     /// A `maxmemory-policy` that throws sessions away to make room, where there is a limit at all.
     pub(crate) evicts_by: Option<String>,
+    /// It does not tell: the user may not ask.
+    pub(crate) is_silent: bool,
 }
 
 impl ServerInfo {
@@ -24,6 +26,7 @@ impl ServerInfo {
             Value::SimpleString(text) | Value::VerbatimString { text, .. } => self.read_text(text),
             Value::Array(replies) => replies.iter().for_each(|reply| self.read(reply)),
             Value::Map(replies) => replies.iter().for_each(|(_, reply)| self.read(reply)),
+            Value::ServerError(_) => self.is_silent = true,
             _ => {}
         }
     }

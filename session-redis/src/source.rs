@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -30,7 +31,11 @@ pub(crate) enum Source {
     Sentinel(Box<tokio::sync::Mutex<redis::sentinel::SentinelClient>>),
     #[cfg(feature = "cluster")]
     Cluster(Box<redis::cluster::ClusterClient>),
-    Given(Arc<dyn Given>),
+    Given {
+        connection: Arc<dyn Given>,
+        /// Known once the server has been asked.
+        to_cluster: AtomicBool,
+    },
 }
 
 impl fmt::Debug for Source {
@@ -41,7 +46,7 @@ impl fmt::Debug for Source {
             Self::Sentinel(_) => "Sentinel",
             #[cfg(feature = "cluster")]
             Self::Cluster(_) => "Cluster",
-            Self::Given(_) => "Given",
+            Self::Given { .. } => "Given",
         })
     }
 }
@@ -125,7 +130,27 @@ impl Source {
         Err(invalid_url("redis+sentinel:// needs the feature `sentinel` of session-redis"))
     }
 
-    /// Whether one command may name keys of different slots.
+    /// The application's own.
+    pub(crate) fn given(connection: impl Given + 'static) -> Self {
+        Self::Given { connection: Arc::new(connection), to_cluster: AtomicBool::new(false) }
+    }
+
+    /// The server says that it belongs to a cluster.
+    pub(crate) fn note_cluster(&self) {
+        if let Self::Given { to_cluster, .. } = self {
+            to_cluster.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a slot may be elsewhere for the moment.
+    pub(crate) fn serves_cluster(&self) -> bool {
+        match self {
+            Self::Given { to_cluster, .. } => to_cluster.load(Ordering::Relaxed),
+            _ => self.is_cluster(),
+        }
+    }
+
+    /// Whether it is our own connection to a cluster.
     pub(crate) fn is_cluster(&self) -> bool {
         #[cfg(feature = "cluster")]
         return matches!(self, Self::Cluster(_));
@@ -170,7 +195,7 @@ impl Source {
                     client.get_async_connection_with_config(config).await?
                 }
             })),
-            Self::Given(given) => Ok(Connection::Given(Arc::clone(given))),
+            Self::Given { connection, .. } => Ok(Connection::Given(Arc::clone(connection))),
         }
     }
 }

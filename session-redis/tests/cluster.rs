@@ -255,6 +255,9 @@ async fn a_slot_that_is_moving_is_served() {
         return;
     };
     let backend = RedisBackend::connect(&url(&cluster)).await.unwrap();
+    let client = redis::cluster::ClusterClientBuilder::new(cluster.urls()).retries(0).build();
+    let connection = client.unwrap().get_async_connection().await.unwrap();
+    let given = RedisBackend::from_connection(connection).await.unwrap();
     create(&backend, 1, 1).await.unwrap();
     let mut nodes = masters(&cluster).await;
     let owner = serves(&mut nodes, 1).await;
@@ -282,5 +285,6 @@ async fn a_slot_that_is_moving_is_served() {
         set_slot("NODE", &to_id).exec_async(connection).await.unwrap();
     }
     update(&backend, 1, 2, 3).await.unwrap();
+    assert_eq!(load(&given, 1).await.unwrap(), Some(3));
     assert!(backend.destroy(&key(1), None).await.unwrap());
 }
