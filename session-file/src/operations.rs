@@ -30,6 +30,7 @@ pub(crate) struct Store {
     pub(crate) syncs: Syncs,
     pub(crate) queues: Queues,
     /// The kernel or the file system has no direct loads.
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has any"))]
     pub(crate) no_direct: AtomicBool,
     /// How long an operation waits for its turn.
     pub(crate) patience: Duration,
