@@ -1,4 +1,5 @@
-//! Redis: one node, by whatever server `test_servers` finds, and a cluster of three masters.
+//! Redis: one node, by whatever server `test_servers` finds, and a cluster of three masters with a replica
+//! each.
 
 use std::sync::Arc;
 
@@ -24,7 +25,7 @@ struct Redis {
 struct Server {
     /// For [`RedisBackend::connect`].
     url: String,
-    /// Every node, for looking at all that is there.
+    /// Every master, for looking at all that is there.
     nodes: Vec<String>,
 }
 
@@ -36,7 +37,8 @@ fn standalone() -> Result<Server, &'static Missing> {
 fn cluster() -> Result<Server, &'static Missing> {
     let cluster = servers::cluster::shared()?;
     let addresses: Vec<&str> = cluster.nodes().map(test_servers::Server::address).collect();
-    Ok(Server { url: format!("redis+cluster://{}", addresses.join(",")), nodes: cluster.urls() })
+    let nodes = cluster.masters().map(|master| master.url().to_owned()).collect();
+    Ok(Server { url: format!("redis+cluster://{}", addresses.join(",")), nodes })
 }
 
 #[async_trait]

@@ -90,13 +90,13 @@ impl Node {
     }
 }
 
-/// The cluster of three masters that all tests of this process share. Keep to a prefix of your own.
+/// The cluster of three masters, with a replica each, that all tests of this process share. Keep to a prefix of your own.
 ///
 /// # Errors
 /// [`Missing`], the same at every call.
 pub fn shared() -> Result<&'static Cluster, &'static Missing> {
     static SHARED: OnceLock<Result<Cluster, Missing>> = OnceLock::new();
-    SHARED.get_or_init(|| start_new(3, 0)).as_ref()
+    SHARED.get_or_init(|| start_new(3, 1)).as_ref()
 }
 
 /// Starts `masters` (at least three) with so many replicas each, from local binaries. A dead master
