@@ -4,9 +4,9 @@
 
 mod support;
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -17,6 +17,8 @@ use test_servers::Server;
 use test_servers::redis::cluster::Cluster;
 
 const KEYS: u8 = 48;
+/// Keys beyond those, with two writers each.
+const RIVALS: std::ops::Range<u8> = KEYS..KEYS + 16;
 const FAILOVER: Duration = Duration::from_secs(30);
 
 fn url(cluster: &Cluster) -> String {
@@ -89,6 +91,28 @@ async fn count_up(backend: RedisBackend, number: u8, history: Arc<History>, stop
     }
 }
 
+/// One of a key's two writers; notes over which revisions its updates were acknowledged.
+async fn compete(
+    backend: RedisBackend,
+    (number, first): (u8, u64),
+    replaced: Arc<Mutex<Vec<u64>>>,
+    stop: Arc<AtomicBool>,
+) {
+    let mut next = first;
+    while !stop.load(Ordering::Relaxed) {
+        let Ok(found) = load(&backend, number).await else { continue };
+        let found = found.expect("all replicas had it before the failover");
+        match update(&backend, number, found, next).await {
+            Ok(()) => replaced.lock().unwrap().push(found),
+            Err(error) => assert!(
+                matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Unavailable),
+                "{error:?}"
+            ),
+        }
+        next += 2;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_acknowledged_update_is_contradicted_while_its_master_lives() {
     let Some(cluster) = support::start(|| test_servers::redis::cluster::start_new(3, 1)).await
@@ -98,7 +122,7 @@ async fn no_acknowledged_update_is_contradicted_while_its_master_lives() {
     let backend = RedisBackend::connect(&url(&cluster)).await.unwrap();
     let mut nodes = masters(&cluster).await;
     let mut owners = HashMap::new();
-    for number in 0..KEYS {
+    for number in 0..RIVALS.end {
         create(&backend, number, 1).await.unwrap();
         owners.insert(number, serves(&mut nodes, number).await);
     }
@@ -111,6 +135,15 @@ async fn no_acknowledged_update_is_contradicted_while_its_master_lives() {
         let history = Arc::new(History::default());
         let task = count_up(backend.clone(), number, Arc::clone(&history), Arc::clone(&stop));
         tasks.push((number, history, tokio::spawn(task)));
+    }
+    let mut rivals = Vec::new();
+    for number in RIVALS {
+        let replaced = Arc::new(Mutex::new(Vec::new()));
+        let tasks = [2, 3].map(|first| {
+            let (replaced, stop) = (Arc::clone(&replaced), Arc::clone(&stop));
+            tokio::spawn(compete(backend.clone(), (number, first), replaced, stop))
+        });
+        rivals.push((number, replaced, tasks));
     }
     tokio::time::sleep(Duration::from_millis(500)).await;
     let victim = owners[&0].clone();
@@ -132,6 +165,17 @@ async fn no_acknowledged_update_is_contradicted_while_its_master_lives() {
             assert_eq!(lost_here, 0, "key {number} on a living master: {history:?}");
         } else {
             lost += lost_here;
+        }
+    }
+    for (number, replaced, tasks) in rivals {
+        for task in tasks {
+            task.await.unwrap();
+        }
+        if serves(&mut nodes, number).await == owners[&number] {
+            let replaced = replaced.lock().unwrap();
+            let distinct: HashSet<u64> = replaced.iter().copied().collect();
+            assert!(!replaced.is_empty(), "key {number} was never written");
+            assert_eq!(distinct.len(), replaced.len(), "key {number}: one revision replaced twice");
         }
     }
     println!("{acknowledged} updates acknowledged; the failover lost the last of {lost} keys");
