@@ -83,6 +83,18 @@ impl Dialect for Statements {
         connection: &mut PgConnection,
         births: &[Birth],
     ) -> sqlx::Result<Vec<Verdict>> {
+        if let [birth] = births {
+            let created = sqlx::query(self.create_one.clone())
+                .bind(&birth.key.as_bytes()[..])
+                .bind(birth.record.revision.to_i64())
+                .bind(&birth.record.payload[..])
+                .bind(owner_bytes(&birth.record))
+                .bind(birth.ttl)
+                .execute(connection)
+                .await?;
+            let done = created.rows_affected() > 0;
+            return Ok(vec![if done { Verdict::Done } else { Verdict::Exists }]);
+        }
         let keys: Vec<&[u8]> = births.iter().map(|birth| &birth.key.as_bytes()[..]).collect();
         let revisions: Vec<i64> =
             births.iter().map(|birth| birth.record.revision.to_i64()).collect();
@@ -90,7 +102,7 @@ impl Dialect for Statements {
         let owners: Vec<Option<&[u8]>> =
             births.iter().map(|birth| owner_bytes(&birth.record)).collect();
         let ttls: Vec<i64> = births.iter().map(|birth| birth.ttl).collect();
-        let rows = sqlx::query(self.create.clone())
+        let rows = sqlx::query(self.create_many.clone())
             .bind(keys)
             .bind(revisions)
             .bind(payloads)

@@ -16,7 +16,8 @@ pub(super) struct Statements {
     pub(super) table: Table,
     pub(super) load_one: SqlStr,
     pub(super) load_many: SqlStr,
-    pub(super) create: SqlStr,
+    pub(super) create_one: SqlStr,
+    pub(super) create_many: SqlStr,
     pub(super) update_one: SqlStr,
     pub(super) update_many: SqlStr,
     pub(super) touch: SqlStr,
@@ -43,6 +44,16 @@ impl Statements {
                  (SELECT revision FROM {t} WHERE id_hash = $1 AND expires_at > {NOW}) END"
             ))
         };
+        // What is expired counts as absent.
+        let create = |rows: &str| {
+            sql(format!(
+                "INSERT INTO {t} AS s (id_hash, revision, payload, owner, expires_at) {rows} \
+                 ON CONFLICT (id_hash) DO UPDATE SET revision = excluded.revision, \
+                 payload = excluded.payload, owner = excluded.owner, \
+                 expires_at = excluded.expires_at WHERE s.expires_at <= {NOW} \
+                 RETURNING id_hash"
+            ))
+        };
         // Rows are locked in the order of their keys, therefore batches of several servers never
         // wait for each other in a circle; the lock also makes the verdict final.
         let held = |columns: &str| {
@@ -59,15 +70,11 @@ impl Statements {
             load_many: sql(format!(
                 "SELECT {columns} FROM {t} WHERE id_hash = ANY($1) AND expires_at > {START}"
             )),
-            create: sql(format!(
-                "INSERT INTO {t} AS s (id_hash, revision, payload, owner, expires_at) \
-                 SELECT id_hash, revision, payload, owner, {NOW} + ttl \
+            create_one: create(&format!("VALUES ($1, $2, $3, $4, {NOW} + $5)")),
+            create_many: create(&format!(
+                "SELECT id_hash, revision, payload, owner, {NOW} + ttl \
                  FROM unnest($1::bytea[], $2::bigint[], $3::bytea[], $4::bytea[], $5::bigint[]) \
-                 AS i (id_hash, revision, payload, owner, ttl) \
-                 ON CONFLICT (id_hash) DO UPDATE SET revision = excluded.revision, \
-                 payload = excluded.payload, owner = excluded.owner, \
-                 expires_at = excluded.expires_at WHERE s.expires_at <= {NOW} \
-                 RETURNING id_hash"
+                 AS i (id_hash, revision, payload, owner, ttl)"
             )),
             update_one: update_one(""),
             rotate: update_one("id_hash = $7,"),
