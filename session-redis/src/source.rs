@@ -30,7 +30,11 @@ pub(crate) enum Source {
     #[cfg(feature = "sentinel")]
     Sentinel(Box<tokio::sync::Mutex<redis::sentinel::SentinelClient>>),
     #[cfg(feature = "cluster")]
-    Cluster(Box<redis::cluster::ClusterClient>),
+    Cluster {
+        client: Box<redis::cluster::ClusterClient>,
+        /// How any of its nodes is reached, but for the address.
+        node: Arc<ConnectionInfo>,
+    },
     Given {
         connection: Arc<dyn Given>,
         /// Known once the server has been asked.
@@ -45,7 +49,7 @@ impl fmt::Debug for Source {
             #[cfg(feature = "sentinel")]
             Self::Sentinel(_) => "Sentinel",
             #[cfg(feature = "cluster")]
-            Self::Cluster(_) => "Cluster",
+            Self::Cluster { .. } => "Cluster",
             Self::Given { .. } => "Given",
         })
     }
@@ -76,6 +80,7 @@ impl Source {
     #[cfg(feature = "cluster")]
     fn cluster(transport: &str, rest: &str, limit: Duration) -> Result<Self> {
         let nodes = nodes(transport, rest.trim_end_matches('/'), "")?;
+        let node = Arc::new(nodes[0].clone());
         // The driver's retries would send a write a second time when the answer to the first was
         // lost. Ours don't.
         let client = redis::cluster::ClusterClientBuilder::new(nodes)
@@ -87,7 +92,7 @@ impl Source {
             .tcp_settings(tcp_settings())
             .build()
             .map_err(Failure::of_connecting)?;
-        Ok(Self::Cluster(Box::new(client)))
+        Ok(Self::Cluster { client: Box::new(client), node })
     }
 
     #[cfg(not(feature = "cluster"))]
@@ -153,7 +158,7 @@ impl Source {
     /// Whether it is our own connection to a cluster.
     pub(crate) fn is_cluster(&self) -> bool {
         #[cfg(feature = "cluster")]
-        return matches!(self, Self::Cluster(_));
+        return matches!(self, Self::Cluster { .. });
         #[cfg(not(feature = "cluster"))]
         false
     }
@@ -187,14 +192,17 @@ impl Source {
                 client.lock().await.get_async_connection_with_config(&config).await?,
             )),
             #[cfg(feature = "cluster")]
-            Self::Cluster(client) => Ok(Connection::Cluster(match patience {
-                None => client.get_async_connection().await?,
-                Some(patience) => {
-                    let config =
-                        redis::cluster::ClusterConfig::new().set_response_timeout(patience);
-                    client.get_async_connection_with_config(config).await?
-                }
-            })),
+            Self::Cluster { client, node } => {
+                let connection = match patience {
+                    None => client.get_async_connection().await?,
+                    Some(patience) => {
+                        let config =
+                            redis::cluster::ClusterConfig::new().set_response_timeout(patience);
+                        client.get_async_connection_with_config(config).await?
+                    }
+                };
+                Ok(Connection::Cluster { connection, node: Arc::clone(node) })
+            }
             Self::Given { connection, .. } => Ok(Connection::Given(Arc::clone(connection))),
         }
     }
@@ -234,6 +242,29 @@ fn nodes(transport: &str, authority: &str, database: &str) -> Result<Vec<Connect
         .collect()
 }
 
+/// A connection to another node of a cluster.
+#[cfg(feature = "cluster")]
+async fn at_address(
+    node: &ConnectionInfo,
+    host: &str,
+    port: u16,
+) -> RedisResult<MultiplexedConnection> {
+    use redis::ConnectionAddr;
+
+    let host = host.to_owned();
+    let address = match node.addr().clone() {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
+            ConnectionAddr::TcpTls { host, port, insecure, tls_params }
+        }
+        _ => ConnectionAddr::Tcp(host, port),
+    };
+    let client = Client::open(node.clone().set_addr(address))?;
+    // Whoever waits for the answer bounds the wait.
+    let config =
+        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
+    client.get_multiplexed_async_connection_with_config(&config).await
+}
+
 /// rustls wants to be told which cryptography to use, once in a process; an application that has
 /// done so keeps its choice.
 #[cfg(feature = "tls")]
@@ -252,7 +283,10 @@ fn prepare_tls() -> Result<()> {
 pub(crate) enum Connection {
     Node(MultiplexedConnection),
     #[cfg(feature = "cluster")]
-    Cluster(redis::cluster_async::ClusterConnection),
+    Cluster {
+        connection: redis::cluster_async::ClusterConnection,
+        node: Arc<ConnectionInfo>,
+    },
     Given(Arc<dyn Given>),
 }
 
@@ -269,7 +303,7 @@ impl Connection {
                 connection.send_packed_commands(commands, 0, commands.len()).await
             }
             #[cfg(feature = "cluster")]
-            Self::Cluster(connection) => {
+            Self::Cluster { connection, .. } => {
                 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
 
                 let route =
@@ -292,21 +326,26 @@ impl Connection {
     ) -> RedisResult<Vec<Value>> {
         use redis::cluster_routing::SingleNodeRoutingInfo;
 
-        let Self::Cluster(connection) = self else {
+        let Self::Cluster { connection, node: any } = self else {
             return Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster")));
         };
         let (host, port) = node.rsplit_once(':').unwrap_or((node, ""));
-        let route = SingleNodeRoutingInfo::ByAddress {
-            host: host.to_owned(),
-            port: port.parse().unwrap_or_default(),
-        };
+        let port = port.parse().unwrap_or_default();
+        let route = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
         // The permission holds for one command.
         let mut permitted = Pipeline::with_capacity(2 * commands.len());
         for command in commands.cmd_iter() {
             permitted.cmd("ASKING").add_command(command.clone());
         }
-        let replies =
-            connection.route_pipeline(permitted.clone(), 0, permitted.len(), route).await?;
+        let asked = connection.route_pipeline(permitted.clone(), 0, permitted.len(), route).await;
+        let replies = match asked {
+            // The driver knows only nodes that have slots already.
+            Err(error) if error.kind() == redis::ErrorKind::ClusterConnectionNotFound => {
+                let mut newcomer = at_address(any, host, port).await?;
+                newcomer.send_packed_commands(&permitted, 0, permitted.len()).await?
+            }
+            asked => asked?,
+        };
         Ok(replies.into_iter().skip(1).step_by(2).collect())
     }
 
@@ -327,7 +366,7 @@ impl Connection {
         match self {
             Self::Node(connection) => connection.send_packed_command(&command).await,
             #[cfg(feature = "cluster")]
-            Self::Cluster(connection) => {
+            Self::Cluster { connection, .. } => {
                 use redis::cluster_routing::{
                     MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo,
                 };

@@ -307,28 +307,81 @@ async fn a_slot_that_is_moving_is_served() {
     let owner = serves(&mut nodes, 1).await;
     nodes.sort_by_key(|(address, _)| *address != owner);
     let [(_, from), (to_address, to), ..] = &mut nodes[..] else { panic!("three masters") };
-    let slot: u16 =
-        redis::cmd("CLUSTER").arg(&["KEYSLOT", &name(1)]).query_async(from).await.unwrap();
-    let from_id: String = redis::cmd("CLUSTER").arg("MYID").query_async(from).await.unwrap();
-    let to_id: String = redis::cmd("CLUSTER").arg("MYID").query_async(to).await.unwrap();
-    let set_slot = |state: &str, id: &str| {
-        let mut command = redis::cmd("CLUSTER");
-        command.arg("SETSLOT").arg(slot).arg(state).arg(id);
-        command
-    };
-    set_slot("IMPORTING", &from_id).exec_async(to).await.unwrap();
-    set_slot("MIGRATING", &to_id).exec_async(from).await.unwrap();
-    let (host, port) = to_address.split_once(':').unwrap();
-    redis::cmd("MIGRATE").arg(&[host, port, &name(1), "0", "5000"]).exec_async(from).await.unwrap();
+    let finish = begin_to_move(from, to, to_address).await;
 
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
     update(&backend, 1, 1, 2).await.unwrap();
     backend.touch(&key(1), support::HOUR).await.unwrap();
     assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
     for connection in [to, from] {
-        set_slot("NODE", &to_id).exec_async(connection).await.unwrap();
+        finish.exec_async(connection).await.unwrap();
     }
     update(&backend, 1, 2, 3).await.unwrap();
     assert_eq!(load(&given, 1).await.unwrap(), Some(3));
     assert!(backend.destroy(&key(1), None).await.unwrap());
+}
+
+/// The node to which it moves has never served a slot: nobody knows it but by that reply.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slot_that_moves_to_a_new_node_is_served() {
+    let Some((cluster, newcomer)) = support::start(|| {
+        let newcomer = test_servers::Options::default().set("cluster-enabled", "yes");
+        let newcomer = test_servers::redis::start_new(newcomer)?;
+        Ok((test_servers::redis::cluster::start_new(3, 0)?, newcomer))
+    })
+    .await
+    else {
+        return;
+    };
+    let backend = RedisBackend::connect(&url(&cluster)).await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    let mut nodes = masters(&cluster).await;
+    let owner = serves(&mut nodes, 1).await;
+    let (_, from) = nodes.iter_mut().find(|(address, _)| *address == owner).unwrap();
+    let mut to = raw(newcomer.url()).await;
+    let (host, port) = newcomer.address().split_once(':').unwrap();
+    redis::cmd("CLUSTER").arg(&["MEET", host, port]).exec_async(from).await.unwrap();
+    let acquainted = || {
+        let connections = [from.clone(), to.clone()];
+        async move {
+            for mut connection in connections {
+                let known: String =
+                    redis::cmd("CLUSTER").arg("INFO").query_async(&mut connection).await.unwrap();
+                let agreed = ["cluster_state:ok", "cluster_known_nodes:4"];
+                if !agreed.iter().all(|line| known.contains(line)) {
+                    return Err(session_core::Error::unavailable("not yet"));
+                }
+            }
+            Ok(())
+        }
+    };
+    eventually(FAILOVER, acquainted).await;
+    begin_to_move(from, &mut to, newcomer.address()).await;
+
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+    update(&backend, 1, 1, 2).await.unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
+    assert!(backend.destroy(&key(1), None).await.unwrap());
+}
+
+/// Moves the first key, but not yet its slot: the command that is given does, on both nodes.
+async fn begin_to_move(
+    from: &mut MultiplexedConnection,
+    to: &mut MultiplexedConnection,
+    to_address: &str,
+) -> redis::Cmd {
+    let slot: u16 =
+        redis::cmd("CLUSTER").arg(&["KEYSLOT", &name(1)]).query_async(from).await.unwrap();
+    let set_slot = move |state: &str, id: &str| {
+        let mut command = redis::cmd("CLUSTER");
+        command.arg("SETSLOT").arg(slot).arg(state).arg(id);
+        command
+    };
+    let from_id: String = redis::cmd("CLUSTER").arg("MYID").query_async(from).await.unwrap();
+    let to_id: String = redis::cmd("CLUSTER").arg("MYID").query_async(to).await.unwrap();
+    set_slot("IMPORTING", &from_id).exec_async(to).await.unwrap();
+    set_slot("MIGRATING", &to_id).exec_async(from).await.unwrap();
+    let (host, port) = to_address.split_once(':').unwrap();
+    redis::cmd("MIGRATE").arg(&[host, port, &name(1), "0", "5000"]).exec_async(from).await.unwrap();
+    set_slot("NODE", &to_id)
 }
