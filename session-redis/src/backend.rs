@@ -213,9 +213,10 @@ impl RedisBackend {
         record: &Record,
         Update { expected, ttl }: Update,
     ) -> Result<change::Update> {
+        let deadline = self.deadlines.guess(key);
         Ok(change::Update {
-            expected: layout::head(expected),
-            value: layout::encode(record, self.deadlines.guess(key)),
+            expected: layout::long_head(expected, deadline),
+            value: layout::encode(record, deadline),
             life: ttl.map(ttl_millis).transpose()?,
         })
     }

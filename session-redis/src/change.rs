@@ -4,7 +4,7 @@ use redis::{Cmd, Pipeline, Value};
 use session_core::{Error, Result};
 
 use crate::failure::Failure;
-use crate::layout::Head;
+use crate::layout::{Head, LongHead};
 use crate::operations::Lane;
 use crate::scripts::{self, Naming};
 use crate::sharing::Shareable;
@@ -24,8 +24,8 @@ pub(crate) enum Action {
 
 /// A compare-and-swap.
 pub(crate) struct Update {
-    /// The head of the value that must stand there.
-    pub(crate) expected: Head,
+    /// The head of the value that must stand there, and a guess at its deadline.
+    pub(crate) expected: LongHead,
     pub(crate) value: Vec<u8>,
     /// Without it, the deadline stays where it is.
     pub(crate) life: Option<u64>,

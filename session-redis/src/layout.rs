@@ -39,14 +39,23 @@ pub(crate) fn head(revision: Revision) -> Head {
     head
 }
 
+/// The beginning of a value up to its deadline, at which this is a guess.
+pub(crate) type LongHead = [u8; HEAD_BYTES + DEADLINE_BYTES];
+
+pub(crate) fn long_head(revision: Revision, deadline: u64) -> LongHead {
+    let mut long = [0; HEAD_BYTES + DEADLINE_BYTES];
+    long[..HEAD_BYTES].copy_from_slice(&head(revision));
+    long[HEAD_BYTES..].copy_from_slice(&decimal(deadline));
+    long
+}
+
 /// `s1:REVISION:DEADLINE:LENGTH:OWNER`, a line feed and the payload. The deadline is a guess; the
 /// server, which knows it, corrects it.
 pub(crate) fn encode(record: &Record, deadline: u64) -> Vec<u8> {
     let owner = record.owner.as_ref().map_or("", Owner::as_str);
     let size = HEAD_BYTES + DEADLINE_BYTES + 6 + owner.len() + record.payload.len();
     let mut value = Vec::with_capacity(size);
-    value.extend_from_slice(&head(record.revision));
-    value.extend_from_slice(&decimal(deadline));
+    value.extend_from_slice(&long_head(record.revision, deadline));
     value.push(b':');
     value.extend_from_slice(owner.len().to_string().as_bytes());
     value.push(b':');

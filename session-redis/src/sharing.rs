@@ -16,7 +16,7 @@ use crate::failure::Failure;
 /// So many operations at a time gain nothing by waiting for each other.
 const ALONE: usize = 8;
 /// So many are worth a second trip beside one that is under way.
-const WORTH_A_TRIP: usize = 16;
+const WORTH_A_TRIP: usize = 24;
 /// So many keys in one command: they hold the server for about 0.1 ms.
 const FULL: usize = 64;
 /// So much to send in one command: a batch takes little longer than its largest part would alone.

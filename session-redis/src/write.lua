@@ -2,8 +2,8 @@
 -- 1: carried out; 0: another revision stands there; -1: no live record does; -2: a live record
 -- does; -3: what stands there is no record; or the server's error.
 --
--- Arguments, four for each write: what to do; the expected head (mark and revision); the new value,
--- with a guess at its deadline; the life in milliseconds, or nothing to leave the deadline where it
+-- Arguments, four for each write: what to do; the expected head (mark and revision), for an update
+-- with a guess at the deadline; the new value, with the same guess; the life in milliseconds, or nothing to leave the deadline where it
 -- is. A rotation comes alone: its keys are the old one and the new one.
 --
 -- `pcall`, so that a server's error arrives as it is on every version of Redis. Offsets stand in
@@ -34,7 +34,17 @@ end
 
 local function write(key, verb, expected, value, life)
   if verb == 'destroy' and expected == '' then return pcall('DEL', key) end
-  if life ~= '' then prepare(now + life) end
+  if life ~= '' then
+    prepare(now + life)
+  elseif verb == 'update' then
+    -- The usual case in short: the guess is right.
+    local found = pcall('GETRANGE', key, '0', '34')
+    if found == expected and sub(found, 21) > now_digits then
+      local reply = pcall('SET', key, value, 'KEEPTTL')
+      return reply.err and reply or 1
+    end
+  end
+  expected = sub(expected, 1, 20)
   if verb == 'create' then
     local verdict = set(key, value, digits, 'NX', 'PXAT', expiry)
     if verdict ~= -2 then return verdict end
