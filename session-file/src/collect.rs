@@ -193,7 +193,7 @@ impl Store {
                 Name::Foreign => {}
                 Name::Temporary => {
                     if let Hold::Got(held) = self.hold_at_once(number)? {
-                        work.check(held.bucket.remove_temporary(&self.syncs));
+                        work.check(held.bucket.remove_temporary());
                     }
                 }
                 Name::Record(key) => {

@@ -164,16 +164,21 @@ impl Locked {
     /// Removes a file, whatever is in it, if it is there. It still needs a [`sync`](Self::sync).
     pub(crate) fn remove(&self, name: &str, syncs: &Syncs) -> Result<()> {
         syncs.will_change(self.0.number);
+        self.unlink(name)
+    }
+
+    /// Removes what a writer that died has left behind. No session depends on it, so the disk need
+    /// not confirm it.
+    pub(crate) fn remove_temporary(&self) -> Result<()> {
+        self.unlink(TEMPORARY)
+    }
+
+    fn unlink(&self, name: &str) -> Result<()> {
         match unlinkat(&self.0.directory, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
             Err(Errno::ISDIR | Errno::PERM) => Err(not_a_file()),
             Err(errno) => Err(not_written(errno)),
         }
-    }
-
-    /// Removes what a writer that died has left behind.
-    pub(crate) fn remove_temporary(&self, syncs: &Syncs) -> Result<()> {
-        self.remove(TEMPORARY, syncs)
     }
 
     /// Makes what was placed or removed survive a power failure, if that is asked for.
