@@ -1,7 +1,7 @@
 //! The store's operations as they run on a thread that may block.
 
 use std::os::unix::fs::FileExt as _;
-use std::sync::atomic::{AtomicBool, AtomicU8};
+use std::sync::atomic::AtomicU8;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use session_core::{
 use crate::Durability;
 use crate::clock::now;
 use crate::collect::Tracker;
+use crate::direct::Refused;
 use crate::directory::{Bucket, Locked, not_written};
 use crate::format::{DEADLINE_AT, Fault, Header, deadline_field, encode};
 use crate::name::bucket_of;
@@ -29,9 +30,8 @@ pub(crate) struct Store {
     pub(crate) root: Root,
     pub(crate) syncs: Syncs,
     pub(crate) queues: Queues,
-    /// The kernel or the file system has no direct loads.
-    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has any"))]
-    pub(crate) no_direct: AtomicBool,
+    #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has direct loads"))]
+    pub(crate) refused: Refused,
     /// How long an operation waits for its turn.
     pub(crate) patience: Duration,
     /// One for each sub-directory.
@@ -60,7 +60,7 @@ impl Store {
             root,
             syncs: Syncs::new(durability),
             queues: Queues::new(),
-            no_direct: AtomicBool::new(false),
+            refused: Refused::default(),
             patience: PATIENCE,
             trackers: (0..256).map(|_| Mutex::default()).collect(),
             next_bucket: AtomicU8::new(0),
@@ -149,7 +149,11 @@ impl Store {
             return Ok(false);
         };
         let live = match standing(&bucket, key, now()) {
-            Ok(Standing::Nothing) => return Ok(false),
+            Ok(Standing::Nothing) => {
+                // It may have been removed by a process that was killed before the disk confirmed it.
+                bucket.sync(&self.syncs)?;
+                return Ok(false);
+            }
             Ok(Standing::Expired) => false,
             Ok(Standing::Live(header)) if only.is_some_and(|only| only != header.revision) => {
                 return Ok(false);

@@ -45,7 +45,7 @@ impl Beginning {
         let len = content.len() as u64;
         if content.len() == FIRST_READ || len < header.file_len() {
             // One byte more than there should be, to notice a file that has grown.
-            let rest = header.file_len().saturating_add(1) - len;
+            let rest = header.file_len().saturating_add(1).saturating_sub(len);
             file.take(rest).read_to_end(&mut content)?;
         }
         let record = header.parse_record(content)?;

@@ -9,6 +9,7 @@ mod limits;
 mod operations;
 
 use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::Write as _;
 use std::os::unix::fs::{
     DirBuilderExt as _, FileExt as _, MetadataExt as _, PermissionsExt as _, symlink,
 };
@@ -53,6 +54,13 @@ impl Fixture {
     async fn create(&self, key: &Key, ttl: Duration) {
         let write = Write::Create { ttl };
         self.store.save(key, &record(1), write).await.unwrap();
+    }
+
+    /// As if the kernel had refused loads at once, and those that open one path.
+    fn refuse(&self, [at_once, at_length]: [bool; 2]) {
+        let refused = &self.store.store.refused;
+        refused.at_once.store(at_once, Ordering::Relaxed);
+        refused.at_length.store(at_length, Ordering::Relaxed);
     }
 
     /// The kind of error that a load ends in.

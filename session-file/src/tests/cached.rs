@@ -1,5 +1,5 @@
 //! Loads of what the kernel has in memory. Where the file system of the temporary directory does not
-//! tell, the tests say so and show nothing; ext4, XFS and btrfs do.
+//! tell, the tests say so and show nothing; ext4, XFS and btrfs must.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -26,12 +26,23 @@ async fn load_at_once(store: &FileBackend, key: &Key) -> Option<Option<Loaded>> 
     None
 }
 
+/// Whether a load after [`load_at_once`] can be expected to need no thread.
+#[cfg(target_os = "linux")]
 fn tells(store: &FileBackend) -> bool {
-    let tells = cfg!(target_os = "linux") && !store.store.no_direct.load(Ordering::Relaxed);
-    if !tells {
-        println!("skipped: this file system does not tell what is in memory");
+    if !store.store.refused.at_once.load(Ordering::Relaxed) {
+        return true;
     }
-    tells
+    let kind = rustix::fs::fstatfs(store.store.root.directory()).unwrap().f_type;
+    // ext4, XFS and btrfs.
+    assert!(![0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind), "refused on a disk ({kind:#x})");
+    println!("skipped: this file system ({kind:#x}) does not tell what is in memory");
+    false
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tells(_store: &FileBackend) -> bool {
+    println!("skipped: only Linux tells what is in memory");
+    false
 }
 
 async fn save(fixture: &Fixture, key: &Key, size: usize) -> Record {
@@ -85,9 +96,61 @@ async fn a_long_session_is_left_to_a_thread() {
 async fn what_the_kernel_does_not_tell_is_left_to_a_thread() {
     let fixture = Fixture::new();
     let saved = save(&fixture, &key(1, 1), 460).await;
-    fixture.store.store.no_direct.store(true, Ordering::Relaxed);
-    assert!(load_at_once(&fixture.store, &key(1, 1)).await.is_none());
-    assert_eq!(fixture.store.load(&key(1, 1)).await.unwrap().unwrap().record, saved);
+    for refused in [[true, false], [true, true], [false, true]] {
+        fixture.refuse(refused);
+        let at_once = load_at_once(&fixture.store, &key(1, 1)).await;
+        assert_eq!(at_once.is_some(), !refused[0] && tells(&fixture.store), "{refused:?}");
+        assert_eq!(fixture.store.load(&key(1, 1)).await.unwrap().unwrap().record, saved);
+        if refused[0] || tells(&fixture.store) {
+            let one_path = fixture.store.store.load_direct(&key(1, 1));
+            assert_eq!(one_path.is_some(), cfg!(target_os = "linux") && !refused[1], "{refused:?}");
+        }
+    }
+}
+
+/// That a directory can't be read is no refusal of the file system.
+#[tokio::test]
+async fn an_odd_entry_does_not_end_loads_without_a_thread() {
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), HOUR).await;
+    fs::create_dir(fixture.file(&key(1, 2))).unwrap();
+    let pipe = fixture.file(&key(1, 3));
+    assert!(std::process::Command::new("mkfifo").arg(pipe).status().unwrap().success());
+    let before = load_at_once(&fixture.store, &key(1, 1)).await;
+    for n in 2..=3 {
+        assert_eq!(fixture.load_error(&key(1, n)).await, ErrorKind::Corrupt);
+    }
+    let after = load_at_once(&fixture.store, &key(1, 1)).await;
+    assert_eq!(before.is_some(), after.is_some());
+    assert_eq!(tells(&fixture.store), after.is_some());
+}
+
+/// Only a file of one's own, or a superuser's eyes, can be read without a note of the time.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_file_of_another_user_is_loaded_without_a_thread() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+    let fixture = Fixture::new();
+    let (key, store) = (key(1, 1), &fixture.store);
+    fixture.create(&key, HOUR).await;
+    load_at_once(store, &key).await;
+    if std::os::unix::fs::chown(fixture.file(&key), Some(1), None).is_err() {
+        println!("skipped: only a superuser gives files away");
+        return;
+    }
+    let load = || {
+        // It counts for this thread.
+        let mut mine = capabilities(None).unwrap();
+        mine.effective.remove(CapabilitySet::FOWNER);
+        set_capabilities(None, mine).unwrap();
+        let at_once = (0..10).find_map(|_| store.store.load_cached(&key));
+        (at_once.is_some(), store.store.load_direct(&key).is_some())
+    };
+    let found = std::thread::scope(|scope| scope.spawn(load).join().unwrap());
+    if tells(store) {
+        assert_eq!(found, (true, true));
+    }
 }
 
 /// A wait for the disk to confirm what was read takes a thread.

@@ -81,6 +81,23 @@ async fn a_damaged_deadline_is_corrupt() {
     assert_eq!(fixture.load_error(&key(1, 1)).await, ErrorKind::Corrupt);
 }
 
+/// Each with a beginning that is intact, longer and shorter than what is read at first.
+#[tokio::test]
+async fn a_session_that_has_grown_is_corrupt_however_it_is_read() {
+    let fixture = Fixture::new();
+    for (n, size) in [(1, 0), (2, 500), (3, 4_100)] {
+        let key = key(1, n);
+        let record = Record { payload: Bytes::from(vec![b'x'; size]), ..record(1) };
+        fixture.store.save(&key, &record, Write::Create { ttl: HOUR }).await.unwrap();
+        let file = File::options().append(true).open(fixture.file(&key));
+        file.unwrap().write_all(&[b'x'; 8 << 10]).unwrap();
+        for refused in [[false, false], [true, false], [true, true]] {
+            fixture.refuse(refused);
+            assert_eq!(fixture.load_error(&key).await, ErrorKind::Corrupt, "{size} {refused:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_left_over_temporary_file_is_in_nobodys_way_and_is_collected() {
     let fixture = Fixture::new();

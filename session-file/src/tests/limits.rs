@@ -120,6 +120,27 @@ async fn what_the_disk_did_not_confirm_is_not_read_back_as_success() {
     assert!(!store.destroy(&key(2, 1), None).await.unwrap());
 }
 
+/// The process that removed it was killed before the disk confirmed that.
+#[tokio::test]
+async fn a_logout_of_what_is_gone_is_confirmed_too() {
+    let (_fixture, store) = unconfirming().await;
+    let destroyed = store.destroy(&key(1, 2), None).await;
+    assert_eq!(destroyed.unwrap_err().kind(), ErrorKind::Unavailable);
+    store.store.syncs.broken.store(false, Ordering::SeqCst);
+    assert!(!store.destroy(&key(1, 2), None).await.unwrap());
+}
+
+/// No session depends on it.
+#[tokio::test]
+async fn the_removal_of_a_temporary_file_needs_no_confirmation() {
+    let (fixture, store) = unconfirming().await;
+    let temporary = fixture.root().join("01/.tmp");
+    fs::write(&temporary, "half a rec").unwrap();
+    assert_eq!(store.gc(10).await.unwrap(), 0);
+    assert!(!temporary.exists());
+    assert!(store.load(&key(1, 1)).await.unwrap().is_some());
+}
+
 #[tokio::test]
 async fn a_rotation_that_is_not_confirmed_leaves_the_old_session_only() {
     for to in [1, 2] {
