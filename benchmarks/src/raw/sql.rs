@@ -147,7 +147,7 @@ macro_rules! subject {
 
             async fn touch(&self, (key, _): &mut Self::Session) {
                 // Twice the same one in a millisecond would be no write at all.
-                let deadline = now() + millis(LIFE) + fastrand::i64(..1000);
+                let deadline = now() + millis(LIFE) + fastrand::i64(0..1000);
                 let query = sqlx::query(self.statements.touch).bind(deadline).bind(&key[..]);
                 query.execute(&self.pool).await.expect("UPDATE works");
             }
