@@ -102,6 +102,7 @@ impl Failure {
     /// The server's text is not passed on as a whole: it may quote the arguments of a command, the
     /// key and the session's contents among them.
     fn of_code(code: &str, detail: Option<&str>) -> Self {
+        let (code, detail) = without_place(code, detail);
         let (kind, message) = match code {
             "WRONGTYPE" => {
                 (ErrorKind::Corrupt, "a session key holds another type: another program wrote it")
@@ -169,9 +170,25 @@ pub(crate) fn is_unknown_script(reply: &Value) -> bool {
 /// more).
 pub(crate) fn is_read_only(reply: &Value) -> bool {
     match reply {
-        Value::ServerError(error) => error.kind() == Some(ServerErrorKind::ReadOnly),
+        Value::ServerError(error) => without_place(error.code(), error.details()).0 == "READONLY",
         Value::Array(replies) => replies.iter().any(is_read_only),
         _ => false,
+    }
+}
+
+/// Before Redis 7.0, what the server refuses to a script comes with the place in the script before
+/// it, `@user_script: 29: -READONLY …`, and what the ACL denies as prose without a code.
+fn without_place<'a>(code: &'a str, detail: Option<&'a str>) -> (&'a str, Option<&'a str>) {
+    let Some(text) = detail.filter(|_| code == "@user_script:") else { return (code, detail) };
+    let text = text.split_once(": ").map_or(text, |(_line, text)| text);
+    if text.starts_with("The user executing the script can't") {
+        return ("NOPERM", None);
+    }
+    match text.strip_prefix('-') {
+        Some(error) => {
+            error.split_once(' ').map_or((error, None), |(code, rest)| (code, Some(rest)))
+        }
+        None => ("ERR", Some(text)),
     }
 }
 
@@ -186,5 +203,55 @@ mod tests {
         let reply = redis::parse_redis_value(text).unwrap();
         assert!(is_read_only(&reply), "{reply:?}");
         assert!(!is_read_only(&Value::Array(vec![Value::Okay, Value::Int(0)])));
+    }
+    /// What Redis 6.2 puts into the table of `redis.pcall`, and gives when the script returns it.
+    #[test]
+    fn refusals_before_redis_7_are_understood() {
+        let refusal =
+            |text: &str| redis::parse_redis_value(format!("*1\r\n-{text}\r\n").as_bytes()).unwrap();
+        let failure = |reply: &Value| match reply {
+            Value::Array(replies) => Failure::of_reply(&replies[0]),
+            other => panic!("{other:?}"),
+        };
+        for (text, kind, said) in [
+            (
+                "@user_script: 29: -READONLY You can't write against a read only replica.  ",
+                ErrorKind::Unavailable,
+                "replica",
+            ),
+            (
+                "@user_script: 31: -OOM command not allowed when used memory > 'maxmemory'.  ",
+                ErrorKind::Unavailable,
+                "maxmemory",
+            ),
+            (
+                "@user_script: 31: -MISCONF Redis is configured to save RDB snapshots, but it is \
+                 currently not able to persist on disk.  ",
+                ErrorKind::Unavailable,
+                "disk",
+            ),
+            (
+                "@user_script: 9: The user executing the script can't run this command or subcommand",
+                ErrorKind::InvalidConfig,
+                "ACL",
+            ),
+            (
+                "@user_script: 44: The user executing the script can't access at least one of the \
+                 keys mentioned in the command arguments",
+                ErrorKind::InvalidConfig,
+                "ACL",
+            ),
+            (
+                "@user_script: 44: Unknown Redis command called from Lua script",
+                ErrorKind::Other,
+                "ERR",
+            ),
+        ] {
+            let reply = refusal(text);
+            let failure = failure(&reply);
+            assert_eq!(failure.kind, kind, "{text}");
+            assert!(failure.message.contains(said), "{text}: {}", failure.message);
+            assert_eq!(is_read_only(&reply), text.contains("READONLY"), "{text}");
+        }
     }
 }

@@ -6,8 +6,9 @@
 -- with a guess at the deadline; the new value, with the same guess; the life in milliseconds, or nothing to leave the deadline where it
 -- is. A rotation comes alone: its keys are the old one and the new one.
 --
--- `pcall`, so that a server's error arrives as it is on every version of Redis. Offsets stand in
--- quotes because Redis is slow at writing numbers out.
+-- `pcall`, so that one write's error leaves the others alone. (Before Redis 7.0 it may begin with its
+-- place in this script; failure.rs takes that away.) Offsets stand in quotes because Redis is slow at
+-- writing numbers out.
 local pcall, sub = redis.pcall, string.sub
 local time = pcall('TIME')
 if time.err then return time end
