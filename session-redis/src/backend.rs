@@ -150,15 +150,7 @@ impl RedisBackend {
     #[must_use]
     pub fn connections(mut self, number: usize) -> Self {
         if !matches!(*self.source, Source::Given { .. }) {
-            self.channels = (0..number.max(1))
-                .map(|index| match self.channels.get(index) {
-                    Some(channel) => Channel::new(Arc::clone(&channel.link), self.atomic_rotation),
-                    None => Channel::new(
-                        Arc::new(Link::new(Arc::clone(&self.source))),
-                        self.atomic_rotation,
-                    ),
-                })
-                .collect();
+            self.channels = self.new_channels(number.max(1));
         }
         self
     }
@@ -170,6 +162,8 @@ impl RedisBackend {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
+        // Who shares a command shares its time limit.
+        self.channels = self.new_channels(self.channels.len());
         self
     }
 
@@ -193,6 +187,16 @@ impl RedisBackend {
             confirmation: Confirmation { replicas, timeout },
         });
         self
+    }
+
+    /// On the connections that there are, and on new ones where those are too few.
+    fn new_channels(&self, number: usize) -> Arc<[Channel]> {
+        let links = self.channels.iter().map(|channel| Arc::clone(&channel.link));
+        links
+            .chain(std::iter::repeat_with(|| Arc::new(Link::new(Arc::clone(&self.source)))))
+            .take(number)
+            .map(|link| Channel::new(link, self.atomic_rotation))
+            .collect()
     }
 
     fn name_of(&self, key: &Key) -> Vec<u8> {

@@ -35,7 +35,8 @@ pub(crate) struct Link {
     source: Arc<Source>,
     patience: Option<Duration>,
     live: Arc<RwLock<Option<Live>>>,
-    opening: Mutex<Option<Attempt>>,
+    /// The last attempt, and when it began.
+    opening: Mutex<Option<(Instant, Attempt)>>,
 }
 
 /// An attempt to connect, which goes on when nobody waits for it any more: otherwise operations that
@@ -191,10 +192,11 @@ impl Link {
     /// Joins the attempt that is running, or begins one. Says which.
     fn open(&self, runtime: &Handle) -> (Attempt, bool) {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(attempt) = &*opening
+        if let Some((began, attempt)) = &*opening
             && attempt.borrow().is_none()
-            // Its runtime lives.
+            // Its runtime lives, and has not come to rest.
             && attempt.has_changed().is_ok()
+            && began.elapsed() < OPENING
         {
             return (attempt.clone(), true);
         }
@@ -209,7 +211,7 @@ impl Link {
             // Nobody may wait any more.
             let _ = done.send(Some(opened));
         });
-        *opening = Some(attempt.clone());
+        *opening = Some((Instant::now(), attempt.clone()));
         (attempt, false)
     }
 

@@ -4,10 +4,11 @@
 //! few operations are on their way, each goes out by itself and at once. From then on the next ones
 //! are gathered: a batch leaves when the one before it has been answered, when it is full, or when it
 //! is worth a second trip beside the first, so that server and client need not wait for each other.
+//! Nobody waits for a batch that is overdue: the runtime that carries it may have come to rest.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
@@ -52,7 +53,9 @@ impl<J: Shareable> std::fmt::Debug for Sharing<J> {
 struct State<J: Shareable> {
     /// On their way or waiting.
     outstanding: usize,
-    batches_in_flight: usize,
+    /// The batches under way: each one's flight by number, and when it left.
+    flights: Vec<(u64, Instant)>,
+    last_flight: u64,
     waiting: Vec<Waiter<J>>,
 }
 
@@ -63,8 +66,7 @@ struct Waiter<J: Shareable> {
 
 impl<J: Shareable> Sharing<J> {
     pub(crate) fn new(enabled: bool) -> Self {
-        let state = State { outstanding: 0, batches_in_flight: 0, waiting: Vec::new() };
-        Self { enabled, state: Arc::new(Mutex::new(state)) }
+        Self { enabled, state: Arc::new(Mutex::new(State::new())) }
     }
 
     /// Does one operation, alone or with others, and waits for others at most for `limit`. Dropping
@@ -83,13 +85,14 @@ impl<J: Shareable> Sharing<J> {
             return alone(context, job).await;
         }
         let (sender, answer) = oneshot::channel();
-        let batch = {
+        let departing = {
             let mut state = lock(&self.state);
             state.waiting.push(Waiter { job, answer: sender });
-            state.departing()
+            state.departing(Instant::now(), limit)
         };
-        if let Some(batch) = batch {
-            tokio::spawn(deliver(context.clone(), Flight(Arc::clone(&self.state)), batch));
+        if let Some((number, batch)) = departing {
+            let flight = Flight { state: Arc::clone(&self.state), number, limit };
+            tokio::spawn(deliver(context.clone(), flight, batch));
         }
         match tokio::time::timeout(limit, answer).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(Failure::abandoned())),
@@ -116,16 +119,18 @@ async fn deliver<J: Shareable>(context: J::Context, flight: Flight<J>, batch: Ve
             // Who gave up since needs no answer.
             let _ = caller.send(answer);
         }
-        batch = lock(&flight.0).next();
+        batch = lock(&flight.state).next(flight.number, Instant::now(), flight.limit);
     }
-    // `next` has counted this flight out.
-    std::mem::forget(flight);
 }
 
 impl<J: Shareable> State<J> {
-    /// A batch that is to leave now, if one is.
-    fn departing(&mut self) -> Option<Vec<Waiter<J>>> {
-        let leaves = match self.batches_in_flight {
+    fn new() -> Self {
+        Self { outstanding: 0, flights: Vec::new(), last_flight: 0, waiting: Vec::new() }
+    }
+
+    /// A batch that is to leave now, if one is, and the number of its flight.
+    fn departing(&mut self, now: Instant, limit: Duration) -> Option<(u64, Vec<Waiter<J>>)> {
+        let leaves = match self.on_time(now, limit) {
             0 => true,
             1 => self.waiting.len() >= WORTH_A_TRIP || self.is_full(),
             _ => self.is_full(),
@@ -133,19 +138,26 @@ impl<J: Shareable> State<J> {
         if !leaves {
             return None;
         }
-        self.batches_in_flight += 1;
-        Some(self.take())
+        self.last_flight += 1;
+        self.flights.push((self.last_flight, now));
+        Some((self.last_flight, self.take()))
     }
 
     /// What leaves in a flight that has just come back; it ends when there is nothing, or little and
     /// another one is still on its way and will come back for that.
-    fn next(&mut self) -> Option<Vec<Waiter<J>>> {
-        let worth_it = self.batches_in_flight == 1 || self.waiting.len() >= WORTH_A_TRIP;
+    fn next(&mut self, number: u64, now: Instant, limit: Duration) -> Option<Vec<Waiter<J>>> {
+        self.flights.retain(|(flight, _)| *flight != number);
+        let worth_it = self.on_time(now, limit) == 0 || self.waiting.len() >= WORTH_A_TRIP;
         if self.waiting.is_empty() || !worth_it {
-            self.batches_in_flight -= 1;
             return None;
         }
+        self.flights.push((number, now));
         Some(self.take())
+    }
+
+    /// How many batches are under way, but for those whose answer is overdue.
+    fn on_time(&self, now: Instant, limit: Duration) -> usize {
+        self.flights.iter().filter(|(_, left)| now.duration_since(*left) < limit).count()
     }
 
     fn is_full(&self) -> bool {
@@ -186,15 +198,23 @@ impl<J: Shareable> Drop for Outstanding<'_, J> {
     }
 }
 
-/// A task that delivers batches. Dropped only when its runtime is shut down in the middle.
-struct Flight<J: Shareable>(Arc<Mutex<State<J>>>);
+/// A task that delivers batches; also dropped when its runtime is shut down in the middle.
+struct Flight<J: Shareable> {
+    state: Arc<Mutex<State<J>>>,
+    number: u64,
+    /// How long a batch may take.
+    limit: Duration,
+}
 
 impl<J: Shareable> Drop for Flight<J> {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
-        state.batches_in_flight -= 1;
-        // Nobody may come for them: their callers hear of it.
-        state.waiting.clear();
+        let mut state = lock(&self.state);
+        let flights = state.flights.len();
+        state.flights.retain(|(flight, _)| *flight != self.number);
+        // Shut down in the middle, and nobody else may come for them: their callers hear of it.
+        if state.flights.is_empty() && flights > 0 {
+            state.waiting.clear();
+        }
     }
 }
 
@@ -225,7 +245,7 @@ mod tests {
     fn batches(sizes: &[usize]) -> Vec<usize> {
         let waiter = |&size: &usize| Waiter { job: Job(size), answer: oneshot::channel().0 };
         let waiting = sizes.iter().map(waiter).collect();
-        let mut state = State { outstanding: 0, batches_in_flight: 0, waiting };
+        let mut state = State { waiting, ..State::new() };
         let mut batches = Vec::new();
         while !state.waiting.is_empty() {
             batches.push(state.take().len());
@@ -238,5 +258,57 @@ mod tests {
         assert_eq!(batches(&[100; 130]), [64, 64, 2]);
         assert_eq!(batches(&[FULL_BYTES / 4; 9]), [4, 4, 1]);
         assert_eq!(batches(&[2 * FULL_BYTES, 2 * FULL_BYTES, 1, 1]), [1, 1, 2]);
+    }
+
+    fn waiter() -> Waiter<Job> {
+        Waiter { job: Job(1), answer: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn nobody_waits_for_a_flight_that_is_overdue() {
+        let limit = Duration::from_secs(2);
+        let begin = Instant::now();
+        let mut state = State::new();
+        let arrive = |state: &mut State<Job>, after: Duration| {
+            state.waiting.push(waiter());
+            state.departing(begin + after, limit).map(|(number, batch)| (number, batch.len()))
+        };
+        assert_eq!(arrive(&mut state, Duration::ZERO), Some((1, 1)));
+        assert_eq!(arrive(&mut state, limit / 2), None);
+        assert_eq!(arrive(&mut state, limit), Some((2, 2)));
+        assert_eq!(arrive(&mut state, limit), None);
+        // The first comes back after all: the second will come for who waits.
+        assert!(state.next(1, begin + limit, limit).is_none());
+        assert_eq!(state.next(2, begin + limit, limit).map(|batch| batch.len()), Some(1));
+        assert!(state.next(2, begin + limit, limit).is_none());
+        assert!(state.flights.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_flight_leaves_nothing_behind() {
+        let sharing = Sharing::new(true);
+        let flight = |number| Flight {
+            state: Arc::clone(&sharing.state),
+            number,
+            limit: Duration::from_secs(2),
+        };
+        let (number, batch) = {
+            let mut state = lock(&sharing.state);
+            state.waiting.push(waiter());
+            state.departing(Instant::now(), Duration::from_secs(2)).unwrap()
+        };
+        deliver((), flight(number), batch).await;
+        assert_eq!(Arc::strong_count(&sharing.state), 1);
+
+        // Its runtime is shut down: who waits hears of it, unless another flight comes for them.
+        for (others, left) in [(vec![(8, Instant::now())], 1), (vec![], 0)] {
+            let mut state = lock(&sharing.state);
+            state.waiting = vec![waiter()];
+            state.flights = others;
+            state.flights.push((7, Instant::now()));
+            drop(state);
+            drop(flight(7));
+            assert_eq!(lock(&sharing.state).waiting.len(), left);
+        }
     }
 }
