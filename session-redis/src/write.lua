@@ -3,8 +3,9 @@
 -- does; -3: what stands there is no record; or the server's error.
 --
 -- Arguments, four for each write: what to do; the expected head (mark and revision), for an update
--- with a guess at the deadline; the new value, with the same guess; the life in milliseconds, or nothing to leave the deadline where it
--- is. A rotation comes alone: its keys are the old one and the new one.
+-- with a guess at the deadline; the new value, with the same guess; the life in milliseconds, or
+-- nothing to leave the deadline where it is. A rotation comes alone: its keys are the old one and the
+-- new one.
 --
 -- `pcall`, so that one write's error leaves the others alone. (Before Redis 7.0 it may begin with its
 -- place in this script; failure.rs takes that away.) Offsets stand in quotes because Redis is slow at
@@ -18,19 +19,21 @@ local now_digits = string.format('%015.0f', now)
 -- A deadline as it stands in a value, and as the key's expiry: one less, because Redis keeps a key
 -- through the whole millisecond of that. Those of one call are mostly the same.
 local last, digits, expiry
-local function prepare(deadline)
+local function prepare(deadline, known_digits)
   if deadline ~= last then
-    last, digits = deadline, string.format('%015.0f', deadline)
+    last, digits = deadline, known_digits or string.format('%015.0f', deadline)
     expiry = string.format('%.0f', math.max(deadline - 1, now + 1))
   end
 end
 
-local function set(key, value, deadline, ...)
-  local reply = pcall('SET', key, value, ...)
+-- With the prepared deadline, always: the expiry that the key had may have been taken from it.
+local function set(key, value, ...)
+  if sub(value, 21, 35) ~= digits then
+    value = sub(value, 1, 20) .. digits .. sub(value, 36)
+  end
+  local reply = pcall('SET', key, value, 'PXAT', expiry, ...)
   if not reply then return -2 end
-  if reply.err then return reply end
-  if sub(value, 21, 35) ~= deadline then pcall('SETRANGE', key, '20', deadline) end
-  return 1
+  return reply.err and reply or 1
 end
 
 local function write(key, verb, expected, value, life)
@@ -40,24 +43,27 @@ local function write(key, verb, expected, value, life)
   elseif verb == 'update' then
     -- The usual case in short: the guess is right.
     local found = pcall('GETRANGE', key, '0', '34')
-    if found == expected and sub(found, 21) > now_digits then
-      local reply = pcall('SET', key, value, 'KEEPTTL')
-      return reply.err and reply or 1
+    if found == expected then
+      local ends = sub(found, 21)
+      if ends > now_digits then
+        prepare(tonumber(ends), ends)
+        return set(key, value)
+      end
     end
   end
   expected = sub(expected, 1, 20)
   if verb == 'create' then
-    local verdict = set(key, value, digits, 'NX', 'PXAT', expiry)
+    local verdict = set(key, value, 'NX')
     if verdict ~= -2 then return verdict end
   end
 
   local found = pcall('GETRANGE', key, '0', '34')
   -- Digits of one number compare as the numbers do.
-  local ends = type(found) == 'string' and #found == 35 and sub(found, 21)
+  local ends = type(found) == 'string' and #found == 35 and string.match(found, '^%d+$', 21)
   if verb == 'create' then
     -- A dead record may stand there whose expiry somebody took away.
     if not ends or ends > now_digits or sub(found, 1, 3) ~= 's1:' then return -2 end
-    return set(key, value, digits, 'PXAT', expiry)
+    return set(key, value)
   end
   if type(found) == 'table' then return found end
   if found == '' then return -1 end
@@ -75,15 +81,13 @@ local function write(key, verb, expected, value, life)
     return verb == 'update' and head == sub(value, 1, 20) and 1 or 0
   end
   if verb == 'destroy' then return pcall('DEL', key) end
+  if life == '' then prepare(tonumber(ends), ends) end
   if verb == 'rotate' then
-    if life == '' then prepare(tonumber(ends)) end
-    -- The new key first, because only that can be refused.
-    local verdict = set(KEYS[2], value, digits, 'NX', 'PXAT', expiry)
-    if verdict == 1 then pcall('DEL', key) end
-    return verdict
+    -- The new key first, because that is what may be refused.
+    local verdict = set(KEYS[2], value, 'NX')
+    return verdict == 1 and pcall('DEL', key) or verdict
   end
-  if life ~= '' then return set(key, value, digits, 'PXAT', expiry) end
-  return set(key, value, ends, 'KEEPTTL')
+  return set(key, value)
 end
 
 local verdicts = {}

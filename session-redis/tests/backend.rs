@@ -90,6 +90,51 @@ async fn a_record_whose_key_lost_its_expiry_dies_in_time() {
     assert_eq!(load(&backend, 5).await.unwrap(), Some(7));
 }
 
+/// Whether or not the client knows the deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_gives_a_key_its_expiry_back() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    let mut expiry = async |command: &str| -> i64 {
+        redis::cmd(command).arg(name(1)).query_async(&mut admin).await.unwrap()
+    };
+    create(&backend, 1, 1).await.unwrap();
+    let created = expiry("PEXPIRETIME").await;
+    for (revision, load_before) in [(1, false), (2, true)] {
+        if load_before {
+            load(&backend, 1).await.unwrap();
+        }
+        assert_eq!(expiry("PERSIST").await, 1);
+        update(&backend, 1, revision, revision + 1).await.unwrap();
+        assert_eq!(expiry("PEXPIRETIME").await, created, "loaded before: {load_before}");
+    }
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(3));
+}
+
+/// As if another program had written over the deadline.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_head_without_a_deadline_is_corrupt_for_its_own_record_only() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    for number in 0..64 {
+        create(&backend, number, 1).await.unwrap();
+    }
+    let overwrite = ["SETRANGE", &name(1), "20", "not a deadline!"];
+    redis::cmd(overwrite[0]).arg(&overwrite[1..]).exec_async(&mut admin).await.unwrap();
+    let updates: Vec<_> = (0..64)
+        .map(|number| {
+            let backend = backend.clone();
+            tokio::spawn(async move { update(&backend, number, 1, 2).await })
+        })
+        .collect();
+    for (number, update) in updates.into_iter().enumerate() {
+        let expected = (number == 1).then_some(ErrorKind::Corrupt);
+        assert_eq!(kind(update.await.unwrap()), expected, "{number}");
+    }
+}
+
 /// More at a time than go out alone: they share commands, and each has its own verdict.
 #[tokio::test(flavor = "multi_thread")]
 async fn shared_commands_have_separate_verdicts() {
@@ -207,6 +252,36 @@ fn a_runtime_that_ends_does_not_take_the_store_with_it() {
             for task in tasks {
                 assert_eq!(task.await.unwrap().unwrap(), Some(1));
             }
+        }
+    });
+}
+
+/// A runtime of one thread that nobody polls any more: what it carries never comes back.
+#[test]
+fn a_runtime_that_rests_does_not_hold_up_the_store_for_ever() {
+    let resting = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let Some((server, backend)) = resting.block_on(async {
+        let server = redis(Options::default()).await?;
+        let backend = RedisBackend::connect(server.url()).await.unwrap();
+        create(&backend, 1, 1).await.unwrap();
+        Some((server, backend.timeout(Duration::from_millis(400))))
+    }) else {
+        return;
+    };
+    server.pause().unwrap();
+    resting.block_on(async {
+        for _ in 0..20 {
+            let backend = backend.clone();
+            tokio::spawn(async move { load(&backend, 1).await });
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    });
+    server.resume().unwrap();
+    let second = tokio::runtime::Runtime::new().unwrap();
+    second.block_on(async {
+        support::eventually(Duration::from_secs(5), || load(&backend, 1)).await;
+        for _ in 0..20 {
+            assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
         }
     });
 }

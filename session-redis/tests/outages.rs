@@ -221,7 +221,8 @@ async fn out_of_memory_refuses_writes_and_keeps_what_is_there() {
             .unwrap();
     };
     limit("1").await;
-    for result in [create(&backend, 2, 1).await, update(&backend, 1, 1, 2).await] {
+    let touched = backend.touch(&key(1), support::HOUR).await;
+    for result in [create(&backend, 2, 1).await, update(&backend, 1, 1, 2).await, touched] {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.message().contains("maxmemory"), "{error}");
