@@ -87,7 +87,15 @@ impl RedisBackend {
     ///
     /// Reconnecting is the connection's own business then: a plain `MultiplexedConnection` never
     /// does. So is repeating: build a cluster connection with `retries(0)`, or a write whose answer
-    /// was lost may be carried out twice.
+    /// was lost may be carried out twice. While a slot moves, such a connection does not follow to the
+    /// new node: keys that have moved ahead of their slot are `Unavailable` until it has moved.
+    ///
+    /// It must lead to masters: a cluster connection that reads from replicas
+    /// (`read_from_replicas`, or another routing strategy) loads what is out of date, so that a logout
+    /// seems undone and an update meets conflicts.
+    ///
+    /// Where the user may not ask for `INFO`, it is taken for one to a cluster: every command names one
+    /// key, and a rotation goes by steps.
     ///
     /// # Errors
     /// `Unavailable` when nothing answers within 2 s.
@@ -122,10 +130,12 @@ impl RedisBackend {
             )
             .with_backend(crate::NAME));
         }
-        if info.is_cluster {
+        // A connection that the application gave may lead anywhere.
+        let may_be_cluster = info.is_silent && matches!(*source, Source::Given { .. });
+        if info.is_cluster || may_be_cluster {
             source.note_cluster();
         }
-        let is_cluster = info.is_cluster || source.is_cluster();
+        let is_cluster = info.is_cluster || may_be_cluster || source.is_cluster();
         Ok(Self {
             prefix: DEFAULT_PREFIX.into(),
             timeout: DEFAULT_TIMEOUT,
@@ -156,7 +166,8 @@ impl RedisBackend {
     }
 
     /// How long an operation may wait for Redis, connecting included, until it is `Unavailable`; the
-    /// default is 2 s. Keep it well below the handle's own deadline
+    /// default is 2 s. A rotation in a cluster may wait so long for each of its steps, and a confirmed
+    /// logout for the confirmation in addition. Keep it well below the handle's own deadline
     /// ([`Config::deadline`](session_core::Config::deadline), 5 s): a write whose answer was lost is
     /// looked up in what is left of that.
     #[must_use]

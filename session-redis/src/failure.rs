@@ -34,6 +34,11 @@ impl Failure {
         Self::new(ErrorKind::Unavailable, "the runtime that sent the command was shut down")
     }
 
+    /// It is about the record that was asked for, and says nothing of others.
+    pub(crate) fn is_of_the_record(&self) -> bool {
+        self.kind == ErrorKind::Corrupt
+    }
+
     /// An error of the driver or the connection.
     pub(crate) fn of(error: RedisError) -> Self {
         if let redis::ErrorKind::Server(_) | redis::ErrorKind::Extension = error.kind() {
@@ -132,6 +137,11 @@ impl Failure {
             "MOVED" => (
                 ErrorKind::InvalidConfig,
                 "this Redis is a node of a cluster: use a redis+cluster:// URL",
+            ),
+            "CROSSSLOT" => (
+                ErrorKind::InvalidConfig,
+                "this Redis is a cluster, although it did not say so: use a redis+cluster:// URL or \
+                 a cluster connection",
             ),
             "NOAUTH" | "WRONGPASS" | "NOPERM" => (
                 ErrorKind::InvalidConfig,

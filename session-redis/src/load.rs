@@ -77,11 +77,18 @@ async fn load_many(
     let found = values.iter().filter(|value| !matches!(value, Value::Nil)).count();
     let all_told = i64::try_from(found) == Ok(existing);
     let mut answers = Vec::with_capacity(jobs.len());
+    // In trouble, the time of one operation is enough.
+    let mut trouble: Option<Failure> = None;
     for (job, value) in jobs.iter().zip(values) {
-        answers.push(match value {
+        answers.push(match (value, &trouble) {
             // Of another type, or it came or went in this very moment.
-            Value::Nil if !all_told => load_one(lane, &job.name).await,
-            value => loaded(value, now),
+            (Value::Nil, None) if !all_told => {
+                let answer = load_one(lane, &job.name).await;
+                trouble = answer.as_ref().err().filter(|error| !error.is_of_the_record()).cloned();
+                answer
+            }
+            (Value::Nil, Some(trouble)) => Err(trouble.clone()),
+            (value, _) => loaded(value, now),
         });
     }
     Ok(answers)
