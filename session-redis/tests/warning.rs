@@ -66,17 +66,20 @@ async fn an_evicting_server_is_warned_of() {
     assert_eq!(warnings(unlimited).await.as_deref(), Some(""));
 }
 
+/// What the README says a user needs.
+fn rights() -> Vec<&'static str> {
+    let mut lines = include_str!("../README.md").lines();
+    let rights = lines.find_map(|line| line.strip_prefix("ACL SETUSER sessions on >PASSWORD "));
+    rights.unwrap().split(' ').collect()
+}
+
 /// As the README has it, and without `INFO`.
 #[tokio::test]
 async fn a_server_that_does_not_tell_is_warned_of() {
     let Some(server) = support::redis(Options::default()).await else { return };
     let mut admin = support::raw(server.url()).await;
-    let rights = include_str!("../README.md")
-        .lines()
-        .find_map(|line| line.strip_prefix("ACL SETUSER sessions on >PASSWORD "));
-    let rights = rights.unwrap().split(' ');
     for (user, told) in [("all", true), ("less", false)] {
-        let mut rights: Vec<&str> = rights.clone().collect();
+        let mut rights = rights();
         rights.retain(|right| told || *right != "+info");
         let mut command = redis::cmd("ACL");
         command
@@ -95,6 +98,8 @@ async fn a_server_that_does_not_tell_is_warned_of() {
             (support::key(1), support::key(2), session_core::Revision::from_u64(2));
         let update = session_core::Update { expected: only, ttl: None };
         backend.rotate(&old, &new, &support::record(2), update).await.unwrap();
+        let update_from_1 =
+            session_core::Update { expected: session_core::Revision::from_u64(1), ttl: None };
         backend.touch(&new, support::HOUR).await.unwrap();
         let loads = (0..64).map(|_| {
             let backend = backend.clone();
@@ -106,5 +111,37 @@ async fn a_server_that_does_not_tell_is_warned_of() {
         assert!(backend.destroy(&new, Some(only)).await.unwrap());
         support::create(&backend, 1, 1).await.unwrap();
         assert!(backend.destroy(&old, None).await.unwrap());
+
+        // A connection of the application's that does not tell may lead to a cluster.
+        assert!(backend.capabilities().rotates_atomically);
+        let given = RedisBackend::from_connection(support::raw(&url).await).await.unwrap();
+        assert_eq!(given.capabilities().rotates_atomically, told);
+        support::create(&given, 1, 1).await.unwrap();
+        given.rotate(&old, &new, &support::record(2), update_from_1).await.unwrap();
+        assert_eq!(support::load(&given, 2).await.unwrap(), Some(2));
+        assert!(given.destroy(&new, None).await.unwrap());
+    }
+}
+
+#[cfg(feature = "cluster")]
+#[tokio::test]
+async fn the_same_rights_are_enough_in_a_cluster() {
+    let started = support::start(|| test_servers::redis::cluster::start_new(3, 0));
+    let Some(cluster) = started.await else { return };
+    for node in cluster.nodes() {
+        let mut command = redis::cmd("ACL");
+        command.arg(&["SETUSER", "user", "on", ">word"]).arg(&rights());
+        command.exec_async(&mut support::raw(node.url()).await).await.unwrap();
+    }
+    let addresses: Vec<&str> = cluster.nodes().map(test_servers::Server::address).collect();
+    let url = format!("redis+cluster://user:word@{}", addresses.join(","));
+    assert_eq!(warnings_of(&url).await, "");
+    let backend = RedisBackend::connect(&url).await.unwrap();
+    for number in 0..20 {
+        support::create(&backend, number, 1).await.unwrap();
+        support::update(&backend, number, 1, 2).await.unwrap();
+        backend.touch(&support::key(number), support::HOUR).await.unwrap();
+        assert_eq!(support::load(&backend, number).await.unwrap(), Some(2));
+        assert!(backend.destroy(&support::key(number), None).await.unwrap());
     }
 }
