@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[cfg(feature = "cluster")]
+mod asking;
 mod backend;
 mod change;
 mod deadlines;

@@ -297,7 +297,7 @@ impl Drop for Waiting<'_> {
 
 /// Whether a node of a cluster refused the request before it did anything, so that it may be sent
 /// again: the slot is somewhere else, or nowhere for the moment.
-fn was_not_carried_out(error: &RedisError) -> bool {
+pub(crate) fn was_not_carried_out(error: &RedisError) -> bool {
     matches!(
         error.kind(),
         ErrorKind::ClusterConnectionNotFound

@@ -16,6 +16,8 @@ use redis::{
 };
 use session_core::{Error, Result};
 
+#[cfg(feature = "cluster")]
+use crate::asking::Newcomers;
 use crate::failure::Failure;
 
 /// An idle connection is probed after so long.
@@ -201,7 +203,8 @@ impl Source {
                         client.get_async_connection_with_config(config).await?
                     }
                 };
-                Ok(Connection::Cluster { connection, node: Arc::clone(node) })
+                let newcomers = Arc::new(Newcomers::new(Arc::clone(node)));
+                Ok(Connection::Cluster { connection, newcomers })
             }
             Self::Given { connection, .. } => Ok(Connection::Given(Arc::clone(connection))),
         }
@@ -242,29 +245,6 @@ fn nodes(transport: &str, authority: &str, database: &str) -> Result<Vec<Connect
         .collect()
 }
 
-/// A connection to another node of a cluster.
-#[cfg(feature = "cluster")]
-async fn at_address(
-    node: &ConnectionInfo,
-    host: &str,
-    port: u16,
-) -> RedisResult<MultiplexedConnection> {
-    use redis::ConnectionAddr;
-
-    let host = host.to_owned();
-    let address = match node.addr().clone() {
-        ConnectionAddr::TcpTls { insecure, tls_params, .. } => {
-            ConnectionAddr::TcpTls { host, port, insecure, tls_params }
-        }
-        _ => ConnectionAddr::Tcp(host, port),
-    };
-    let client = Client::open(node.clone().set_addr(address))?;
-    // Whoever waits for the answer bounds the wait.
-    let config =
-        AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
-}
-
 /// rustls wants to be told which cryptography to use, once in a process; an application that has
 /// done so keeps its choice.
 #[cfg(feature = "tls")]
@@ -285,7 +265,7 @@ pub(crate) enum Connection {
     #[cfg(feature = "cluster")]
     Cluster {
         connection: redis::cluster_async::ClusterConnection,
-        node: Arc<ConnectionInfo>,
+        newcomers: Arc<Newcomers>,
     },
     Given(Arc<dyn Given>),
 }
@@ -324,29 +304,10 @@ impl Connection {
         commands: &Pipeline,
         node: &str,
     ) -> RedisResult<Vec<Value>> {
-        use redis::cluster_routing::SingleNodeRoutingInfo;
-
-        let Self::Cluster { connection, node: any } = self else {
-            return Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster")));
-        };
-        let (host, port) = node.rsplit_once(':').unwrap_or((node, ""));
-        let port = port.parse().unwrap_or_default();
-        let route = SingleNodeRoutingInfo::ByAddress { host: host.to_owned(), port };
-        // The permission holds for one command.
-        let mut permitted = Pipeline::with_capacity(2 * commands.len());
-        for command in commands.cmd_iter() {
-            permitted.cmd("ASKING").add_command(command.clone());
+        match self {
+            Self::Cluster { newcomers, .. } => newcomers.send(commands, node).await,
+            _ => Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster"))),
         }
-        let asked = connection.route_pipeline(permitted.clone(), 0, permitted.len(), route).await;
-        let replies = match asked {
-            // The driver knows only nodes that have slots already.
-            Err(error) if error.kind() == redis::ErrorKind::ClusterConnectionNotFound => {
-                let mut newcomer = at_address(any, host, port).await?;
-                newcomer.send_packed_commands(&permitted, 0, permitted.len()).await?
-            }
-            asked => asked?,
-        };
-        Ok(replies.into_iter().skip(1).step_by(2).collect())
     }
 
     #[cfg(not(feature = "cluster"))]

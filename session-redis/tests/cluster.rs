@@ -359,9 +359,32 @@ async fn a_slot_that_moves_to_a_new_node_is_served() {
     begin_to_move(from, &mut to, newcomer.address()).await;
 
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
+    let opened = connections(&mut nodes, &mut to).await;
     update(&backend, 1, 1, 2).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
+    }
+    assert_eq!(connections(&mut nodes, &mut to).await, opened, "connections were opened anew");
+    // One that broke is replaced.
+    let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
+    redis::cmd("CLIENT").arg(&kill).exec_async(&mut to).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
     assert!(backend.destroy(&key(1), None).await.unwrap());
+}
+
+/// How many connections these nodes have ever been opened to.
+async fn connections(
+    nodes: &mut [(String, MultiplexedConnection)],
+    newcomer: &mut MultiplexedConnection,
+) -> Vec<String> {
+    let mut opened = Vec::new();
+    for connection in nodes.iter_mut().map(|(_, connection)| connection).chain([newcomer]) {
+        let text: String = redis::cmd("INFO").arg("stats").query_async(connection).await.unwrap();
+        let line = text.lines().find(|line| line.starts_with("total_connections_received:"));
+        opened.push(line.unwrap().to_owned());
+    }
+    opened
 }
 
 /// Moves the first key, but not yet its slot: the command that is given does, on both nodes.

@@ -130,7 +130,7 @@ async fn the_same_rights_are_enough_in_a_cluster() {
     let Some(cluster) = started.await else { return };
     for node in cluster.nodes() {
         let mut command = redis::cmd("ACL");
-        command.arg(&["SETUSER", "user", "on", ">word"]).arg(&rights());
+        command.arg(&["SETUSER", "user", "on", ">word"]).arg(rights());
         command.exec_async(&mut support::raw(node.url()).await).await.unwrap();
     }
     let addresses: Vec<&str> = cluster.nodes().map(test_servers::Server::address).collect();
