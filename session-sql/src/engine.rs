@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use session_core::{Error, Key, Loaded, Record, Result, Revision, Update, Write, ttl_millis};
 use tokio::time::timeout;
@@ -25,8 +25,14 @@ const REPEATS: u32 = 3;
 /// How many batches of one sort of operations are under way at once: the next one is put together
 /// while the database works on the other. Two were the fastest of one to four (README).
 pub(crate) const LANES: usize = 2;
-/// How many rows one statement of gc removes, so that it holds its locks for milliseconds.
-const GC_CHUNK: i64 = 500;
+/// How many rows one statement of gc removes: it takes a millisecond or so.
+const GC_CHUNK: i64 = 50;
+/// How many times as long as such a statement took gc then rests, but not longer than so: users come
+/// first (README).
+const GC_REST: u32 = 7;
+const LONGEST_REST: Duration = Duration::from_millis(20);
+/// Where the disk is slow, gc leaves the rest to the next one after so long.
+const GC_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One table in one database. Cheap to clone.
 pub(crate) struct Engine<D: Dialect> {
@@ -145,14 +151,17 @@ impl<D: Dialect> Engine<D> {
         named::<D, _>("gc", async {
             let mut removed = 0;
             let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
-            while left > 0 {
+            let started = Instant::now();
+            while left > 0 && started.elapsed() < GC_PATIENCE {
                 let chunk = left.min(GC_CHUNK);
+                let begun = Instant::now();
                 let gone = submit::<D, Sweeps>(&self.core, Sweep(chunk)).await?;
                 removed += gone;
                 if gone < chunk.unsigned_abs() {
                     break;
                 }
                 left -= chunk;
+                tokio::time::sleep(LONGEST_REST.min(begun.elapsed() * GC_REST)).await;
             }
             Ok(removed)
         })

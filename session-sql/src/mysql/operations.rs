@@ -18,8 +18,8 @@ const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANS
 const CREATE_ATTEMPTS: usize = 3;
 
 impl Statements {
-    /// The live revisions under these keys. With locks ([`hold`](Self::hold)) they stay so until the
-    /// transaction ends.
+    /// The revisions under these keys, of live rows but for [`there`](Self::there). With locks
+    /// ([`hold`](Self::hold)) they stay so until the transaction ends.
     async fn revisions(
         &self,
         connection: &mut MySqlConnection,
@@ -80,7 +80,8 @@ impl Statements {
         Ok(Verdict::Exists)
     }
 
-    /// What stands under the keys afterwards.
+    /// What stands under the keys afterwards, dead or alive: a life may be shorter than this. The rows
+    /// are locked by the insertion, those that it left as they were as well.
     async fn insert_together(
         &self,
         connection: &mut MySqlConnection,
@@ -92,7 +93,7 @@ impl Statements {
         let query = rows.fold(sqlx::query(statement), birth_values);
         query.execute(&mut *connection).await?;
         let keys = births.iter().map(|birth| birth.key);
-        self.revisions(connection, &self.hold, keys).await
+        self.revisions(connection, &self.there, keys).await
     }
 
     /// What stood under the keys before; where it was what a change expects, the change is done.

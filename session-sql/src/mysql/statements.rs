@@ -21,6 +21,7 @@ pub(super) struct Statements {
     pub(super) touch: Ladder,
     pub(super) rotate: SqlStr,
     pub(super) standing: Ladder,
+    pub(super) there: Ladder,
     pub(super) destroy: SqlStr,
     pub(super) gc: SqlStr,
 }
@@ -85,6 +86,10 @@ impl Statements {
                 )
             }),
             standing: Ladder::new(|rows| of_live("id_hash, revision", rows)),
+            there: Ladder::new(|rows| {
+                let keys = list("?", rows);
+                format!("SELECT id_hash, revision FROM {t} WHERE id_hash IN ({keys})")
+            }),
             destroy: sql(format!(
                 "DELETE FROM {t} WHERE id_hash = ? AND (? IS NULL OR revision = ?) \
                  AND expires_at > {NOW}"
@@ -155,7 +160,8 @@ mod tests {
         for step in [["sessions", "range", "sessions_expires_at"], ["s", "eq_ref", "PRIMARY"]] {
             assert!(gc.contains(&step.map(str::to_owned)), "{gc:?}");
         }
-        for ladder in [&statements.load, &statements.hold, &statements.standing] {
+        for ladder in [&statements.load, &statements.hold, &statements.standing, &statements.there]
+        {
             let plan = plan(&pool, &ladder.step(64).0, None, 64).await;
             assert!(plan.iter().all(|[_, _, key]| key == "PRIMARY"), "{plan:?}");
         }

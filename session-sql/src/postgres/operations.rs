@@ -168,10 +168,18 @@ impl Dialect for Statements {
         connection: &mut PgConnection,
         extensions: &[Extension],
     ) -> sqlx::Result<Vec<Verdict>> {
+        if let [Extension { key, ttl }] = extensions {
+            let query = sqlx::query(self.touch_one.clone()).bind(&key.as_bytes()[..]).bind(ttl);
+            let found = query.execute(connection).await?.rows_affected();
+            return Ok(vec![if found > 0 { Verdict::Done } else { Verdict::Gone }]);
+        }
         let keys: Vec<&[u8]> = extensions.iter().map(|one| &one.key.as_bytes()[..]).collect();
         let ttls: Vec<i64> = extensions.iter().map(|one| one.ttl).collect();
-        let rows =
-            sqlx::query(self.touch.clone()).bind(keys).bind(ttls).fetch_all(connection).await?;
+        let rows = sqlx::query(self.touch_many.clone())
+            .bind(keys)
+            .bind(ttls)
+            .fetch_all(connection)
+            .await?;
         let keys = extensions.iter().map(|one| one.key);
         Ok(verdicts(keys, &rows, Verdict::Gone))
     }

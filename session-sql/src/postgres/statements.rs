@@ -20,7 +20,8 @@ pub(super) struct Statements {
     pub(super) create_many: SqlStr,
     pub(super) update_one: SqlStr,
     pub(super) update_many: SqlStr,
-    pub(super) touch: SqlStr,
+    pub(super) touch_one: SqlStr,
+    pub(super) touch_many: SqlStr,
     pub(super) rotate: SqlStr,
     pub(super) standing: SqlStr,
     pub(super) destroy: SqlStr,
@@ -90,7 +91,10 @@ impl Statements {
                  FROM held h LEFT JOIN written w ON w.id_hash = h.id_hash",
                 held = held("id_hash, revision"),
             )),
-            touch: sql(format!(
+            touch_one: sql(format!(
+                "UPDATE {t} SET expires_at = {NOW} + $2 WHERE id_hash = $1 AND expires_at > {NOW}"
+            )),
+            touch_many: sql(format!(
                 "WITH {held} UPDATE {t} AS s SET expires_at = {NOW} + i.ttl \
                  FROM unnest($1::bytea[], $2::bigint[]) AS i (id_hash, ttl) \
                  JOIN held h ON h.id_hash = i.id_hash \
@@ -176,8 +180,10 @@ mod tests {
         let (payloads, owners) = (keys.clone(), vec![None::<Vec<u8>>; 64]);
         let plans = [
             plan(&pool, &statements.load_many, |query| query.bind(keys.clone())).await,
-            plan(&pool, &statements.touch, |query| query.bind(keys.clone()).bind(numbers.clone()))
-                .await,
+            plan(&pool, &statements.touch_many, |query| {
+                query.bind(keys.clone()).bind(numbers.clone())
+            })
+            .await,
             plan(&pool, &statements.update_many, |query| {
                 let query = query.bind(keys.clone()).bind(numbers.clone()).bind(numbers.clone());
                 query.bind(payloads).bind(owners).bind(vec![None::<i64>; 64])

@@ -35,6 +35,7 @@ async fn what_expired_is_gone(backend: Arc<dyn Backend>) {
     alone(&*backend).await;
     together(&backend).await;
     collected(&backend).await;
+    born_dead(&backend).await;
 }
 
 async fn alone(backend: &dyn Backend) {
@@ -138,6 +139,19 @@ async fn collected(backend: &Arc<dyn Backend>) {
     assert_eq!(backend.gc(1000).await.unwrap(), 0);
     for number in 0..MANY {
         assert!(backend.load(&key(number)).await.unwrap().is_some());
+    }
+}
+
+/// A life that is over before its batch is answered was a life all the same.
+async fn born_dead(backend: &Arc<dyn Backend>) {
+    for round in 30..50 {
+        let created = each(backend, async |backend, number| {
+            let key = key(round * 100_000 + number);
+            backend.save(&key, &record(1), Write::Create { ttl: SHORT }).await
+        });
+        for created in created.await {
+            created.unwrap();
+        }
     }
 }
 
