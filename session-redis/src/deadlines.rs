@@ -11,7 +11,7 @@ const SLOTS: usize = 4096;
 /// The deadlines of the records that were loaded last.
 ///
 /// A value tells its deadline, so an update that leaves it alone has to repeat it. The script sees to
-/// that; where the guess was right it need not take the value apart.
+/// that; where the guess was right it has nothing to put right.
 pub(crate) struct Deadlines(Box<[AtomicU64]>);
 
 impl Deadlines {

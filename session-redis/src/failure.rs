@@ -186,19 +186,28 @@ pub(crate) fn is_read_only(reply: &Value) -> bool {
     }
 }
 
-/// Before Redis 7.0, what the server refuses to a script comes with the place in the script before
-/// it, `@user_script: 29: -READONLY …`, and what the ACL denies as prose without a code.
+/// The code of an error and the rest, also where the server refused a command to a script. Before
+/// Redis 7.0, the place in the script comes before it: `@user_script: 29: -READONLY …`.
 fn without_place<'a>(code: &'a str, detail: Option<&'a str>) -> (&'a str, Option<&'a str>) {
-    let Some(text) = detail.filter(|_| code == "@user_script:") else { return (code, detail) };
-    let text = text.split_once(": ").map_or(text, |(_line, text)| text);
-    if text.starts_with("The user executing the script can't") {
-        return ("NOPERM", None);
-    }
-    match text.strip_prefix('-') {
-        Some(error) => {
-            error.split_once(' ').map_or((error, None), |(code, rest)| (code, Some(rest)))
+    let (code, detail) = match detail {
+        Some(text) if code == "@user_script:" => {
+            let text = text.split_once(": ").map_or(text, |(_line, text)| text);
+            match text.strip_prefix('-') {
+                Some(error) => {
+                    error.split_once(' ').map_or((error, None), |(code, rest)| (code, Some(rest)))
+                }
+                None => ("ERR", Some(text)),
+            }
         }
-        None => ("ERR", Some(text)),
+        _ => (code, detail),
+    };
+    // To a script, the ACL's denial has no code of its own. The first is that of 6.2 and 7.0.
+    let denials = ["The user executing the script can't", "ACL failure in script"];
+    match detail {
+        Some(text) if code == "ERR" && denials.iter().any(|denial| text.starts_with(denial)) => {
+            ("NOPERM", None)
+        }
+        _ => (code, detail),
     }
 }
 
@@ -214,9 +223,10 @@ mod tests {
         assert!(is_read_only(&reply), "{reply:?}");
         assert!(!is_read_only(&Value::Array(vec![Value::Okay, Value::Int(0)])));
     }
-    /// What Redis 6.2 puts into the table of `redis.pcall`, and gives when the script returns it.
+    /// What Redis puts into the table of `redis.pcall`, and gives when the script returns it: 6.2, but
+    /// for the last two, of 7.0 and 7.2.
     #[test]
-    fn refusals_before_redis_7_are_understood() {
+    fn refusals_to_a_script_are_understood() {
         let refusal =
             |text: &str| redis::parse_redis_value(format!("*1\r\n-{text}\r\n").as_bytes()).unwrap();
         let failure = |reply: &Value| match reply {
@@ -255,6 +265,16 @@ mod tests {
                 "@user_script: 44: Unknown Redis command called from Lua script",
                 ErrorKind::Other,
                 "ERR",
+            ),
+            (
+                "ERR The user executing the script can't run this command or subcommand",
+                ErrorKind::InvalidConfig,
+                "ACL",
+            ),
+            (
+                "ERR ACL failure in script: User less has no permissions to run the 'set' command",
+                ErrorKind::InvalidConfig,
+                "ACL",
             ),
         ] {
             let reply = refusal(text);

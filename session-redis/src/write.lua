@@ -19,21 +19,27 @@ local now_digits = string.format('%015.0f', now)
 -- A deadline as it stands in a value, and as the key's expiry: one less, because Redis keeps a key
 -- through the whole millisecond of that. Those of one call are mostly the same.
 local last, digits, expiry
-local function prepare(deadline, known_digits)
+local function prepare(deadline)
   if deadline ~= last then
-    last, digits = deadline, known_digits or string.format('%015.0f', deadline)
+    last, digits = deadline, string.format('%015.0f', deadline)
     expiry = string.format('%.0f', math.max(deadline - 1, now + 1))
   end
 end
 
--- With the prepared deadline, always: the expiry that the key had may have been taken from it.
+-- With the prepared deadline. To put the value together here and write it once takes longer.
 local function set(key, value, ...)
-  if sub(value, 21, 35) ~= digits then
-    value = sub(value, 1, 20) .. digits .. sub(value, 36)
-  end
   local reply = pcall('SET', key, value, 'PXAT', expiry, ...)
   if not reply then return -2 end
-  return reply.err and reply or 1
+  if reply.err then return reply end
+  if sub(value, 21, 35) ~= digits then
+    reply = pcall('SETRANGE', key, '20', digits)
+    -- After the write before it, only the ACL can refuse this. What is new is taken back.
+    if type(reply) == 'table' then
+      if ... then pcall('DEL', key) end
+      return reply
+    end
+  end
+  return 1
 end
 
 local function write(key, verb, expected, value, life)
@@ -41,14 +47,12 @@ local function write(key, verb, expected, value, life)
   if life ~= '' then
     prepare(now + life)
   elseif verb == 'update' then
-    -- The usual case in short: the guess is right.
+    -- The usual case in short: the guess is right, and nobody took the expiry from the key. To ask
+    -- for that costs less than to write the expiry again.
     local found = pcall('GETRANGE', key, '0', '34')
-    if found == expected then
-      local ends = sub(found, 21)
-      if ends > now_digits then
-        prepare(tonumber(ends), ends)
-        return set(key, value)
-      end
+    if found == expected and sub(found, 21) > now_digits and pcall('PTTL', key) ~= -1 then
+      local reply = pcall('SET', key, value, 'KEEPTTL')
+      return reply.err and reply or 1
     end
   end
   expected = sub(expected, 1, 20)
@@ -81,7 +85,7 @@ local function write(key, verb, expected, value, life)
     return verb == 'update' and head == sub(value, 1, 20) and 1 or 0
   end
   if verb == 'destroy' then return pcall('DEL', key) end
-  if life == '' then prepare(tonumber(ends), ends) end
+  if life == '' then prepare(tonumber(ends)) end
   if verb == 'rotate' then
     -- The new key first, because that is what may be refused.
     local verdict = set(KEYS[2], value, 'NX')

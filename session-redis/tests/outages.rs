@@ -357,6 +357,20 @@ async fn wrong_passwords_and_databases_are_invalid_config() {
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
 }
 
+/// A user without the right to `SETRANGE` can't write a deadline into a value.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_that_is_refused_in_the_middle_says_so() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let mut admin = raw(server.url()).await;
+    let user = ["SETUSER", "less", "on", ">word", "~*", "+@all", "-setrange"];
+    redis::cmd("ACL").arg(&user).exec_async(&mut admin).await.unwrap();
+    let url = format!("redis://less:word@{}/", server.address());
+    let less = RedisBackend::connect(&url).await.unwrap();
+    assert_eq!(kind(create(&less, 1, 1).await), Some(ErrorKind::InvalidConfig));
+    let exists: bool = redis::cmd("EXISTS").arg(name(1)).query_async(&mut admin).await.unwrap();
+    assert!(!exists, "a session without a deadline is left behind");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn forgotten_scripts_are_sent_again() {
     let Some(server) = redis(Options::default()).await else { return };
