@@ -144,14 +144,14 @@ impl Save<'_> {
         Err(Error::conflict())
     }
 
-    /// Where requests of this process fight for the session already, waits for its turn and begins
-    /// with what they left: a write over what was loaded before would only be refused.
+    /// Where requests of this process fight for the session already, waits a little for its turn and
+    /// begins with what they left: a write over what was loaded before would only be refused.
     async fn queue_up<'s>(&self, store: &'s Inner) -> Result<Option<MutexGuard<'s, ()>>> {
         let (key, epoch) = match self.session.state(|state| state.overwrites()) {
             Some((key, epoch)) if store.lanes.are_busy_for(&key) => (key, epoch),
             _ => return Ok(None),
         };
-        let lane = store.lanes.enter(&key, &self.deadline).await;
+        let lane = store.lanes.enter_soon(&key, &self.deadline).await;
         if lane.is_some() {
             self.rebase(epoch, None).await?;
         }

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::faulty::{Fault, Faulty};
-use crate::support::{cookie, increment, load, n, request, rotating, store, stored};
-use session_core::{ErrorKind, Saved, Session, SessionStore};
+use crate::support::{cookie, increment, load, n, request, rotating, store, stored, with_config};
+use session_core::{Config, ErrorKind, Saved, Session, SessionStore};
 
 /// Makes the save of a session conflict with another request.
 async fn overtake(store: &SessionStore, cookie: &str) {
@@ -34,6 +34,31 @@ async fn who_comes_while_others_fight_for_the_session_waits_instead_of_being_ref
     assert_eq!(store.save(&first).await.unwrap(), Saved::Updated);
     assert_eq!(arrival.await.unwrap().await.unwrap().unwrap(), Saved::Updated);
     assert_eq!(backend.take_calls(), ["save", "load", "save", "load", "save"]);
+    assert_eq!(n(&store, &cookie).await, 3);
+}
+
+#[tokio::test]
+async fn who_is_in_no_conflict_does_not_wait_for_those_who_are_stuck() {
+    let (backend, store) = with_config(Config::default());
+    let (cookie, stuck) = stored(&store).await;
+    overtake(&store, &cookie).await;
+    let session = load(&store, &cookie).await;
+    for session in [&stuck, &session] {
+        increment(session);
+    }
+    let (begun, beginning) = tokio::sync::oneshot::channel();
+    backend.before("load", 1, async move {
+        begun.send(()).unwrap();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    });
+    let fight = tokio::spawn({
+        let store = store.clone();
+        async move { store.save(&stuck).await }
+    });
+    beginning.await.unwrap();
+    let saved = tokio::time::timeout(Duration::from_secs(1), store.save(&session)).await;
+    assert_eq!(saved.unwrap().unwrap(), Saved::Updated);
+    assert_eq!(fight.await.unwrap().unwrap(), Saved::Updated);
     assert_eq!(n(&store, &cookie).await, 3);
 }
 
