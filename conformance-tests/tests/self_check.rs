@@ -54,6 +54,9 @@ async fn the_sound_store_passes_every_case() {
     assert_eq!(skipped, ["load::finds_records_after_reopening", "session::survives_reopening"]);
 }
 
+/// How often a case may try to catch a broken store.
+const ATTEMPTS: usize = 3;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn each_broken_store_fails_the_cases_named_for_it() {
     let mut survivors = Vec::new();
@@ -64,7 +67,14 @@ async fn each_broken_store_fails_the_cases_named_for_it() {
                 survivors.extend(running.join_next().await.expect("some run").unwrap());
             }
             running.spawn(async move {
-                match check(&BrokenHarness(defect), name).await {
+                let mut outcome = check(&BrokenHarness(defect), name).await;
+                // On a busy machine a case may miss a race, but not again and again.
+                for _ in 1..ATTEMPTS {
+                    if let Outcome::Passed = outcome {
+                        outcome = check(&BrokenHarness(defect), name).await;
+                    }
+                }
+                match outcome {
                     Outcome::Failed(message) => {
                         let clause = promise(name).expect("the case exists");
                         assert!(

@@ -15,6 +15,8 @@ pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const TRUSTED: Duration = Duration::from_secs(1);
 /// How long the answer to a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
+/// So long a lane goes from batch to batch on one connection; then others have their turn.
+const TURN: Duration = Duration::from_millis(5);
 /// A kept connection visits the pool this often, which closes it when it has reached its age.
 const KEPT_AT_MOST: Duration = Duration::from_secs(600);
 
@@ -127,8 +129,9 @@ impl<DB: Database> Connections<DB> {
             home: Arc::clone(self),
             connection: Some(connection),
             taken,
+            leased: Instant::now(),
             settled: true,
-            _permits: (writer, free),
+            permits: (writer, free),
         })
     }
 
@@ -168,8 +171,9 @@ pub(crate) struct Lease<DB: Database> {
     home: Arc<Connections<DB>>,
     connection: Option<PoolConnection<DB>>,
     taken: Instant,
+    leased: Instant,
     settled: bool,
-    _permits: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
+    permits: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
 }
 
 impl<DB: Database> Lease<DB> {
@@ -182,6 +186,12 @@ impl<DB: Database> Lease<DB> {
     /// No exchange is under way.
     pub(crate) fn settled(&mut self) {
         self.settled = true;
+    }
+
+    /// Whether it is time to give it back, because others may wait for it: at once where it is the one
+    /// that may write, else a logout would wait until nobody has anything to write any more.
+    pub(crate) fn is_due(&self) -> bool {
+        self.permits.0.is_some() || self.leased.elapsed() >= TURN
     }
 
     /// The connection broke, and others may have.

@@ -337,7 +337,7 @@ impl<D: Dialect, K: Kind<D>> Lane<D, K> {
         match outcome {
             Ok(Ok(replies)) => {
                 lease.settled();
-                self.lease = Some(lease);
+                self.lease = (!lease.is_due()).then_some(lease);
                 Ok(replies)
             }
             Ok(Err(error)) => {
@@ -348,7 +348,7 @@ impl<D: Dialect, K: Kind<D>> Lane<D, K> {
                     Class::TooLarge if !D::ONE_WRITER => drop(lease),
                     _ => {
                         lease.settled();
-                        self.lease = Some(lease);
+                        self.lease = (!lease.is_due()).then_some(lease);
                     }
                 }
                 Err(fault)

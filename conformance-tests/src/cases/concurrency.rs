@@ -156,8 +156,8 @@ async fn destroy_ends_all_updates(cx: &Context) -> Verdict {
     let handles = [cx.backend().await?, cx.backend().await?];
     let (key, first) = (key(), record("0"));
     handles[0].save(&key, &first, create(LONG)).await?;
-    let writers = handles.iter().cloned().map(|store| {
-        let mut seen = first.clone();
+    let writers = (0..TASKS).map(|task| {
+        let (store, mut seen) = (Arc::clone(&handles[task % 2]), first.clone());
         async move {
             let began = Instant::now();
             while began.elapsed() < TOO_LONG {
@@ -192,23 +192,31 @@ async fn destroy_ends_all_updates(cx: &Context) -> Verdict {
 
 async fn destroy_ends_all_touches(cx: &Context) -> Verdict {
     let handles = [cx.backend().await?, cx.backend().await?];
-    let key = key();
-    handles[0].save(&key, &record("x"), create(LONG)).await?;
-    let touching = handles.iter().cloned().map(|store| async move {
-        let began = Instant::now();
-        while began.elapsed() < TOO_LONG {
-            store.touch(&key, LONG).await?;
-            tokio::task::yield_now().await;
+    for _ in 0..ROUNDS {
+        let key = key();
+        handles[0].save(&key, &record("x"), create(LONG)).await?;
+        let touching = (0..TASKS).map(|task| {
+            let store = Arc::clone(&handles[task % 2]);
+            async move {
+                // Not all in one step: the destroy is to come in the middle of some touch.
+                tokio::time::sleep(Duration::from_millis(task as u64 % 4)).await;
+                let began = Instant::now();
+                while began.elapsed() < TOO_LONG {
+                    store.touch(&key, LONG).await?;
+                    tokio::task::yield_now().await;
+                }
+                Ok(())
+            }
+        });
+        let touching = tokio::spawn(together(touching.collect::<Vec<_>>()));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        handles[0].destroy(&key, None).await?;
+        for result in touching.await.expect("touches do not panic") {
+            refused(result, ErrorKind::Gone, "a touch after a destroy")?;
         }
-        Ok(())
-    });
-    let touching = tokio::spawn(together(touching.collect::<Vec<_>>()));
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    handles[0].destroy(&key, None).await?;
-    for result in touching.await.expect("touches do not panic") {
-        refused(result, ErrorKind::Gone, "a touch after a destroy")?;
+        absent(&*handles[1], &key, "after touches that a destroy ended").await?;
     }
-    absent(&*handles[1], &key, "after touches that a destroy ended").await
+    Ok(())
 }
 
 /// Record `n` of a series whose parts all tell `n`.

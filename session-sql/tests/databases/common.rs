@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use session_core::{
     Backend, Bytes, Error, ErrorKind, Key, Owner, Record, Result, Revision, Update, Write,
@@ -94,6 +94,45 @@ pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend
                 assert_eq!(loaded.record, record(3));
                 assert!(loaded.expires_in <= LIFE);
             }
+        }
+    }
+}
+
+/// While others load, update and touch without a pause, a logout gets its turn.
+pub(crate) async fn a_flood_holds_up_no_logout(backend: Arc<dyn Backend>) {
+    const TASKS: u32 = 32;
+    for number in 0..2 * TASKS {
+        backend.save(&key(number), &record(0), create()).await.unwrap();
+    }
+    for flood in ["loads", "updates", "touches"] {
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|number| {
+                let backend = Arc::clone(&backend);
+                tokio::spawn(async move {
+                    loop {
+                        match flood {
+                            "loads" => drop(backend.load(&key(number)).await.unwrap()),
+                            "updates" => {
+                                backend.save(&key(number), &record(0), over(0)).await.unwrap();
+                            }
+                            _ => backend.touch(&key(number), LIFE).await.unwrap(),
+                        }
+                    }
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        for number in TASKS..TASKS + 4 {
+            let begun = Instant::now();
+            assert!(backend.destroy(&key(number), None).await.unwrap(), "among {flood}");
+            let took = begun.elapsed();
+            assert!(took < Duration::from_secs(1), "a logout took {took:?} among {flood}");
+            backend.save(&key(number), &record(0), create()).await.unwrap();
+        }
+        for task in tasks {
+            task.abort();
+            // A task that panicked has to say so.
+            assert!(task.await.unwrap_err().is_cancelled(), "a task failed among {flood}");
         }
     }
 }

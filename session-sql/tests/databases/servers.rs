@@ -53,6 +53,17 @@ macro_rules! on_a_server {
         }
 
         #[tokio::test(flavor = "multi_thread")]
+        async fn a_flood_holds_up_no_logout() {
+            common::a_flood_holds_up_no_logout(Arc::new(backend().await)).await;
+            // The application's pool may have few connections.
+            let pool = sqlx::pool::PoolOptions::new().max_connections(1);
+            let pool = $backend::from_pool(pool.connect(shared()).await.unwrap());
+            let pool = pool.with_table(&fresh_table()).unwrap();
+            pool.migrate().await.unwrap();
+            common::a_flood_holds_up_no_logout(Arc::new(pool)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
         async fn the_server_is_killed_and_comes_back() {
             let server = own();
             let backend = on(&server).await;

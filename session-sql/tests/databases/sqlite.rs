@@ -4,6 +4,7 @@ use std::time::Duration;
 use session_core::{Backend, ErrorKind};
 use session_sql::SqliteBackend;
 use sqlx::Executor as _;
+use sqlx::sqlite::SqlitePoolOptions;
 use tempfile::TempDir;
 
 use crate::common::{self, create, key, kind, over, record};
@@ -39,6 +40,18 @@ async fn batches_of_two_servers_agree() {
     let (_directory, url, one) = file().await;
     let two = SqliteBackend::connect(&url).await.unwrap();
     common::batches_of_two_servers_agree(Arc::new(one), Arc::new(two)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_holds_up_no_logout() {
+    let (_directory, _, backend) = file().await;
+    common::a_flood_holds_up_no_logout(Arc::new(backend)).await;
+    let memory = SqliteBackend::connect("sqlite::memory:").await.unwrap();
+    memory.migrate().await.unwrap();
+    common::a_flood_holds_up_no_logout(Arc::new(memory)).await;
+    let (_another, url, _) = file().await;
+    let pool = SqlitePoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+    common::a_flood_holds_up_no_logout(Arc::new(SqliteBackend::from_pool(pool))).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
