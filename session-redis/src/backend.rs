@@ -215,11 +215,10 @@ impl RedisBackend {
     }
 
     /// Operations on one key keep to one connection.
-    fn channel(&self, key: &Key) -> (&Channel, Lane) {
+    fn channel(&self, key: &Key) -> &Channel {
         let count = self.channels.len() as u64;
         let index = usize::try_from(key.prefix() % count).unwrap_or_default();
-        let channel = &self.channels[index];
-        (channel, Lane { link: Arc::clone(&channel.link), timeout: self.timeout })
+        &self.channels[index]
     }
 
     fn compare_and_swap(
@@ -228,18 +227,18 @@ impl RedisBackend {
         record: &Record,
         Update { expected, ttl }: Update,
     ) -> Result<change::Update> {
-        let deadline = self.deadlines.guess(key);
         Ok(change::Update {
-            expected: layout::long_head(expected, deadline),
-            value: layout::encode(record, deadline),
+            expected,
+            deadline: self.deadlines.guess(key),
+            record: record.clone(),
             life: ttl.map(ttl_millis).transpose()?,
         })
     }
 
     async fn change(&self, key: &Key, action: Action) -> Result<Verdict> {
         let change = Change { name: self.name_of(key), action };
-        let (channel, lane) = self.channel(key);
-        Ok(channel.changes.submit(&lane, change, self.timeout).await?)
+        let channel = self.channel(key);
+        Ok(channel.changes.submit(&channel.link, change, self.timeout).await?)
     }
 }
 
@@ -248,10 +247,10 @@ impl Confirming {
     /// here, the master has destroyed the session.
     async fn confirm(&self, name: &[u8], slack: Duration) -> Result<()> {
         let Confirmation { replicas, timeout } = self.confirmation;
-        let lane = Lane { link: Arc::clone(&self.link), timeout: timeout.saturating_add(slack) };
+        let lane = Lane { link: &self.link, limit: timeout.saturating_add(slack) };
         // Without an answer, none is known to have it.
         let confirmed =
-            operations::confirm_destroy(&lane, name, self.confirmation).await.unwrap_or_default();
+            operations::confirm_destroy(lane, name, self.confirmation).await.unwrap_or_default();
         if confirmed >= replicas {
             return Ok(());
         }
@@ -290,8 +289,8 @@ impl Backend for RedisBackend {
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
         let load = Load { name: self.name_of(key) };
-        let (channel, lane) = self.channel(key);
-        let found = channel.loads.submit(&lane, load, self.timeout).await?;
+        let channel = self.channel(key);
+        let found = channel.loads.submit(&channel.link, load, self.timeout).await?;
         Ok(found.map(|found| {
             self.deadlines.note(key, found.deadline);
             found.loaded
@@ -301,7 +300,7 @@ impl Backend for RedisBackend {
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let action = match write {
             Write::Create { ttl } => {
-                Action::Create { value: layout::encode(record, 0), life: ttl_millis(ttl)? }
+                Action::Create { record: record.clone(), life: ttl_millis(ttl)? }
             }
             Write::Update(update) => Action::Update(self.compare_and_swap(key, record, update)?),
         };
@@ -314,7 +313,7 @@ impl Backend for RedisBackend {
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
         let started = Instant::now();
-        let action = Action::Destroy { only: only.map(layout::head) };
+        let action = Action::Destroy { only };
         let existed = self.change(key, action).await? == Verdict::Written;
         match &self.confirming {
             // A revision is expected when a rotation takes back or clears away: no logout.
@@ -337,9 +336,9 @@ impl Backend for RedisBackend {
             return rotate_by_steps(self, old, new, record, write).await; // the keys may be on two nodes
         }
         let update = self.compare_and_swap(old, record, write)?;
-        let (_, lane) = self.channel(old);
+        let lane = Lane { link: &self.channel(old).link, limit: self.timeout };
         let names = (self.name_of(old), self.name_of(new));
-        change::rotate(&lane, &names.0, &names.1, &update).await?.into_result()
+        change::rotate(lane, &names.0, &names.1, &update).await?.into_result()
     }
 }
 

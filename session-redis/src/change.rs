@@ -1,10 +1,15 @@
 //! Writes: one by one, or many at once.
 
-use redis::{Cmd, Pipeline, Value};
-use session_core::{Error, Result};
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Cmd, Pipeline, RedisWrite as _, Value};
+use session_core::{Error, Record, Result, Revision};
 
 use crate::failure::Failure;
-use crate::layout::{Head, LongHead};
+use crate::layout;
+use crate::link::Link;
 use crate::operations::Lane;
 use crate::scripts::{self, Naming};
 use crate::sharing::Shareable;
@@ -16,17 +21,18 @@ pub(crate) struct Change {
 }
 
 pub(crate) enum Action {
-    Create { value: Vec<u8>, life: u64 },
+    Create { record: Record, life: u64 },
     Update(Update),
     Touch { life: u64 },
-    Destroy { only: Option<Head> },
+    Destroy { only: Option<Revision> },
 }
 
 /// A compare-and-swap.
 pub(crate) struct Update {
-    /// The head of the value that must stand there, and a guess at its deadline.
-    pub(crate) expected: LongHead,
-    pub(crate) value: Vec<u8>,
+    pub(crate) expected: Revision,
+    /// A guess at the deadline that stands there.
+    pub(crate) deadline: u64,
+    pub(crate) record: Record,
     /// Without it, the deadline stays where it is.
     pub(crate) life: Option<u64>,
 }
@@ -64,26 +70,36 @@ impl Verdict {
 }
 
 impl Shareable for Change {
-    type Context = Lane;
+    type Context = Arc<Link>;
     type Answer = Verdict;
 
     fn bytes(&self) -> usize {
-        let value = match &self.action {
-            Action::Create { value, .. } | Action::Update(Update { value, .. }) => value.len(),
-            Action::Touch { .. } | Action::Destroy { .. } => 0,
-        };
-        self.name.len() + value + 64
+        self.name.len() + self.action.bytes()
     }
 
-    async fn run(lane: &Lane, jobs: Vec<Self>) -> Vec<Result<Verdict, Failure>> {
+    async fn run(
+        link: &Arc<Link>,
+        jobs: Vec<Self>,
+        limit: Duration,
+    ) -> Vec<Result<Verdict, Failure>> {
+        let lane = Lane { link, limit };
         if let [Self { name, action: Action::Destroy { only: None } }] = &jobs[..] {
             return vec![delete(lane, name).await];
         }
-        let keys: Vec<&[u8]> = jobs.iter().map(|job| &job.name[..]).collect();
-        let arguments: Vec<Arguments<'_>> = jobs.iter().map(|job| job.action.arguments()).collect();
         // Twice is as good as once.
         let repeatable = jobs.iter().all(|job| matches!(job.action, Action::Touch { .. }));
-        match write(lane, &keys, &arguments, repeatable).await {
+        let script = |naming: Naming| {
+            let bytes = jobs.iter().map(|job| job.bytes()).sum();
+            let mut call = scripts::call(naming, jobs.len(), 2 * jobs.len(), bytes);
+            for job in &jobs {
+                call.arg(&job.name);
+            }
+            for job in &jobs {
+                job.action.add_to(&mut call).expect(IN_MEMORY);
+            }
+            call
+        };
+        match write(lane, script, &jobs[0].name, jobs.len(), repeatable).await {
             Ok(verdicts) => verdicts,
             Err(failure) => jobs.iter().map(|_| Err(failure.clone())).collect(),
         }
@@ -92,89 +108,108 @@ impl Shareable for Change {
 
 /// Moves a record; both keys on one node.
 pub(crate) async fn rotate(
-    lane: &Lane,
+    lane: Lane<'_>,
     old: &[u8],
     new: &[u8],
     update: &Update,
 ) -> Result<Verdict, Failure> {
-    let arguments = Arguments { verb: "rotate", ..update.arguments() };
-    write(lane, &[old, new], &[arguments], false).await?.swap_remove(0)
+    let script = |naming: Naming| {
+        let bytes = old.len() + new.len() + update.bytes();
+        let mut call = scripts::call(naming, 2, 2, bytes);
+        call.arg(old).arg(new);
+        update.add_to(&mut call, "rotate").expect(IN_MEMORY);
+        call
+    };
+    write(lane, script, old, 1, false).await?.swap_remove(0)
 }
 
-async fn delete(lane: &Lane, name: &[u8]) -> Result<Verdict, Failure> {
+async fn delete(lane: Lane<'_>, name: &[u8]) -> Result<Verdict, Failure> {
     let mut commands = Pipeline::with_capacity(1);
     commands.cmd("DEL").arg(name);
     Verdict::of_reply(&lane.exchange(&commands, name, false).await?[0])
 }
 
-/// A verdict for each of the arguments.
+/// As many verdicts as writes.
 async fn write(
-    lane: &Lane,
-    keys: &[&[u8]],
-    arguments: &[Arguments<'_>],
+    lane: Lane<'_>,
+    script: impl Fn(Naming) -> Cmd,
+    key: &[u8],
+    writes: usize,
     repeatable: bool,
 ) -> Result<Vec<Result<Verdict, Failure>>, Failure> {
-    let bytes = keys.iter().map(|key| key.len()).sum::<usize>()
-        + arguments.iter().map(|arguments| arguments.value.len() + 64).sum::<usize>();
-    let script = |naming: Naming| {
-        let mut call = scripts::call(naming, keys.len(), 4 * arguments.len(), bytes);
-        for key in keys {
-            call.arg(key);
+    match lane.call(script, key, repeatable).await? {
+        Value::Int(done) if usize::try_from(done) == Ok(writes) => {
+            Ok((0..writes).map(|_| Ok(Verdict::Written)).collect())
         }
-        for arguments in arguments {
-            arguments.add_to(&mut call);
-        }
-        call
-    };
-    match lane.call(script, keys[0], repeatable).await? {
-        Value::Array(replies) if replies.len() == arguments.len() => {
+        Value::Array(replies) if replies.len() == writes => {
             Ok(replies.iter().map(Verdict::of_reply).collect())
         }
         other => Err(Failure::of_reply(&other)),
     }
 }
 
-/// What the script takes for each write.
-#[derive(Default)]
-struct Arguments<'a> {
-    verb: &'static str,
-    expected: &'a [u8],
-    value: &'a [u8],
-    life: Option<u64>,
-}
-
-impl Arguments<'_> {
-    fn add_to(&self, call: &mut Cmd) {
-        call.arg(self.verb).arg(self.expected).arg(self.value);
-        match self.life {
-            Some(life) => call.arg(life),
-            None => call.arg(""),
-        };
-    }
-}
+/// What the orders say is written into commands, and commands are in memory.
+const IN_MEMORY: &str = "writing to memory does not fail";
 
 impl Action {
-    fn arguments(&self) -> Arguments<'_> {
+    /// About what it takes to send it.
+    fn bytes(&self) -> usize {
         match self {
-            Self::Create { value, life } => {
-                Arguments { verb: "create", value, life: Some(*life), ..Arguments::default() }
-            }
-            Self::Update(update) => update.arguments(),
-            Self::Touch { life } => {
-                Arguments { verb: "touch", life: Some(*life), ..Arguments::default() }
-            }
-            Self::Destroy { only } => Arguments {
-                verb: "destroy",
-                expected: only.as_ref().map_or(&[], |head| &head[..]),
-                ..Arguments::default()
-            },
+            Self::Create { record, .. } => layout::size(record) + ROOM,
+            Self::Update(update) => update.bytes(),
+            Self::Touch { .. } | Self::Destroy { .. } => ROOM,
         }
+    }
+
+    /// The script's two arguments: the order and the value.
+    fn add_to(&self, call: &mut Cmd) -> io::Result<()> {
+        match self {
+            Self::Create { record, life } => {
+                write!(call.writer_for_next_arg(), "create {life}")?;
+                layout::write(&mut call.writer_for_next_arg(), record, 0)?;
+            }
+            Self::Update(update) => update.add_to(call, "update")?,
+            Self::Touch { life } => {
+                write!(call.writer_for_next_arg(), "touch {life}")?;
+                call.arg("");
+            }
+            Self::Destroy { only: None } => {
+                call.arg("destroy").arg("");
+            }
+            Self::Destroy { only: Some(revision) } => {
+                let mut order = call.writer_for_next_arg();
+                order.write_all(b"destroy ")?;
+                order.write_all(&layout::head(*revision))?;
+                drop(order);
+                call.arg("");
+            }
+        }
+        Ok(())
     }
 }
 
+/// For an order, the key's name and the lengths of all.
+const ROOM: usize = 160;
+
 impl Update {
-    fn arguments(&self) -> Arguments<'_> {
-        let Self { expected, value, life } = self;
-        Arguments { verb: "update", expected, value, life: *life }
+    fn bytes(&self) -> usize {
+        layout::size(&self.record) + ROOM
+    }
+
+    fn add_to(&self, call: &mut Cmd, verb: &str) -> io::Result<()> {
+        let Self { expected, deadline, record, life } = self;
+        let mut order = call.writer_for_next_arg();
+        if verb == "update" && life.is_none() {
+            // The usual case in short.
+            order.write_all(&layout::long_head(*expected, *deadline))?;
+        } else {
+            write!(order, "{verb} ")?;
+            if let Some(life) = life {
+                write!(order, "{life} ")?;
+            }
+            order.write_all(&layout::head(*expected))?;
+        }
+        drop(order);
+        layout::write(&mut call.writer_for_next_arg(), record, *deadline)
     }
 }

@@ -1,5 +1,7 @@
 //! How a record lies in Redis.
 
+use std::io::{self, Write};
+
 use redis::Value;
 use session_core::{Bytes, Key, Owner, Record, Revision};
 
@@ -49,20 +51,19 @@ pub(crate) fn long_head(revision: Revision, deadline: u64) -> LongHead {
     long
 }
 
-/// `s1:REVISION:DEADLINE:LENGTH:OWNER`, a line feed and the payload. The deadline is a guess; the
+/// Writes `s1:REVISION:DEADLINE:LENGTH:OWNER`, a line feed and the payload. The deadline is a guess; the
 /// server, which knows it, corrects it.
-pub(crate) fn encode(record: &Record, deadline: u64) -> Vec<u8> {
+pub(crate) fn write(out: &mut impl Write, record: &Record, deadline: u64) -> io::Result<()> {
     let owner = record.owner.as_ref().map_or("", Owner::as_str);
-    let size = HEAD_BYTES + DEADLINE_BYTES + 6 + owner.len() + record.payload.len();
-    let mut value = Vec::with_capacity(size);
-    value.extend_from_slice(&long_head(record.revision, deadline));
-    value.push(b':');
-    value.extend_from_slice(owner.len().to_string().as_bytes());
-    value.push(b':');
-    value.extend_from_slice(owner.as_bytes());
-    value.push(b'\n');
-    value.extend_from_slice(&record.payload);
-    value
+    out.write_all(&long_head(record.revision, deadline))?;
+    writeln!(out, ":{}:{owner}", owner.len())?;
+    out.write_all(&record.payload)
+}
+
+/// At most so many bytes.
+pub(crate) fn size(record: &Record) -> usize {
+    let owner = record.owner.as_ref().map_or("", Owner::as_str);
+    HEAD_BYTES + DEADLINE_BYTES + 6 + owner.len() + record.payload.len()
 }
 
 fn decimal(mut number: u64) -> [u8; DEADLINE_BYTES] {
@@ -154,6 +155,13 @@ mod tests {
             revision: Revision::from_u64(revision),
             owner: owner.map(|name| Owner::new(name).unwrap()),
         }
+    }
+
+    fn encode(record: &Record, deadline: u64) -> Vec<u8> {
+        let mut value = Vec::new();
+        write(&mut value, record, deadline).unwrap();
+        assert!(value.len() <= size(record));
+        value
     }
 
     #[test]

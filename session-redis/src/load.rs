@@ -1,5 +1,6 @@
 //! Loads: one by one, or many at once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, Value};
@@ -7,6 +8,7 @@ use session_core::Loaded;
 
 use crate::failure::Failure;
 use crate::layout::{self, Decoded};
+use crate::link::Link;
 use crate::operations::Lane;
 use crate::sharing::Shareable;
 
@@ -22,14 +24,19 @@ pub(crate) struct Found {
 }
 
 impl Shareable for Load {
-    type Context = Lane;
+    type Context = Arc<Link>;
     type Answer = Option<Found>;
 
     fn bytes(&self) -> usize {
         self.name.len()
     }
 
-    async fn run(lane: &Lane, jobs: Vec<Self>) -> Vec<Result<Self::Answer, Failure>> {
+    async fn run(
+        link: &Arc<Link>,
+        jobs: Vec<Self>,
+        limit: Duration,
+    ) -> Vec<Result<Self::Answer, Failure>> {
+        let lane = Lane { link, limit };
         if let [job] = &jobs[..] {
             return vec![load_one(lane, &job.name).await];
         }
@@ -40,7 +47,7 @@ impl Shareable for Load {
     }
 }
 
-async fn load_one(lane: &Lane, name: &[u8]) -> Result<Option<Found>, Failure> {
+async fn load_one(lane: Lane<'_>, name: &[u8]) -> Result<Option<Found>, Failure> {
     let mut commands = Pipeline::with_capacity(2);
     commands.cmd("GET").arg(name).cmd("TIME");
     let replies = lane.exchange(&commands, name, true).await?;
@@ -52,7 +59,7 @@ async fn load_one(lane: &Lane, name: &[u8]) -> Result<Option<Found>, Failure> {
 
 /// `MGET` says nothing of values of another type; `EXISTS` gives away that there are such.
 async fn load_many(
-    lane: &Lane,
+    lane: Lane<'_>,
     jobs: &[Load],
 ) -> Result<Vec<Result<Option<Found>, Failure>>, Failure> {
     let of_all = |command: &str| {

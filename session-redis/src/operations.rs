@@ -1,6 +1,5 @@
 //! How commands get to a server and their replies back.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value};
@@ -10,25 +9,25 @@ use crate::link::{Link, Request};
 use crate::scripts::Naming;
 
 /// A link and how long to wait for it.
-#[derive(Debug, Clone)]
-pub(crate) struct Lane {
-    pub(crate) link: Arc<Link>,
-    pub(crate) timeout: Duration,
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lane<'a> {
+    pub(crate) link: &'a Link,
+    pub(crate) limit: Duration,
 }
 
-impl Lane {
+impl Lane<'_> {
     /// One reply for each command.
     pub(crate) async fn exchange(
-        &self,
+        self,
         commands: &Pipeline,
         key: &[u8],
         repeatable: bool,
     ) -> Result<Vec<Value>, Failure> {
-        self.exchange_within(self.timeout, commands, key, repeatable).await
+        self.exchange_within(self.limit, commands, key, repeatable).await
     }
 
     async fn exchange_within(
-        &self,
+        self,
         limit: Duration,
         commands: &Pipeline,
         key: &[u8],
@@ -46,7 +45,7 @@ impl Lane {
     /// Calls a script by its hash, and in full if the server does not know it: after its first start,
     /// a failover, or SCRIPT FLUSH.
     pub(crate) async fn call(
-        &self,
+        self,
         script: impl Fn(Naming) -> Cmd,
         key: &[u8],
         repeatable: bool,
@@ -56,7 +55,7 @@ impl Lane {
         loop {
             let mut commands = Pipeline::with_capacity(1);
             commands.add_command(script(naming));
-            let left = self.timeout.saturating_sub(started.elapsed());
+            let left = self.limit.saturating_sub(started.elapsed());
             let reply =
                 self.exchange_within(left, &commands, key, repeatable).await?.swap_remove(0);
             if naming == Naming::Text || !is_unknown_script(&reply) {
@@ -79,7 +78,7 @@ pub(crate) struct Confirmation {
 /// `WAIT` covers what was written before its connection's last command, by whomever. That command
 /// deletes again: should another master serve the key by now, it is gone there, too.
 pub(crate) async fn confirm_destroy(
-    lane: &Lane,
+    lane: Lane<'_>,
     name: &[u8],
     Confirmation { replicas, timeout }: Confirmation,
 ) -> Result<u32, Failure> {

@@ -3,21 +3,27 @@
 //! One command for many keys costs the server and the client a fraction of as many commands. While
 //! few operations are on their way, each goes out by itself and at once. From then on the next ones
 //! are gathered: a batch leaves when the one before it has been answered, when it is full, or when it
-//! is worth a second trip beside the first, so that server and client need not wait for each other.
-//! Nobody waits for a batch that is overdue: the runtime that carries it may have come to rest.
+//! is worth another trip beside those under way, so that server and client need not wait for each
+//! other.
+//!
+//! Those of one runtime share, since its tasks carry the batches: another one may come to rest with
+//! them. That is also why nobody needs a timer to wait: the batch has one.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::runtime::{Handle, Id};
 use tokio::sync::oneshot;
 
 use crate::failure::Failure;
 
 /// So many operations at a time gain nothing by waiting for each other.
 const ALONE: usize = 8;
-/// So many are worth a second trip beside one that is under way.
+/// So many are worth another trip beside those that are under way.
 const WORTH_A_TRIP: usize = 24;
+/// So many trips at a time keep the server busy; who comes then waits for a full batch.
+const TRIPS: usize = 3;
 /// So many keys in one command: they hold the server for about 0.1 ms.
 const FULL: usize = 64;
 /// So much to send in one command: a batch takes little longer than its largest part would alone.
@@ -31,18 +37,22 @@ pub(crate) trait Shareable: Send + Sized + 'static {
     /// About what it takes to send it.
     fn bytes(&self) -> usize;
 
-    /// One answer for each of `jobs`, in their order.
+    /// One answer for each of `jobs`, in their order, within `limit`.
     fn run(
         context: &Self::Context,
         jobs: Vec<Self>,
+        limit: Duration,
     ) -> impl Future<Output = Vec<Result<Self::Answer, Failure>>> + Send;
 }
 
 /// Gathers the operations of one kind.
 pub(crate) struct Sharing<J: Shareable> {
     enabled: bool,
-    state: Arc<Mutex<State<J>>>,
+    gatherings: Gatherings<J>,
 }
+
+/// One for each runtime that has something under way.
+type Gatherings<J> = Arc<Mutex<Vec<Gathering<J>>>>;
 
 impl<J: Shareable> std::fmt::Debug for Sharing<J> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -50,27 +60,38 @@ impl<J: Shareable> std::fmt::Debug for Sharing<J> {
     }
 }
 
-struct State<J: Shareable> {
+struct Gathering<J: Shareable> {
+    runtime: Id,
     /// On their way or waiting.
     outstanding: usize,
-    /// The batches under way: each one's flight by number, and when it left.
-    flights: Vec<(u64, Instant)>,
-    last_flight: u64,
+    /// The batches under way.
+    flights: usize,
     waiting: Vec<Waiter<J>>,
+    /// Of those that wait.
+    bytes: usize,
 }
 
 struct Waiter<J: Shareable> {
     job: J,
+    since: Instant,
     answer: oneshot::Sender<Result<J::Answer, Failure>>,
+}
+
+/// What comes of an operation that begins.
+enum Turn<J: Shareable> {
+    /// It goes by itself.
+    Alone(J),
+    /// It goes with others; perhaps with a batch that is to leave now.
+    Shared(oneshot::Receiver<Result<J::Answer, Failure>>, Option<Vec<Waiter<J>>>),
 }
 
 impl<J: Shareable> Sharing<J> {
     pub(crate) fn new(enabled: bool) -> Self {
-        Self { enabled, state: Arc::new(Mutex::new(State::new())) }
+        Self { enabled, gatherings: Arc::default() }
     }
 
-    /// Does one operation, alone or with others, and waits for others at most for `limit`. Dropping
-    /// the future leaves the others alone.
+    /// Does one operation, alone or with others, within `limit`. Dropping the future leaves the
+    /// others alone.
     pub(crate) async fn submit(
         &self,
         context: &J::Context,
@@ -78,91 +99,116 @@ impl<J: Shareable> Sharing<J> {
         limit: Duration,
     ) -> Result<J::Answer, Failure> {
         if !self.enabled {
-            return alone(context, job).await;
+            return alone(context, job, limit).await;
         }
-        let outstanding = Outstanding::enter(&self.state);
-        if outstanding.number <= ALONE {
-            return alone(context, job).await;
-        }
-        let (sender, answer) = oneshot::channel();
-        let departing = {
-            let mut state = lock(&self.state);
-            state.waiting.push(Waiter { job, answer: sender });
-            state.departing(Instant::now(), limit)
+        let runtime = Handle::current();
+        let turn = gathering(&mut lock(&self.gatherings), runtime.id()).enter(job);
+        let _outstanding = Outstanding { gatherings: &self.gatherings, runtime: runtime.id() };
+        let (answer, departing) = match turn {
+            Turn::Alone(job) => return alone(context, job, limit).await,
+            Turn::Shared(answer, departing) => (answer, departing),
         };
-        if let Some((number, batch)) = departing {
-            let flight = Flight { state: Arc::clone(&self.state), number, limit };
-            tokio::spawn(deliver(context.clone(), flight, batch));
+        if let Some(batch) = departing {
+            let gatherings = Arc::clone(&self.gatherings);
+            let flight = Flight { gatherings, runtime: runtime.id(), landed: false };
+            runtime.spawn(deliver(context.clone(), flight, batch, limit));
         }
-        match tokio::time::timeout(limit, answer).await {
-            Ok(answered) => answered.unwrap_or_else(|_| Err(Failure::abandoned())),
-            Err(_) => Err(Failure::no_answer(limit)),
-        }
+        answer.await.unwrap_or_else(|_| Err(Failure::abandoned()))
     }
 }
 
-async fn alone<J: Shareable>(context: &J::Context, job: J) -> Result<J::Answer, Failure> {
-    let mut answers = J::run(context, vec![job]).await;
+async fn alone<J: Shareable>(
+    context: &J::Context,
+    job: J,
+    limit: Duration,
+) -> Result<J::Answer, Failure> {
+    let mut answers = J::run(context, vec![job], limit).await;
     answers.pop().unwrap_or_else(|| Err(Failure::abandoned()))
 }
 
 /// Does a batch, and what has gathered meanwhile, until nothing is left.
-async fn deliver<J: Shareable>(context: J::Context, flight: Flight<J>, batch: Vec<Waiter<J>>) {
+async fn deliver<J: Shareable>(
+    context: J::Context,
+    mut flight: Flight<J>,
+    batch: Vec<Waiter<J>>,
+    limit: Duration,
+) {
     let mut batch = Some(batch);
-    while let Some(mut waiters) = batch {
-        // Who gave up before the batch left sends nothing.
-        waiters.retain(|waiter| !waiter.answer.is_closed());
-        let (jobs, callers): (Vec<J>, Vec<_>) =
-            waiters.into_iter().map(|waiter| (waiter.job, waiter.answer)).unzip();
-        let answers = if jobs.is_empty() { Vec::new() } else { J::run(&context, jobs).await };
+    while let Some(waiters) = batch {
+        let (mut jobs, mut callers) =
+            (Vec::with_capacity(waiters.len()), Vec::with_capacity(waiters.len()));
+        let mut left = limit;
+        for Waiter { job, since, answer } in waiters {
+            let remains = limit.saturating_sub(since.elapsed());
+            if remains.is_zero() {
+                let _ = answer.send(Err(Failure::no_answer(limit)));
+            } else if !answer.is_closed() {
+                // Who gave up before the batch left sends nothing.
+                left = left.min(remains);
+                jobs.push(job);
+                callers.push(answer);
+            }
+        }
+        let answers = match jobs.len() {
+            0 => Vec::new(),
+            _ => J::run(&context, jobs, left).await,
+        };
         for (caller, answer) in callers.into_iter().zip(answers) {
             // Who gave up since needs no answer.
             let _ = caller.send(answer);
         }
-        batch = lock(&flight.state).next(flight.number, Instant::now(), flight.limit);
+        batch = flight.next();
     }
 }
 
-impl<J: Shareable> State<J> {
-    fn new() -> Self {
-        Self { outstanding: 0, flights: Vec::new(), last_flight: 0, waiting: Vec::new() }
+/// The gathering of a runtime.
+fn gathering<J: Shareable>(all: &mut Vec<Gathering<J>>, runtime: Id) -> &mut Gathering<J> {
+    let place = all.iter().position(|gathering| gathering.runtime == runtime);
+    let place = place.unwrap_or_else(|| {
+        all.push(Gathering { runtime, outstanding: 0, flights: 0, waiting: Vec::new(), bytes: 0 });
+        all.len() - 1
+    });
+    &mut all[place]
+}
+
+impl<J: Shareable> Gathering<J> {
+    fn enter(&mut self, job: J) -> Turn<J> {
+        self.outstanding += 1;
+        if self.outstanding <= ALONE {
+            return Turn::Alone(job);
+        }
+        let (sender, answer) = oneshot::channel();
+        self.bytes += job.bytes();
+        self.waiting.push(Waiter { job, since: Instant::now(), answer: sender });
+        Turn::Shared(answer, self.departing())
     }
 
-    /// A batch that is to leave now, if one is, and the number of its flight.
-    fn departing(&mut self, now: Instant, limit: Duration) -> Option<(u64, Vec<Waiter<J>>)> {
-        let leaves = match self.on_time(now, limit) {
+    /// A batch that is to leave now, if one is.
+    fn departing(&mut self) -> Option<Vec<Waiter<J>>> {
+        let leaves = match self.flights {
             0 => true,
-            1 => self.waiting.len() >= WORTH_A_TRIP || self.is_full(),
+            under_way if under_way < TRIPS => self.waiting.len() >= WORTH_A_TRIP || self.is_full(),
             _ => self.is_full(),
         };
-        if !leaves {
-            return None;
-        }
-        self.last_flight += 1;
-        self.flights.push((self.last_flight, now));
-        Some((self.last_flight, self.take()))
+        leaves.then(|| {
+            self.flights += 1;
+            self.take()
+        })
     }
 
     /// What leaves in a flight that has just come back; it ends when there is nothing, or little and
     /// another one is still on its way and will come back for that.
-    fn next(&mut self, number: u64, now: Instant, limit: Duration) -> Option<Vec<Waiter<J>>> {
-        self.flights.retain(|(flight, _)| *flight != number);
-        let worth_it = self.on_time(now, limit) == 0 || self.waiting.len() >= WORTH_A_TRIP;
+    fn next(&mut self) -> Option<Vec<Waiter<J>>> {
+        let worth_it = self.flights == 1 || self.waiting.len() >= WORTH_A_TRIP;
         if self.waiting.is_empty() || !worth_it {
+            self.flights -= 1;
             return None;
         }
-        self.flights.push((number, now));
         Some(self.take())
     }
 
-    /// How many batches are under way, but for those whose answer is overdue.
-    fn on_time(&self, now: Instant, limit: Duration) -> usize {
-        self.flights.iter().filter(|(_, left)| now.duration_since(*left) < limit).count()
-    }
-
     fn is_full(&self) -> bool {
-        let bytes: usize = self.waiting.iter().map(|waiter| waiter.job.bytes()).sum();
-        self.waiting.len() >= FULL || bytes >= FULL_BYTES
+        self.waiting.len() >= FULL || self.bytes >= FULL_BYTES
     }
 
     fn take(&mut self) -> Vec<Waiter<J>> {
@@ -173,142 +219,73 @@ impl<J: Shareable> State<J> {
         };
         let count = self.waiting.iter().take(FULL).take_while(fits).count();
         // One at least, however large.
-        self.waiting.drain(..count.max(1).min(self.waiting.len())).collect()
+        let count = count.max(1).min(self.waiting.len());
+        let rest = self.waiting.split_off(count);
+        self.bytes = rest.iter().map(|waiter| waiter.job.bytes()).sum();
+        std::mem::replace(&mut self.waiting, rest)
     }
 }
 
 /// Counts one operation for as long as somebody waits for it.
 struct Outstanding<'a, J: Shareable> {
-    state: &'a Mutex<State<J>>,
-    /// This one included.
-    number: usize,
-}
-
-impl<'a, J: Shareable> Outstanding<'a, J> {
-    fn enter(state: &'a Mutex<State<J>>) -> Self {
-        let mut locked = lock(state);
-        locked.outstanding += 1;
-        Self { state, number: locked.outstanding }
-    }
+    gatherings: &'a Mutex<Vec<Gathering<J>>>,
+    runtime: Id,
 }
 
 impl<J: Shareable> Drop for Outstanding<'_, J> {
     fn drop(&mut self) {
-        lock(self.state).outstanding -= 1;
+        let mut all = lock(self.gatherings);
+        gathering(&mut all, self.runtime).outstanding -= 1;
+        forget_idle(&mut all, self.runtime);
     }
 }
 
 /// A task that delivers batches; also dropped when its runtime is shut down in the middle.
 struct Flight<J: Shareable> {
-    state: Arc<Mutex<State<J>>>,
-    number: u64,
-    /// How long a batch may take.
-    limit: Duration,
+    gatherings: Gatherings<J>,
+    runtime: Id,
+    landed: bool,
+}
+
+impl<J: Shareable> Flight<J> {
+    fn next(&mut self) -> Option<Vec<Waiter<J>>> {
+        let mut all = lock(&self.gatherings);
+        let next = gathering(&mut all, self.runtime).next();
+        if next.is_none() {
+            self.landed = true;
+            forget_idle(&mut all, self.runtime);
+        }
+        next
+    }
 }
 
 impl<J: Shareable> Drop for Flight<J> {
     fn drop(&mut self) {
-        let mut state = lock(&self.state);
-        let flights = state.flights.len();
-        state.flights.retain(|(flight, _)| *flight != self.number);
-        // Shut down in the middle, and nobody else may come for them: their callers hear of it.
-        if state.flights.is_empty() && flights > 0 {
-            state.waiting.clear();
+        if self.landed {
+            return;
         }
+        let mut all = lock(&self.gatherings);
+        let gathering = gathering(&mut all, self.runtime);
+        gathering.flights -= 1;
+        // Nobody else may come for them: their callers hear of it.
+        if gathering.flights == 0 {
+            gathering.waiting.clear();
+            gathering.bytes = 0;
+        }
+        forget_idle(&mut all, self.runtime);
     }
 }
 
-fn lock<J: Shareable>(state: &Mutex<State<J>>) -> MutexGuard<'_, State<J>> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
+/// Nothing is kept of a runtime that has nothing under way: it may be gone.
+fn forget_idle<J: Shareable>(all: &mut Vec<Gathering<J>>, runtime: Id) {
+    all.retain(|gathering| {
+        gathering.runtime != runtime || gathering.outstanding > 0 || gathering.flights > 0
+    });
+}
+
+fn lock<J: Shareable>(gatherings: &Mutex<Vec<Gathering<J>>>) -> MutexGuard<'_, Vec<Gathering<J>>> {
+    gatherings.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    struct Job(usize);
-
-    impl Shareable for Job {
-        type Context = ();
-        type Answer = ();
-
-        fn bytes(&self) -> usize {
-            self.0
-        }
-
-        async fn run((): &(), jobs: Vec<Self>) -> Vec<Result<(), Failure>> {
-            jobs.iter().map(|_| Ok(())).collect()
-        }
-    }
-
-    /// How many jobs of these sizes leave at a time.
-    fn batches(sizes: &[usize]) -> Vec<usize> {
-        let waiter = |&size: &usize| Waiter { job: Job(size), answer: oneshot::channel().0 };
-        let waiting = sizes.iter().map(waiter).collect();
-        let mut state = State { waiting, ..State::new() };
-        let mut batches = Vec::new();
-        while !state.waiting.is_empty() {
-            batches.push(state.take().len());
-        }
-        batches
-    }
-
-    #[test]
-    fn batches_are_bounded_by_number_and_bytes() {
-        assert_eq!(batches(&[100; 130]), [64, 64, 2]);
-        assert_eq!(batches(&[FULL_BYTES / 4; 9]), [4, 4, 1]);
-        assert_eq!(batches(&[2 * FULL_BYTES, 2 * FULL_BYTES, 1, 1]), [1, 1, 2]);
-    }
-
-    fn waiter() -> Waiter<Job> {
-        Waiter { job: Job(1), answer: oneshot::channel().0 }
-    }
-
-    #[test]
-    fn nobody_waits_for_a_flight_that_is_overdue() {
-        let limit = Duration::from_secs(2);
-        let begin = Instant::now();
-        let mut state = State::new();
-        let arrive = |state: &mut State<Job>, after: Duration| {
-            state.waiting.push(waiter());
-            state.departing(begin + after, limit).map(|(number, batch)| (number, batch.len()))
-        };
-        assert_eq!(arrive(&mut state, Duration::ZERO), Some((1, 1)));
-        assert_eq!(arrive(&mut state, limit / 2), None);
-        assert_eq!(arrive(&mut state, limit), Some((2, 2)));
-        assert_eq!(arrive(&mut state, limit), None);
-        // The first comes back after all: the second will come for who waits.
-        assert!(state.next(1, begin + limit, limit).is_none());
-        assert_eq!(state.next(2, begin + limit, limit).map(|batch| batch.len()), Some(1));
-        assert!(state.next(2, begin + limit, limit).is_none());
-        assert!(state.flights.is_empty());
-    }
-
-    #[tokio::test]
-    async fn a_flight_leaves_nothing_behind() {
-        let sharing = Sharing::new(true);
-        let flight = |number| Flight {
-            state: Arc::clone(&sharing.state),
-            number,
-            limit: Duration::from_secs(2),
-        };
-        let (number, batch) = {
-            let mut state = lock(&sharing.state);
-            state.waiting.push(waiter());
-            state.departing(Instant::now(), Duration::from_secs(2)).unwrap()
-        };
-        deliver((), flight(number), batch).await;
-        assert_eq!(Arc::strong_count(&sharing.state), 1);
-
-        // Its runtime is shut down: who waits hears of it, unless another flight comes for them.
-        for (others, left) in [(vec![(8, Instant::now())], 1), (vec![], 0)] {
-            let mut state = lock(&sharing.state);
-            state.waiting = vec![waiter()];
-            state.flights = others;
-            state.flights.push((7, Instant::now()));
-            drop(state);
-            drop(flight(7));
-            assert_eq!(lock(&sharing.state).waiting.len(), left);
-        }
-    }
-}
+mod tests;

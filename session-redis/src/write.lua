@@ -1,16 +1,19 @@
 -- Writes of any number of keys, each by itself and with a verdict of its own:
 -- 1: carried out; 0: another revision stands there; -1: no live record does; -2: a live record
--- does; -3: what stands there is no record; or the server's error.
+-- does; -3: what stands there is no record; or the server's error. Where all were carried out, their
+-- number is the answer, else a list of the verdicts.
 --
--- Arguments, four for each write: what to do; the expected head (mark and revision), for an update
--- with a guess at the deadline; the new value, with the same guess; the life in milliseconds, or
--- nothing to leave the deadline where it is. A rotation comes alone: its keys are the old one and the
--- new one.
+-- Arguments, two for each write: the order, and the new value (with a guess at its deadline). Orders:
+-- s1:REVISION:DEADLINE    update what has this revision; the deadline, a guess, stays where it is
+-- update LIFE HEAD        update, and set the deadline so many milliseconds from now
+-- rotate LIFE HEAD        move to the second key; without LIFE, the deadline stays
+-- create LIFE | touch LIFE | destroy | destroy HEAD
+-- HEAD is s1:REVISION: as it must stand there. A rotation comes alone.
 --
 -- `pcall`, so that one write's error leaves the others alone. (Before Redis 7.0 it may begin with its
 -- place in this script; failure.rs takes that away.) Offsets stand in quotes because Redis is slow at
 -- writing numbers out.
-local pcall, sub = redis.pcall, string.sub
+local pcall, sub, byte = redis.pcall, string.sub, string.byte
 local time = pcall('TIME')
 if time.err then return time end
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -42,22 +45,13 @@ local function set(key, value, ...)
   return 1
 end
 
-local function write(key, verb, expected, value, life)
-  if verb == 'destroy' and expected == '' then return pcall('DEL', key) end
-  if life ~= '' then
-    prepare(now + life)
-  elseif verb == 'update' then
-    -- The usual case in short: the guess is right, and nobody took the expiry from the key. Only the
-    -- first of a call is asked for that: to ask them all costs 5 % of the throughput, and each will
-    -- be the first at times. To write all the expiries again costs more.
-    local found = pcall('GETRANGE', key, '0', '34')
-    if found == expected and sub(found, 21) > now_digits
-      and (key ~= KEYS[1] or pcall('PTTL', key) ~= -1) then
-      local reply = pcall('SET', key, value, 'KEEPTTL')
-      return reply.err and reply or 1
-    end
-  end
-  expected = sub(expected, 1, 20)
+local function is_plain_update(order) return byte(order) == 115 end -- s
+
+local function write(key, order, value)
+  if order == 'destroy' then return pcall('DEL', key) end
+  local verb, life, expected = string.match(order, '^(%l+) ?(%d*) ?(.*)$')
+  if is_plain_update(order) then verb, life, expected = 'update', '', sub(order, 1, 20) end
+  if life ~= '' then prepare(now + life) end
   if verb == 'create' then
     local verdict = set(key, value, 'NX')
     if verdict ~= -2 then return verdict end
@@ -96,9 +90,22 @@ local function write(key, verb, expected, value, life)
   return set(key, value)
 end
 
-local verdicts = {}
-for i = 1, #ARGV / 4 do
-  local last = 4 * i
-  verdicts[i] = write(KEYS[i], ARGV[last - 3], ARGV[last - 2], ARGV[last - 1], ARGV[last])
+local keys, arguments, verdicts, done = KEYS, ARGV, {}, 0
+local count = #arguments / 2
+for i = 1, count do
+  local key, order, value = keys[i], arguments[2 * i - 1], arguments[2 * i]
+  local verdict
+  -- The usual case in short: the guess is right, and nobody took the expiry from the key. Only the
+  -- first of a call is asked for that: to ask them all costs 5 % of the throughput, and each will
+  -- be the first at times. To write all the expiries again costs more.
+  if is_plain_update(order) and pcall('GETRANGE', key, '0', '34') == order and sub(order, 21) > now_digits
+    and (i > 1 or pcall('PTTL', key) ~= -1) then
+    local reply = pcall('SET', key, value, 'KEEPTTL')
+    verdict = reply.err and reply or 1
+  else
+    verdict = write(key, order, value)
+  end
+  verdicts[i] = verdict
+  if verdict == 1 then done = done + 1 end
 end
-return verdicts
+return done == count and done or verdicts

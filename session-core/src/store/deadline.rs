@@ -6,6 +6,8 @@ use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tokio::time::sleep_until;
+
 use super::later;
 use crate::{Error, Result};
 
@@ -32,22 +34,38 @@ impl Deadline {
 
     async fn within<T>(&self, part: f64, work: impl Future<Output = Result<T>>) -> Result<T> {
         let mut work = pin!(work);
-        // Stores in memory answer at once; they need not pay for a timer.
-        if let Poll::Ready(done) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-            return done;
-        }
-        let left = self.left();
-        match tokio::time::timeout(left.mul_f64(part), work).await {
-            Ok(done) => done,
-            Err(elapsed) => {
+        let mut timer = pin!(None);
+        // Stores in memory answer at once and need no timer; nor is any work asked twice for one.
+        let done = poll_fn(|cx| {
+            if let Poll::Ready(done) = work.as_mut().poll(cx) {
+                return Poll::Ready(Some(done));
+            }
+            if timer.is_none() {
+                timer.set(Some(sleep_until(self.end_of(part).into())));
+            }
+            let timer = timer.as_mut().as_pin_mut().expect("it has been set");
+            timer.poll(cx).map(|()| None)
+        });
+        match done.await {
+            Some(done) => done,
+            None => {
                 let message = format!("no answer within the deadline of {:?}", self.allowed);
-                Err(Error::unavailable(message).with_source(elapsed))
+                Err(Error::unavailable(message))
             }
         }
     }
 
-    fn left(&self) -> Duration {
+    /// When this part of what is left is over.
+    fn end_of(&self, part: f64) -> Instant {
         let now = Instant::now();
+        later(now, self.left_after(now).mul_f64(part))
+    }
+
+    fn left(&self) -> Duration {
+        self.left_after(Instant::now())
+    }
+
+    fn left_after(&self, now: Instant) -> Duration {
         let until = self.until.get_or_init(|| later(now, self.allowed));
         until.saturating_duration_since(now)
     }
