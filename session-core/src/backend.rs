@@ -95,6 +95,14 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What this store can do beyond the contract.
     fn capabilities(&self) -> Capabilities;
 
+    /// How long a `load`, `save` or `touch` takes at most, where the store itself sees to that,
+    /// whatever hangs. The handle sets no timer of its own around these if its
+    /// [deadline](crate::Config::deadline) leaves as much time: timers are a few percent of
+    /// what a fast store takes under load. By default there is no such promise, and none is needed.
+    fn time_limit(&self) -> Option<Duration> {
+        None
+    }
+
     /// The live record under the key (clauses 1 to 4, 12).
     async fn load(&self, key: &Key) -> Result<Option<Loaded>>;
 
@@ -180,6 +188,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        (**self).time_limit()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {

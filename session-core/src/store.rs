@@ -112,7 +112,9 @@ impl SessionStore {
         };
         let key = id.key();
         let deadline = Deadline::after(self.0.config.deadline);
-        let Some(loaded) = deadline.limit(backend.load(&key)).await? else {
+        let Some(loaded) =
+            deadline.limit_promised(backend.time_limit(), backend.load(&key)).await?
+        else {
             return Ok(None);
         };
         let Loaded { record, expires_in } = loaded;

@@ -247,7 +247,7 @@ impl Confirming {
     /// here, the master has destroyed the session.
     async fn confirm(&self, name: &[u8], slack: Duration) -> Result<()> {
         let Confirmation { replicas, timeout } = self.confirmation;
-        let lane = Lane { link: &self.link, limit: timeout.saturating_add(slack) };
+        let lane = Lane::new(&self.link, timeout.saturating_add(slack));
         // Without an answer, none is known to have it.
         let confirmed =
             operations::confirm_destroy(lane, name, self.confirmation).await.unwrap_or_default();
@@ -285,6 +285,10 @@ impl Backend for RedisBackend {
             rotates_atomically: self.atomic_rotation,
             owner_index: false,
         }
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        Some(self.timeout)
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
@@ -336,7 +340,7 @@ impl Backend for RedisBackend {
             return rotate_by_steps(self, old, new, record, write).await; // the keys may be on two nodes
         }
         let update = self.compare_and_swap(old, record, write)?;
-        let lane = Lane { link: &self.channel(old).link, limit: self.timeout };
+        let lane = Lane::new(&self.channel(old).link, self.timeout);
         let names = (self.name_of(old), self.name_of(new));
         change::rotate(lane, &names.0, &names.1, &update).await?.into_result()
     }

@@ -82,7 +82,7 @@ impl Shareable for Change {
         jobs: Vec<Self>,
         limit: Duration,
     ) -> Vec<Result<Verdict, Failure>> {
-        let lane = Lane { link, limit };
+        let lane = Lane::new(link, limit);
         if let [Self { name, action: Action::Destroy { only: None } }] = &jobs[..] {
             return vec![delete(lane, name).await];
         }

@@ -36,7 +36,7 @@ impl Shareable for Load {
         jobs: Vec<Self>,
         limit: Duration,
     ) -> Vec<Result<Self::Answer, Failure>> {
-        let lane = Lane { link, limit };
+        let lane = Lane::new(link, limit);
         if let [job] = &jobs[..] {
             return vec![load_one(lane, &job.name).await];
         }

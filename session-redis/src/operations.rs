@@ -8,14 +8,19 @@ use crate::failure::{Failure, is_unknown_script};
 use crate::link::{Link, Request};
 use crate::scripts::Naming;
 
-/// A link and how long to wait for it.
+/// A link, and how long to wait for it altogether, however many exchanges it takes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Lane<'a> {
-    pub(crate) link: &'a Link,
-    pub(crate) limit: Duration,
+    link: &'a Link,
+    limit: Duration,
+    since: Instant,
 }
 
-impl Lane<'_> {
+impl<'a> Lane<'a> {
+    pub(crate) fn new(link: &'a Link, limit: Duration) -> Self {
+        Self { link, limit, since: Instant::now() }
+    }
+
     /// One reply for each command.
     pub(crate) async fn exchange(
         self,
@@ -23,18 +28,9 @@ impl Lane<'_> {
         key: &[u8],
         repeatable: bool,
     ) -> Result<Vec<Value>, Failure> {
-        self.exchange_within(self.limit, commands, key, repeatable).await
-    }
-
-    async fn exchange_within(
-        self,
-        limit: Duration,
-        commands: &Pipeline,
-        key: &[u8],
-        repeatable: bool,
-    ) -> Result<Vec<Value>, Failure> {
+        let left = self.limit.saturating_sub(self.since.elapsed());
         let request = Request { commands, key, repeatable };
-        let replies = self.link.exchange(&request, limit).await?;
+        let replies = self.link.exchange(&request, left).await?;
         if replies.len() == commands.len() {
             Ok(replies)
         } else {
@@ -50,14 +46,11 @@ impl Lane<'_> {
         key: &[u8],
         repeatable: bool,
     ) -> Result<Value, Failure> {
-        let started = Instant::now();
         let mut naming = Naming::Hash;
         loop {
             let mut commands = Pipeline::with_capacity(1);
             commands.add_command(script(naming));
-            let left = self.limit.saturating_sub(started.elapsed());
-            let reply =
-                self.exchange_within(left, &commands, key, repeatable).await?.swap_remove(0);
+            let reply = self.exchange(&commands, key, repeatable).await?.swap_remove(0);
             if naming == Naming::Text || !is_unknown_script(&reply) {
                 return Ok(reply);
             }

@@ -24,27 +24,56 @@ impl Deadline {
 
     /// Waits until the deadline at most.
     pub(super) async fn limit<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.within(1.0, work).await
+        self.within(1.0, None, work).await
     }
 
     /// Waits for a part of what is left at most, so that the rest remains for what follows.
     pub(super) async fn limit_part<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.within(0.5, work).await
+        self.within(0.5, None, work).await
     }
 
-    async fn within<T>(&self, part: f64, work: impl Future<Output = Result<T>>) -> Result<T> {
+    /// As [`limit`](Self::limit), for what ends within `promised` by itself.
+    pub(super) async fn limit_promised<T>(
+        &self,
+        promised: Option<Duration>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.within(1.0, promised, work).await
+    }
+
+    /// As [`limit_part`](Self::limit_part), for what ends within `promised` by itself.
+    pub(super) async fn limit_promised_part<T>(
+        &self,
+        promised: Option<Duration>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        self.within(0.5, promised, work).await
+    }
+
+    async fn within<T>(
+        &self,
+        part: f64,
+        promised: Option<Duration>,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let mut work = pin!(work);
         let mut timer = pin!(None);
+        let mut timeless = false;
         // Stores in memory answer at once and need no timer; nor is any work asked twice for one.
         let done = poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
             }
-            if timer.is_none() {
-                timer.set(Some(sleep_until(self.end_of(part).into())));
+            if timer.is_none() && !timeless {
+                let now = Instant::now();
+                let left = self.left_after(now).mul_f64(part);
+                timeless = promised.is_some_and(|promised| promised <= left);
+                timer.set((!timeless).then(|| sleep_until(later(now, left).into())));
             }
-            let timer = timer.as_mut().as_pin_mut().expect("it has been set");
-            timer.poll(cx).map(|()| None)
+            match timer.as_mut().as_pin_mut() {
+                Some(timer) => timer.poll(cx).map(|()| None),
+                None => Poll::Pending,
+            }
         });
         match done.await {
             Some(done) => done,
@@ -53,12 +82,6 @@ impl Deadline {
                 Err(Error::unavailable(message))
             }
         }
-    }
-
-    /// When this part of what is left is over.
-    fn end_of(&self, part: f64) -> Instant {
-        let now = Instant::now();
-        later(now, self.left_after(now).mul_f64(part))
     }
 
     fn left(&self) -> Duration {

@@ -162,7 +162,8 @@ impl Save<'_> {
     async fn touch(&self, ttl: Duration, seq: u64, epoch: u64) -> Result<Saved> {
         let key = self.key()?;
         let begins = Instant::now();
-        match self.deadline.limit(self.backend.touch(&key, ttl)).await {
+        let touched = self.backend.touch(&key, ttl);
+        match self.deadline.limit_promised(self.backend.time_limit(), touched).await {
             Ok(()) => {
                 self.session.state(|state| state.renewed(later(begins, ttl), seq, epoch));
                 Ok(Saved::Issued)
@@ -178,7 +179,13 @@ impl Save<'_> {
 
     /// Sends a write and finds out what became of it.
     async fn write(&self, pending: &Arc<Pending>) -> Result<Outcome> {
-        let Err(error) = self.deadline.limit_part(self.send(pending)).await else {
+        // A rotation may take several steps.
+        let promised = match pending.target {
+            Target::Rotate(_) => None,
+            Target::Create(_) | Target::Update => self.backend.time_limit(),
+        };
+        let sent = self.deadline.limit_promised_part(promised, self.send(pending)).await;
+        let Err(error) = sent else {
             return Ok(Outcome::Done(self.settle(pending)));
         };
         match error.kind() {
