@@ -21,9 +21,9 @@ use crate::failure::Failure;
 /// So many operations at a time gain nothing by waiting for each other.
 const ALONE: usize = 8;
 /// So many are worth another trip beside those that are under way.
-const WORTH_A_TRIP: usize = 24;
+const WORTH_A_TRIP: usize = 16;
 /// So many trips at a time keep the server busy; who comes then waits for a full batch.
-const TRIPS: usize = 3;
+const TRIPS: usize = 4;
 /// So many keys in one command: they hold the server for about 0.1 ms.
 const FULL: usize = 64;
 /// So much to send in one command: a batch takes little longer than its largest part would alone.
