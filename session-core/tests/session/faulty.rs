@@ -41,6 +41,8 @@ pub(crate) struct Faulty {
     pub(crate) failing_loads: AtomicUsize,
     /// Nothing is carried out and no call is ever answered.
     pub(crate) silent: AtomicBool,
+    /// What it promises, true or not.
+    pub(crate) time_limit: Mutex<Option<Duration>>,
     pub(crate) failing_gcs: AtomicUsize,
     pub(crate) gcs: AtomicUsize,
     calls: Mutex<Vec<&'static str>>,
@@ -250,6 +252,10 @@ impl Backend for Faulty {
             rotates_atomically: true,
             ..Capabilities::default()
         }
+    }
+
+    fn time_limit(&self) -> Option<Duration> {
+        *self.time_limit.lock().unwrap()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {

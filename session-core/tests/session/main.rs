@@ -8,3 +8,4 @@ mod life;
 mod races;
 mod save;
 mod support;
+mod time_limit;

@@ -1,0 +1,47 @@
+//! Stores that see to the time limit themselves, and those that only say so.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use session_core::ErrorKind;
+use tokio::time::timeout;
+
+use crate::support::{config, increment, stored, with_config};
+
+const DEADLINE: Duration = Duration::from_millis(200);
+const LONG_AFTER: Duration = Duration::from_secs(2);
+
+/// Of a store that says nothing any more and promised to say something in time.
+async fn kinds(promised: Duration) -> [Option<ErrorKind>; 4] {
+    let (backend, store) = with_config(config().deadline(DEADLINE));
+    let (cookie, session) = stored(&store).await;
+    let (_, rotated) = stored(&store).await;
+    increment(&session);
+    rotated.regenerate();
+    backend.silent.store(true, Ordering::SeqCst);
+    *backend.time_limit.lock().unwrap() = Some(promised);
+    let load = timeout(LONG_AFTER, store.load(&cookie)).await;
+    let save = timeout(LONG_AFTER, store.save(&session)).await;
+    let rotate = timeout(LONG_AFTER, store.save(&rotated)).await;
+    let destroy = timeout(LONG_AFTER, store.destroy(&session)).await;
+    [
+        load.ok().map(|load| load.unwrap_err().kind()),
+        save.ok().map(|save| save.unwrap_err().kind()),
+        rotate.ok().map(|save| save.unwrap_err().kind()),
+        destroy.ok().map(|destroy| destroy.unwrap_err().kind()),
+    ]
+}
+
+#[tokio::test]
+async fn a_promise_that_keeps_to_the_deadline_is_trusted() {
+    // A save has half of the time, and the other half to find out what became of it. It holds for
+    // one operation: a rotation may take several, and a logout may wait for more.
+    let [load, save, others @ ..] = kinds(DEADLINE / 2 - Duration::from_millis(20)).await;
+    assert_eq!((load, save), (None, None));
+    assert_eq!(others, [Some(ErrorKind::Unavailable); 2]);
+}
+
+#[tokio::test]
+async fn a_promise_beyond_the_deadline_changes_nothing() {
+    assert_eq!(kinds(DEADLINE * 2).await, [Some(ErrorKind::Unavailable); 4]);
+}
