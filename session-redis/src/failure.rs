@@ -176,6 +176,12 @@ pub(crate) fn is_unknown_script(reply: &Value) -> bool {
     matches!(reply, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
 }
 
+/// Whether a reply says that a script begins with flags, which Redis knows from 7.0 on.
+pub(crate) fn knows_no_flags(reply: &Value) -> bool {
+    matches!(reply, Value::ServerError(error)
+        if error.details().is_some_and(|text| text.starts_with("Error compiling script")))
+}
+
 /// Whether a reply, or one of those within it, says that we talk to a node that is no master (any
 /// more).
 pub(crate) fn is_read_only(reply: &Value) -> bool {

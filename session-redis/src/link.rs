@@ -74,14 +74,16 @@ impl Link {
         Self { patience: Some(patience), ..Self::new(source) }
     }
 
-    /// Sends a request and waits for its replies, at most for `limit`, connecting included.
+    /// Sends a request and waits for its replies, at most until `limit` after it all `started`,
+    /// connecting included.
     pub(crate) async fn exchange(
         &self,
         request: &Request<'_>,
+        started: Instant,
         limit: Duration,
     ) -> Result<Vec<Value>, Failure> {
-        let started = Instant::now();
-        match tokio::time::timeout(limit, self.attempts(request, started, limit)).await {
+        let left = limit.saturating_sub(started.elapsed());
+        match tokio::time::timeout(left, self.attempts(request, started, limit)).await {
             Ok(result) => result,
             Err(_) => Err(Failure::no_answer(limit)),
         }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value};
 
-use crate::failure::{Failure, is_unknown_script};
+use crate::failure::{Failure, is_unknown_script, knows_no_flags};
 use crate::link::{Link, Request};
 use crate::scripts::Naming;
 
@@ -28,9 +28,8 @@ impl<'a> Lane<'a> {
         key: &[u8],
         repeatable: bool,
     ) -> Result<Vec<Value>, Failure> {
-        let left = self.limit.saturating_sub(self.since.elapsed());
         let request = Request { commands, key, repeatable };
-        let replies = self.link.exchange(&request, left).await?;
+        let replies = self.link.exchange(&request, self.since, self.limit).await?;
         if replies.len() == commands.len() {
             Ok(replies)
         } else {
@@ -66,10 +65,18 @@ pub(crate) struct Confirmation {
     pub(crate) timeout: Duration,
 }
 
+/// Writes, where there is nothing to delete any more; nobody sees the key in between. It may take
+/// memory where there is none, for a moment.
+const DELETE_AGAIN: &str = "#!lua flags=allow-oom
+redis.call('SET', KEYS[1], '')
+return redis.call('DEL', KEYS[1])";
+
 /// How many replicas have seen a key destroyed.
 ///
-/// `WAIT` covers what was written before its connection's last command, by whomever. That command
-/// deletes again: should another master serve the key by now, it is gone there, too.
+/// `WAIT` covers what was written before its connection's last command, by whomever; from Redis 7.2
+/// and in Valkey, its connection's last command that wrote. So this deletes again in a way that writes
+/// in any case. Should another master serve the key by now, it is gone there, too. Redis 6.2 knows no
+/// flags of scripts and refuses this one: the second `DEL` is for that, where any command will do.
 pub(crate) async fn confirm_destroy(
     lane: Lane<'_>,
     name: &[u8],
@@ -77,13 +84,23 @@ pub(crate) async fn confirm_destroy(
 ) -> Result<u32, Failure> {
     // Zero would mean without end.
     let millis = u64::try_from(timeout.as_millis().max(1)).unwrap_or(u64::MAX);
-    let mut commands = Pipeline::with_capacity(2);
+    let mut commands = Pipeline::with_capacity(3);
+    commands.cmd("EVAL").arg(DELETE_AGAIN).arg(1).arg(name);
     commands.cmd("DEL").arg(name).cmd("WAIT").arg(replicas).arg(millis);
     // Twice is as good as once.
     let replies = lane.exchange(&commands, name, true).await?;
-    match &replies[..] {
-        [Value::Int(_), Value::Int(confirmed)] => Ok(u32::try_from(*confirmed).unwrap_or_default()),
-        [Value::Int(_), other] | [other, ..] => Err(Failure::of_reply(other)),
-        [] => Err(Failure::of_reply(&Value::Nil)),
+    let [written, deleted, confirmed] = &replies[..] else {
+        return Err(Failure::of_reply(&Value::Array(replies)));
+    };
+    match (written, deleted, confirmed) {
+        (Value::Int(_), Value::Int(_), Value::Int(confirmed)) => {
+            Ok(u32::try_from(*confirmed).unwrap_or_default())
+        }
+        (refusal, Value::Int(_), Value::Int(confirmed)) if knows_no_flags(refusal) => {
+            Ok(u32::try_from(*confirmed).unwrap_or_default())
+        }
+        (Value::Int(_), Value::Int(_), other) | (Value::Int(_), other, _) | (other, ..) => {
+            Err(Failure::of_reply(other))
+        }
     }
 }

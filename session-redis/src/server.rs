@@ -35,7 +35,9 @@ impl ServerInfo {
         let field = |name: &str| {
             text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
         };
-        self.is_cluster |= field("redis_mode") == Some("cluster");
+        // Valkey 8 and later name it without Redis, unless they are told to be compatible.
+        let mode = field("redis_mode").or_else(|| field("server_mode"));
+        self.is_cluster |= mode == Some("cluster");
         let limited = field("maxmemory").is_some_and(|bytes| bytes != "0");
         if let Some(policy) = field("maxmemory_policy")
             && limited
@@ -63,6 +65,14 @@ mod tests {
         assert_eq!(policy("1048576", "allkeys-lru"), Some("allkeys-lru".to_owned()));
         assert_eq!(policy("1048576", "noeviction"), None);
         assert_eq!(policy("0", "allkeys-lru"), None);
+    }
+
+    #[test]
+    fn a_node_of_a_cluster_says_so_in_redis_and_in_valkey() {
+        for field in ["redis_mode", "server_mode"] {
+            assert!(info(&format!("{field}:cluster\n")).is_cluster, "{field}");
+            assert!(!info(&format!("{field}:standalone\n")).is_cluster, "{field}");
+        }
     }
 
     #[test]

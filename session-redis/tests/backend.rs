@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use session_core::{Backend, Error, ErrorKind, Key, Owner, Record, Revision, Update, Write};
 use session_redis::{NotConfirmed, RedisBackend};
-use support::{HOUR, create, key, kind, load, name, raw, record, redis, update};
+use support::{HOUR, create, expiry, key, kind, load, name, raw, record, redis, update};
 use test_servers::Options;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,9 +32,7 @@ async fn a_record_is_readable_with_redis_cli_and_has_its_expiry() {
         }
         let value: String =
             redis::cmd("GET").arg(&name).query_async(&mut connection).await.unwrap();
-        let expiry: i64 =
-            redis::cmd("PEXPIRETIME").arg(&name).query_async(&mut connection).await.unwrap();
-        let deadline = expiry + 1;
+        let deadline = expiry(&mut connection, &name).await + 1;
         assert_eq!(value, format!("s1:0000000000c0ffee:{deadline:015}:5:alice\n{text}"));
         deadlines.push(deadline);
     }
@@ -96,18 +94,18 @@ async fn an_update_gives_a_key_its_expiry_back() {
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
-    let mut expiry = async |command: &str| -> i64 {
-        redis::cmd(command).arg(name(1)).query_async(&mut admin).await.unwrap()
-    };
     create(&backend, 1, 1).await.unwrap();
-    let created = expiry("PEXPIRETIME").await;
+    let created = expiry(&mut admin, &name(1)).await;
     for (revision, load_before) in [(1, false), (2, true)] {
         if load_before {
             load(&backend, 1).await.unwrap();
         }
-        assert_eq!(expiry("PERSIST").await, 1);
+        let persisted: i64 =
+            redis::cmd("PERSIST").arg(name(1)).query_async(&mut admin).await.unwrap();
+        assert_eq!(persisted, 1);
         update(&backend, 1, revision, revision + 1).await.unwrap();
-        assert_eq!(expiry("PEXPIRETIME").await, created, "loaded before: {load_before}");
+        let now = expiry(&mut admin, &name(1)).await;
+        assert_eq!(now, created, "loaded before: {load_before}");
     }
     assert_eq!(load(&backend, 1).await.unwrap(), Some(3));
 }
@@ -329,11 +327,19 @@ async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
     let backend = RedisBackend::connect(master.url()).await.unwrap();
     let patient = backend.clone().confirm_destroy(1, Duration::from_secs(20));
     let hasty = backend.clone().confirm_destroy(1, Duration::from_millis(100));
-    for number in [1, 2, 3] {
+    for number in [1, 2, 3, 5] {
         create(&backend, number, 1).await.unwrap();
     }
     assert!(patient.destroy(&key(1), None).await.unwrap());
     assert!(!patient.destroy(&key(1), None).await.unwrap());
+    // Also while there is no memory for other writes.
+    let mut admin = raw(master.url()).await;
+    for (limit, number, existed) in [("1", 5, true), ("1", 5, false), ("0", 5, false)] {
+        let set = ["SET", "maxmemory", limit];
+        redis::cmd("CONFIG").arg(&set).exec_async(&mut admin).await.unwrap();
+        assert_eq!(patient.destroy(&key(number), None).await.unwrap(), existed);
+        assert_eq!(load(&backend, number).await.unwrap(), None);
+    }
     replica.pause().unwrap();
     assert_not_confirmed(&hasty.destroy(&key(2), None).await.unwrap_err());
     assert_eq!(load(&backend, 2).await.unwrap(), None);
@@ -365,7 +371,6 @@ async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
     replica.pause().unwrap();
     let waiting = tokio::spawn(async move { patient.destroy(&key(2), None).await });
     tokio::time::sleep(Duration::from_millis(100)).await;
-    let mut admin = raw(master.url()).await;
     redis::cmd("REPLICAOF").arg(&["127.0.0.1", "1"]).exec_async(&mut admin).await.unwrap();
     assert_not_confirmed(&waiting.await.unwrap().unwrap_err());
 }

@@ -222,15 +222,23 @@ async fn a_failover_may_bring_back_what_no_replica_saw_destroyed() {
     assert_eq!(found, Some(1), "the replica had it, and nobody told it otherwise");
 }
 
+/// Waits until a replica has what its master has now. (`WAIT` would not do: from Redis 7.2 on, it is
+/// about what its own connection wrote.)
 async fn wait_for_replica(master: &mut MultiplexedConnection) {
-    for _ in 0..40 {
-        // WAIT covers what came before its connection's last command.
-        redis::cmd("PING").exec_async(master).await.unwrap();
-        let acknowledged: i64 =
-            redis::cmd("WAIT").arg(&["1", "200"]).query_async(master).await.unwrap();
-        if acknowledged >= 1 {
+    let mut wanted = None;
+    for _ in 0..100 {
+        let replication: String =
+            redis::cmd("INFO").arg("replication").query_async(master).await.unwrap();
+        let number = |line: &str, name: &str| -> Option<u64> {
+            let (_, rest) = line.split_once(name)?;
+            rest.split(',').next()?.trim().parse().ok()
+        };
+        let find = |name| replication.lines().find_map(|line| number(line, name));
+        let wanted = *wanted.get_or_insert_with(|| find("master_repl_offset:").unwrap());
+        if replication.contains("state=online") && find(",offset=") >= Some(wanted) {
             return;
         }
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     panic!("no replica follows");
 }

@@ -10,7 +10,7 @@ use std::process::Command;
 use session_core::ErrorKind;
 use session_redis::RedisBackend;
 use support::{create, kind, load};
-use test_servers::Options;
+use test_servers::{Missing, Options};
 
 /// The URL of the server, in the process that trusts its certificate: what the system trusts is read
 /// from the environment, which a test must not change for others.
@@ -36,7 +36,15 @@ async fn tls_serves_who_trusts_the_certificate() {
         .set("tls-key-file", file("key.pem"))
         .set("tls-ca-cert-file", file("cert.pem"))
         .set("tls-auth-clients", "no");
-    let Some(_server) = support::redis(options).await else { return };
+    let started = support::start(|| match test_servers::redis::start_new(options) {
+        // A server that was built without TLS knows none of its settings.
+        Err(missing) if missing.what.contains("Bad directive") => Err(Missing {
+            what: "TLS is not installed with this redis-server".to_owned(),
+            ..missing
+        }),
+        started => started,
+    });
+    let Some(_server) = started.await else { return };
     let url = format!("rediss://127.0.0.1:{port}/");
     assert_eq!(kind(RedisBackend::connect(&url).await), Some(ErrorKind::Unavailable));
     let trusting = Command::new(std::env::current_exe().unwrap())

@@ -47,6 +47,25 @@ pub(crate) fn name(number: u8) -> String {
     format!("session:{}", key(number).to_hex())
 }
 
+/// When a key expires, in milliseconds since 1970.
+pub(crate) async fn expiry(connection: &mut MultiplexedConnection, name: &str) -> i64 {
+    let told = redis::cmd("PEXPIRETIME").arg(name).query_async(connection).await;
+    let unknown = |error: &redis::RedisError| error.to_string().contains("unknown command");
+    match told {
+        Err(error) if unknown(&error) => {}
+        told => return told.unwrap(),
+    }
+    // Redis 6.2 tells what is left; read again where the clock moved on meanwhile.
+    let script = "local function now()
+           local time = redis.call('TIME')
+           return time[1] * 1000 + math.floor(time[2] / 1000)
+         end
+         local before, left
+         repeat before, left = now(), redis.call('PTTL', KEYS[1]) until before == now()
+         return left < 0 and left or before + left";
+    redis::cmd("EVAL").arg(script).arg(1).arg(name).query_async(connection).await.unwrap()
+}
+
 pub(crate) fn record(revision: u64) -> Record {
     let payload = Bytes::from(format!("{{\"revision\":{revision}}}"));
     Record { payload, revision: Revision::from_u64(revision), owner: None }
