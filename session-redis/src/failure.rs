@@ -29,9 +29,9 @@ impl Failure {
         Self::new(ErrorKind::Unavailable, format!("no answer within {limit:?}"))
     }
 
-    /// Someone who was to answer for us ended first: its runtime was shut down.
+    /// Who was to answer for us ended first: its runtime was shut down, or it panicked.
     pub(crate) fn abandoned() -> Self {
-        Self::new(ErrorKind::Unavailable, "the runtime that sent the command was shut down")
+        Self::new(ErrorKind::Unavailable, "the task that sent the command ended before its answer")
     }
 
     /// It is about the record that was asked for, and says nothing of others.
@@ -229,6 +229,21 @@ mod tests {
         assert!(is_read_only(&reply), "{reply:?}");
         assert!(!is_read_only(&Value::Array(vec![Value::Okay, Value::Int(0)])));
     }
+
+    /// As 6.2.14 and 8.0.6 have it.
+    #[test]
+    fn a_script_whose_flags_are_unknown_is_told_from_one_that_is_refused() {
+        let said = |text: &str| {
+            knows_no_flags(&redis::parse_redis_value(format!("-{text}\r\n").as_bytes()).unwrap())
+        };
+        let unknown = "ERR Error compiling script (new function): user_script:1: unexpected symbol \
+                       near '#'";
+        assert!(said(unknown));
+        assert!(!said("ERR ACL failure in script: No permissions to access a key"));
+        assert!(!said("OOM command not allowed when used memory > 'maxmemory'."));
+        assert!(!knows_no_flags(&Value::Int(1)));
+    }
+
     /// What Redis puts into the table of `redis.pcall`, and gives when the script returns it: 6.2, but
     /// for the last two, of 7.0 and 7.2.
     #[test]
