@@ -29,6 +29,12 @@ const FULL: usize = 64;
 /// So much to send in one command: a batch takes little longer than its largest part would alone.
 const FULL_BYTES: usize = 256 * 1024;
 
+/// Those in a batch came within this part of the time that each has, because the first one's is the
+/// batch's.
+const SAME_AGE: u32 = 4;
+/// With less than this part of it left, a trip is not worth it.
+const TOO_LATE: u32 = 8;
+
 /// Work of one kind that can be done for many keys at once.
 pub(crate) trait Shareable: Send + Sized + 'static {
     type Context: Clone + Send + Sync + 'static;
@@ -102,7 +108,7 @@ impl<J: Shareable> Sharing<J> {
             return alone(context, job, limit).await;
         }
         let runtime = Handle::current();
-        let turn = gathering(&mut lock(&self.gatherings), runtime.id()).enter(job);
+        let turn = gathering(&mut lock(&self.gatherings), runtime.id()).enter(job, limit);
         let _outstanding = Outstanding { gatherings: &self.gatherings, runtime: runtime.id() };
         let (answer, departing) = match turn {
             Turn::Alone(job) => return alone(context, job, limit).await,
@@ -112,6 +118,9 @@ impl<J: Shareable> Sharing<J> {
             let gatherings = Arc::clone(&self.gatherings);
             let flight = Flight { gatherings, runtime: runtime.id(), landed: false };
             runtime.spawn(deliver(context.clone(), flight, batch, limit));
+            // What a worker of tokio spawned last waits for that very worker. Should this task go on
+            // computing, another worker can take the batch now.
+            runtime.spawn(std::future::ready(()));
         }
         answer.await.unwrap_or_else(|_| Err(Failure::abandoned()))
     }
@@ -140,7 +149,7 @@ async fn deliver<J: Shareable>(
         let mut left = limit;
         for Waiter { job, since, answer } in waiters {
             let remains = limit.saturating_sub(since.elapsed());
-            if remains.is_zero() {
+            if remains <= limit / TOO_LATE {
                 let _ = answer.send(Err(Failure::no_answer(limit)));
             } else if !answer.is_closed() {
                 // Who gave up before the batch left sends nothing.
@@ -157,7 +166,7 @@ async fn deliver<J: Shareable>(
             // Who gave up since needs no answer.
             let _ = caller.send(answer);
         }
-        batch = flight.next();
+        batch = flight.next(limit);
     }
 }
 
@@ -172,7 +181,7 @@ fn gathering<J: Shareable>(all: &mut Vec<Gathering<J>>, runtime: Id) -> &mut Gat
 }
 
 impl<J: Shareable> Gathering<J> {
-    fn enter(&mut self, job: J) -> Turn<J> {
+    fn enter(&mut self, job: J, limit: Duration) -> Turn<J> {
         self.outstanding += 1;
         if self.outstanding <= ALONE {
             return Turn::Alone(job);
@@ -180,11 +189,11 @@ impl<J: Shareable> Gathering<J> {
         let (sender, answer) = oneshot::channel();
         self.bytes += job.bytes();
         self.waiting.push(Waiter { job, since: Instant::now(), answer: sender });
-        Turn::Shared(answer, self.departing())
+        Turn::Shared(answer, self.departing(limit))
     }
 
     /// A batch that is to leave now, if one is.
-    fn departing(&mut self) -> Option<Vec<Waiter<J>>> {
+    fn departing(&mut self, limit: Duration) -> Option<Vec<Waiter<J>>> {
         let leaves = match self.flights {
             0 => true,
             under_way if under_way < TRIPS => self.waiting.len() >= WORTH_A_TRIP || self.is_full(),
@@ -192,30 +201,32 @@ impl<J: Shareable> Gathering<J> {
         };
         leaves.then(|| {
             self.flights += 1;
-            self.take()
+            self.take(limit)
         })
     }
 
     /// What leaves in a flight that has just come back; it ends when there is nothing, or little and
     /// another one is still on its way and will come back for that.
-    fn next(&mut self) -> Option<Vec<Waiter<J>>> {
+    fn next(&mut self, limit: Duration) -> Option<Vec<Waiter<J>>> {
         let worth_it = self.flights == 1 || self.waiting.len() >= WORTH_A_TRIP;
         if self.waiting.is_empty() || !worth_it {
             self.flights -= 1;
             return None;
         }
-        Some(self.take())
+        Some(self.take(limit))
     }
 
     fn is_full(&self) -> bool {
         self.waiting.len() >= FULL || self.bytes >= FULL_BYTES
     }
 
-    fn take(&mut self) -> Vec<Waiter<J>> {
+    fn take(&mut self, limit: Duration) -> Vec<Waiter<J>> {
         let mut bytes = 0;
+        let first = self.waiting.first().map(|waiter| waiter.since);
         let fits = |waiter: &&Waiter<J>| {
             bytes += waiter.job.bytes();
-            bytes <= FULL_BYTES
+            let younger = first.map_or(Duration::ZERO, |first| waiter.since - first);
+            bytes <= FULL_BYTES && younger <= limit / SAME_AGE
         };
         let count = self.waiting.iter().take(FULL).take_while(fits).count();
         // One at least, however large.
@@ -248,9 +259,9 @@ struct Flight<J: Shareable> {
 }
 
 impl<J: Shareable> Flight<J> {
-    fn next(&mut self) -> Option<Vec<Waiter<J>>> {
+    fn next(&mut self, limit: Duration) -> Option<Vec<Waiter<J>>> {
         let mut all = lock(&self.gatherings);
-        let next = gathering(&mut all, self.runtime).next();
+        let next = gathering(&mut all, self.runtime).next(limit);
         if next.is_none() {
             self.landed = true;
             forget_idle(&mut all, self.runtime);
@@ -264,15 +275,20 @@ impl<J: Shareable> Drop for Flight<J> {
         if self.landed {
             return;
         }
-        let mut all = lock(&self.gatherings);
-        let gathering = gathering(&mut all, self.runtime);
-        gathering.flights -= 1;
-        // Nobody else may come for them: their callers hear of it.
-        if gathering.flights == 0 {
-            gathering.waiting.clear();
-            gathering.bytes = 0;
-        }
-        forget_idle(&mut all, self.runtime);
+        let abandoned = {
+            let mut all = lock(&self.gatherings);
+            let gathering = gathering(&mut all, self.runtime);
+            gathering.flights -= 1;
+            // Nobody else may come for them: their callers hear of it.
+            let waiting = match gathering.flights {
+                0 => std::mem::take(&mut gathering.waiting),
+                _ => Vec::new(),
+            };
+            gathering.bytes = gathering.waiting.iter().map(|waiter| waiter.job.bytes()).sum();
+            forget_idle(&mut all, self.runtime);
+            waiting
+        };
+        drop(abandoned);
     }
 }
 

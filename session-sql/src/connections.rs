@@ -1,5 +1,6 @@
 //! Connections: where they come from, and how long they are trusted.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -15,7 +16,7 @@ pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 const TRUSTED: Duration = Duration::from_secs(1);
 /// How long the answer to a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// So long a lane goes from batch to batch on one connection; then others have their turn.
+/// So long a lane goes from batch to batch on one connection; then others have their turn, if any wait.
 const TURN: Duration = Duration::from_millis(5);
 /// A kept connection visits the pool this often, which closes it when it has reached its age.
 const KEPT_AT_MOST: Duration = Duration::from_secs(600);
@@ -34,6 +35,8 @@ pub(crate) struct Connections<DB: Database> {
     free: Arc<Semaphore>,
     /// The one permit to write, where there is one writer at a time.
     writer: Option<Arc<Semaphore>>,
+    /// How many are waiting for a lease.
+    waiting: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -101,6 +104,7 @@ impl<DB: Database> Connections<DB> {
             losses: Arc::default(),
             free: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
             writer: one_writer.then(|| Arc::new(Semaphore::new(1))),
+            waiting: AtomicUsize::new(0),
         }
     }
 
@@ -110,6 +114,7 @@ impl<DB: Database> Connections<DB> {
 
     /// A connection for a while. Dropped before it is [`settled`](Lease::settled), it is closed.
     pub(crate) async fn lease(self: &Arc<Self>, writes: bool) -> sqlx::Result<Lease<DB>> {
+        let _waits = Waits::new(&self.waiting);
         timeout(ACQUIRE_TIMEOUT, self.wait_for_lease(writes))
             .await
             .unwrap_or(Err(sqlx::Error::PoolTimedOut))
@@ -133,6 +138,12 @@ impl<DB: Database> Connections<DB> {
             settled: true,
             permits: (writer, free),
         })
+    }
+
+    /// Whether who comes next has to wait; in a pool that we share, it may be the application.
+    fn is_exhausted(&self) -> bool {
+        let all = self.pool.options().get_max_connections();
+        self.free.available_permits() == 0 || self.pool.num_idle() == 0 && self.pool.size() >= all
     }
 
     fn kept_one(&self) -> Option<Kept<DB>> {
@@ -188,10 +199,12 @@ impl<DB: Database> Lease<DB> {
         self.settled = true;
     }
 
-    /// Whether it is time to give it back, because others may wait for it: at once where it is the one
-    /// that may write, else a logout would wait until nobody has anything to write any more.
+    /// Whether it is time to give it back, because others wait for it: at once where it is the one that
+    /// may write, else a logout would wait until nobody has anything to write any more.
     pub(crate) fn is_due(&self) -> bool {
-        self.permits.0.is_some() || self.leased.elapsed() >= TURN
+        let waited_for = self.home.waiting.load(Ordering::Relaxed) > 0;
+        waited_for && self.permits.0.is_some()
+            || self.leased.elapsed() >= TURN && (waited_for || self.home.is_exhausted())
     }
 
     /// The connection broke, and others may have.
@@ -212,6 +225,22 @@ impl<DB: Database> Drop for Lease<DB> {
         } else {
             drop(connection.detach());
         }
+    }
+}
+
+/// Counts one who waits.
+struct Waits<'a>(&'a AtomicUsize);
+
+impl<'a> Waits<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
+use tokio::task::unconstrained;
+use tokio::time::sleep;
 
 use super::later;
 use crate::{Error, Result};
@@ -68,7 +69,8 @@ impl Deadline {
                 let now = Instant::now();
                 let left = self.left_after(now).mul_f64(part);
                 timeless = promised.is_some_and(|promised| promised <= left);
-                timer.set((!timeless).then(|| sleep_until(later(now, left).into())));
+                // By tokio's clock, which tests may stop; and also for work that has used up its turn.
+                timer.set((!timeless).then(|| unconstrained(sleep(left))));
             }
             match timer.as_mut().as_pin_mut() {
                 Some(timer) => timer.poll(cx).map(|()| None),
@@ -100,6 +102,6 @@ impl Deadline {
     /// Sleeps, but not beyond the deadline.
     pub(super) async fn pause(&self, time: Duration) {
         let left = self.left();
-        tokio::time::sleep(time.min(left)).await;
+        sleep(time.min(left)).await;
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use session_core::ErrorKind;
+use session_core::{ErrorKind, Saved};
 use tokio::time::timeout;
 
 use crate::support::{config, increment, stored, with_config};
@@ -44,4 +44,18 @@ async fn a_promise_that_keeps_to_the_deadline_is_trusted() {
 #[tokio::test]
 async fn a_promise_beyond_the_deadline_changes_nothing() {
     assert_eq!(kinds(DEADLINE * 2).await, [Some(ErrorKind::Unavailable); 4]);
+}
+
+/// An application's test may stop tokio's clock and move it on.
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_was_moved_on_ends_nothing_early() {
+    let (backend, store) = with_config(config());
+    let (_, session) = stored(&store).await;
+    increment(&session);
+    tokio::time::advance(Duration::from_secs(3600)).await;
+    // Long enough that the deadline, were it in the past, would be seen first.
+    backend.before("save", 1, tokio::time::sleep(Duration::from_millis(50)));
+    backend.take_calls();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(backend.take_calls(), ["save"]);
 }

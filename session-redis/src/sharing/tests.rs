@@ -1,3 +1,8 @@
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+
 use super::*;
 
 struct Job(usize);
@@ -43,7 +48,7 @@ fn batches(sizes: &[usize]) -> Vec<usize> {
     let mut gathering = waiting(sizes);
     let mut batches = Vec::new();
     while !gathering.waiting.is_empty() {
-        batches.push(gathering.take().len());
+        batches.push(gathering.take(LIMIT).len());
     }
     assert_eq!(gathering.bytes, 0);
     batches
@@ -57,13 +62,59 @@ fn batches_are_bounded_by_number_and_bytes() {
 }
 
 #[test]
+fn those_of_a_batch_are_of_one_age() {
+    let mut gathering = waiting(&[1; 3]);
+    let young = Instant::now() + LIMIT / 2;
+    gathering.waiting.extend([waiter(1, young), waiter(1, young)]);
+    gathering.bytes += 2;
+    assert_eq!((gathering.take(LIMIT).len(), gathering.bytes), (3, 2));
+    assert_eq!((gathering.take(LIMIT).len(), gathering.bytes), (2, 0));
+}
+
+/// A task that submits and then goes on computing keeps its worker.
+#[test]
+fn a_busy_worker_holds_up_no_batch() {
+    let mut two_workers = tokio::runtime::Builder::new_multi_thread();
+    let runtime = two_workers.worker_threads(2).enable_all().build().unwrap();
+    let (sharing, seen) = (Arc::new(Sharing::new(true)), Arc::default());
+    runtime.block_on(async {
+        let id = Handle::current().id();
+        // Enough are on their way for the next one to leave in a batch.
+        gathering(&mut lock(&sharing.gatherings), id).outstanding = ALONE;
+        let (busy, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let task = {
+            let (sharing, seen) = (Arc::clone(&sharing), Arc::clone(&seen));
+            let (busy, done) = (Arc::clone(&busy), Arc::clone(&done));
+            tokio::spawn(async move {
+                let mut submitted = pin!(sharing.submit(&seen, Job(1), LIMIT));
+                assert!(poll_fn(|cx| Poll::Ready(submitted.as_mut().poll(cx))).await.is_pending());
+                busy.store(true, Ordering::SeqCst);
+                let begun = Instant::now();
+                while !done.load(Ordering::SeqCst) && begun.elapsed() < LIMIT {
+                    std::hint::spin_loop();
+                }
+                submitted.await
+            })
+        };
+        while !busy.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let another = sharing.submit(&seen, Job(1), LIMIT);
+        let answer = tokio::time::timeout(LIMIT / 2, another).await;
+        done.store(true, Ordering::SeqCst);
+        assert!(answer.expect("the batch leaves all the same").is_ok());
+        assert!(task.await.unwrap().is_ok());
+    });
+}
+
+#[test]
 fn a_batch_leaves_when_it_is_worth_it() {
     let mut gathering = waiting(&[]);
     let mut arrive = |count: usize| {
         let mut left = Vec::new();
         for _ in 0..count {
             gathering.outstanding = ALONE;
-            match gathering.enter(Job(1)) {
+            match gathering.enter(Job(1), LIMIT) {
                 Turn::Shared(_, batch) => left.extend(batch.map(|batch| batch.len())),
                 Turn::Alone(_) => panic!("too many are outstanding for that"),
             }
@@ -78,9 +129,9 @@ fn a_batch_leaves_when_it_is_worth_it() {
     assert_eq!(arrive(1), [FULL]);
     assert!(arrive(1).is_empty());
     // One comes back and ends: the others will come for who waits.
-    assert!((0..TRIPS).all(|_| gathering.next().is_none()));
-    assert_eq!(gathering.next().map(|batch| batch.len()), Some(1));
-    assert!(gathering.next().is_none());
+    assert!((0..TRIPS).all(|_| gathering.next(LIMIT).is_none()));
+    assert_eq!(gathering.next(LIMIT).map(|batch| batch.len()), Some(1));
+    assert!(gathering.next(LIMIT).is_none());
     assert_eq!(gathering.flights, 0);
 }
 
