@@ -96,7 +96,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn capabilities(&self) -> Capabilities;
 
     /// How long a `load`, `save` or `touch` takes at most, where the store itself sees to that,
-    /// whatever hangs. The handle sets no timer of its own around these if its
+    /// whatever hangs on its side. The handle sets no timer of its own around these if its
     /// [deadline](crate::Config::deadline) leaves as much time: timers are a few percent of
     /// what a fast store takes under load. By default there is no such promise, and none is needed.
     fn time_limit(&self) -> Option<Duration> {

@@ -118,9 +118,6 @@ impl<J: Shareable> Sharing<J> {
             let gatherings = Arc::clone(&self.gatherings);
             let flight = Flight { gatherings, runtime: runtime.id(), landed: false };
             runtime.spawn(deliver(context.clone(), flight, batch, limit));
-            // What a worker of tokio spawned last waits for that very worker. Should this task go on
-            // computing, another worker can take the batch now.
-            runtime.spawn(std::future::ready(()));
         }
         answer.await.unwrap_or_else(|_| Err(Failure::abandoned()))
     }

@@ -1,8 +1,3 @@
-use std::future::poll_fn;
-use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
-
 use super::*;
 
 struct Job(usize);
@@ -69,42 +64,6 @@ fn those_of_a_batch_are_of_one_age() {
     gathering.bytes += 2;
     assert_eq!((gathering.take(LIMIT).len(), gathering.bytes), (3, 2));
     assert_eq!((gathering.take(LIMIT).len(), gathering.bytes), (2, 0));
-}
-
-/// A task that submits and then goes on computing keeps its worker.
-#[test]
-fn a_busy_worker_holds_up_no_batch() {
-    let mut two_workers = tokio::runtime::Builder::new_multi_thread();
-    let runtime = two_workers.worker_threads(2).enable_all().build().unwrap();
-    let (sharing, seen) = (Arc::new(Sharing::new(true)), Arc::default());
-    runtime.block_on(async {
-        let id = Handle::current().id();
-        // Enough are on their way for the next one to leave in a batch.
-        gathering(&mut lock(&sharing.gatherings), id).outstanding = ALONE;
-        let (busy, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-        let task = {
-            let (sharing, seen) = (Arc::clone(&sharing), Arc::clone(&seen));
-            let (busy, done) = (Arc::clone(&busy), Arc::clone(&done));
-            tokio::spawn(async move {
-                let mut submitted = pin!(sharing.submit(&seen, Job(1), LIMIT));
-                assert!(poll_fn(|cx| Poll::Ready(submitted.as_mut().poll(cx))).await.is_pending());
-                busy.store(true, Ordering::SeqCst);
-                let begun = Instant::now();
-                while !done.load(Ordering::SeqCst) && begun.elapsed() < LIMIT {
-                    std::hint::spin_loop();
-                }
-                submitted.await
-            })
-        };
-        while !busy.load(Ordering::SeqCst) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        let another = sharing.submit(&seen, Job(1), LIMIT);
-        let answer = tokio::time::timeout(LIMIT / 2, another).await;
-        done.store(true, Ordering::SeqCst);
-        assert!(answer.expect("the batch leaves all the same").is_ok());
-        assert!(task.await.unwrap().is_ok());
-    });
 }
 
 #[test]
