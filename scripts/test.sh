@@ -97,5 +97,16 @@ fi
 step 'tests: units, documentation examples, conformance of every backend, self check, browser'
 cargo test --workspace --all-features --no-fail-fast
 
+# Redis and Valkey differ in what WAIT confirms and in what INFO tells, for example.
+if command -v valkey-server >/dev/null; then
+    step 'session-redis on Valkey'
+    valkey=$(mktemp -d)
+    trap 'rm -r "$valkey"' EXIT
+    ln -s "$(command -v valkey-server)" "$valkey/redis-server"
+    PATH="$valkey:$PATH" cargo test -p session-redis --all-features --tests
+else
+    echo 'no valkey-server: session-redis is tested on redis-server only'
+fi
+
 step 'a store of a stranger, outside the workspace'
 cargo test --manifest-path conformance-tests/examples/third-party-store/Cargo.toml
