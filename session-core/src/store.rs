@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant, SystemTime};
 
-use self::deadline::Deadline;
+use self::deadline::{ALL, Deadline, HALF};
 use self::lanes::Lanes;
 pub use self::outcome::{CookieChange, Saved};
 use crate::document::Document;
@@ -112,8 +112,7 @@ impl SessionStore {
         };
         let key = id.key();
         let deadline = Deadline::after(self.0.config.deadline);
-        let Some(loaded) =
-            deadline.limit_promised(backend.time_limit(), backend.load(&key)).await?
+        let Some(loaded) = deadline.within(ALL, backend.time_limit(), backend.load(&key)).await?
         else {
             return Ok(None);
         };

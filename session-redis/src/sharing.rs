@@ -277,11 +277,11 @@ impl<J: Shareable> Drop for Flight<J> {
             let gathering = gathering(&mut all, self.runtime);
             gathering.flights -= 1;
             // Nobody else may come for them: their callers hear of it.
-            let waiting = match gathering.flights {
-                0 => std::mem::take(&mut gathering.waiting),
-                _ => Vec::new(),
-            };
-            gathering.bytes = gathering.waiting.iter().map(|waiter| waiter.job.bytes()).sum();
+            let mut waiting = Vec::new();
+            if gathering.flights == 0 {
+                gathering.bytes = 0;
+                std::mem::swap(&mut gathering.waiting, &mut waiting);
+            }
             forget_idle(&mut all, self.runtime);
             waiting
         };

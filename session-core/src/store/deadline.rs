@@ -12,6 +12,10 @@ use tokio::time::sleep;
 use super::later;
 use crate::{Error, Result};
 
+/// Parts of the time that is left.
+pub(super) const ALL: f64 = 1.0;
+pub(super) const HALF: f64 = 0.5;
+
 /// It begins with the first wait: a store in memory never needs the clock.
 pub(super) struct Deadline {
     until: OnceLock<Instant>,
@@ -25,33 +29,16 @@ impl Deadline {
 
     /// Waits until the deadline at most.
     pub(super) async fn limit<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.within(1.0, None, work).await
+        self.within(ALL, None, work).await
     }
 
     /// Waits for a part of what is left at most, so that the rest remains for what follows.
     pub(super) async fn limit_part<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.within(0.5, None, work).await
+        self.within(HALF, None, work).await
     }
 
-    /// As [`limit`](Self::limit), for what ends within `promised` by itself.
-    pub(super) async fn limit_promised<T>(
-        &self,
-        promised: Option<Duration>,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        self.within(1.0, promised, work).await
-    }
-
-    /// As [`limit_part`](Self::limit_part), for what ends within `promised` by itself.
-    pub(super) async fn limit_promised_part<T>(
-        &self,
-        promised: Option<Duration>,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
-        self.within(0.5, promised, work).await
-    }
-
-    async fn within<T>(
+    /// Waits for this part of what is left at most. What promised to end sooner by itself gets no timer.
+    pub(super) async fn within<T>(
         &self,
         part: f64,
         promised: Option<Duration>,

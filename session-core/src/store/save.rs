@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::MutexGuard;
 
-use super::{Deadline, Inner, Saved, later};
+use super::{ALL, Deadline, HALF, Inner, Saved, later};
 use crate::backend::complete_rotation;
 use crate::document::Document;
 use crate::session::{Pending, Plan, Session, State, Target};
@@ -163,7 +163,7 @@ impl Save<'_> {
         let key = self.key()?;
         let begins = Instant::now();
         let touched = self.backend.touch(&key, ttl);
-        match self.deadline.limit_promised(self.backend.time_limit(), touched).await {
+        match self.deadline.within(ALL, self.backend.time_limit(), touched).await {
             Ok(()) => {
                 self.session.state(|state| state.renewed(later(begins, ttl), seq, epoch));
                 Ok(Saved::Issued)
@@ -184,7 +184,7 @@ impl Save<'_> {
             Target::Rotate(_) => None,
             Target::Create(_) | Target::Update => self.backend.time_limit(),
         };
-        let sent = self.deadline.limit_promised_part(promised, self.send(pending)).await;
+        let sent = self.deadline.within(HALF, promised, self.send(pending)).await;
         let Err(error) = sent else {
             return Ok(Outcome::Done(self.settle(pending)));
         };
