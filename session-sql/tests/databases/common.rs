@@ -45,10 +45,14 @@ pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     error.kind()
 }
 
-/// 600 writes at the same moment: a third right, a third over another revision, a third of nothing.
-pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend>) {
-    const EACH: u32 = 200;
-    let saves = (0..EACH).chain(EACH..2 * EACH).map(|number| {
+/// Enough for batches to be full.
+pub(crate) const MANY: u32 = 200;
+/// One by one, each takes a commit, and a slow disk has 3 s for all that wait.
+pub(crate) const FEW: u32 = 20;
+
+/// Writes at the same moment: so many right, as many over another revision, as many of nothing.
+pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend>, each: u32) {
+    let saves = (0..2 * each).map(|number| {
         let backend = Arc::clone(&backend);
         tokio::spawn(async move { backend.save(&key(number), &record(1), create()).await })
     });
@@ -57,11 +61,11 @@ pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend
     }
     assert_eq!(kind(backend.save(&key(0), &record(9), create()).await), ErrorKind::AlreadyExists);
 
-    let writes: Vec<_> = (0..3 * EACH)
+    let writes: Vec<_> = (0..3 * each)
         .map(|number| {
             let backend = Arc::clone(&backend);
             tokio::spawn(async move {
-                let expected = if number < EACH { 1 } else { 7 };
+                let expected = if number < each { 1 } else { 7 };
                 let saved = backend.save(&key(number), &record(2), over(expected)).await;
                 let touched = backend.touch(&key(number), LIFE * 2).await;
                 let again = backend.save(&key(number), &record(3), create()).await;
@@ -72,7 +76,7 @@ pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend
     for write in writes {
         let (number, saved, touched, again, loaded) = write.await.unwrap();
         let loaded = loaded.unwrap();
-        match number / EACH {
+        match number / each {
             0 => {
                 saved.unwrap();
                 touched.unwrap();

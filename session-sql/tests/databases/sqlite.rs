@@ -21,18 +21,18 @@ pub(crate) async fn file() -> (TempDir, String, SqliteBackend) {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_a_batch_has_its_own_verdict() {
     let (_directory, url, backend) = file().await;
-    common::each_of_a_batch_has_its_own_verdict(Arc::new(backend)).await;
+    common::each_of_a_batch_has_its_own_verdict(Arc::new(backend), common::MANY).await;
     let alone = SqliteBackend::connect(&url).await.unwrap().with_table("other").unwrap();
     let alone = alone.group_commit(false);
     alone.migrate().await.unwrap();
-    common::each_of_a_batch_has_its_own_verdict(Arc::new(alone)).await;
+    common::each_of_a_batch_has_its_own_verdict(Arc::new(alone), common::FEW).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_of_a_batch_has_its_own_verdict_in_memory() {
     let backend = SqliteBackend::connect("sqlite::memory:").await.unwrap();
     backend.migrate().await.unwrap();
-    common::each_of_a_batch_has_its_own_verdict(Arc::new(backend)).await;
+    common::each_of_a_batch_has_its_own_verdict(Arc::new(backend), common::MANY).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,7 +74,11 @@ async fn a_row_that_is_no_session_is_corrupt() {
 async fn from_pool_works_on_the_applications_pool() {
     let (_directory, url, _) = file().await;
     let pool = sqlx::SqlitePool::connect(&url).await.unwrap();
-    common::each_of_a_batch_has_its_own_verdict(Arc::new(SqliteBackend::from_pool(pool))).await;
+    common::each_of_a_batch_has_its_own_verdict(
+        Arc::new(SqliteBackend::from_pool(pool)),
+        common::MANY,
+    )
+    .await;
 }
 
 #[cfg(unix)]
