@@ -90,10 +90,14 @@ impl Shareable for Change {
         let repeatable = jobs.iter().all(|job| matches!(job.action, Action::Touch { .. }));
         let script = |naming: Naming| {
             let bytes = jobs.iter().map(|job| job.bytes()).sum();
-            let mut call = scripts::call(naming, jobs.len(), 2 * jobs.len(), bytes);
+            let mut call = scripts::call(naming, jobs.len(), 1 + 2 * jobs.len(), bytes);
             for job in &jobs {
                 call.arg(&job.name);
             }
+            match earliest_guess(&jobs) {
+                Some(deadline) => call.arg(&layout::decimal(deadline)[..]),
+                None => call.arg(""),
+            };
             for job in &jobs {
                 job.action.add_to(&mut call).expect(IN_MEMORY);
             }
@@ -115,12 +119,21 @@ pub(crate) async fn rotate(
 ) -> Result<Verdict, Failure> {
     let script = |naming: Naming| {
         let bytes = old.len() + new.len() + update.bytes();
-        let mut call = scripts::call(naming, 2, 2, bytes);
-        call.arg(old).arg(new);
+        let mut call = scripts::call(naming, 2, 3, bytes);
+        call.arg(old).arg(new).arg("");
         update.add_to(&mut call, "rotate").expect(IN_MEMORY);
         call
     };
     write(lane, script, old, 1, false).await?.swap_remove(0)
+}
+
+/// Of the updates that leave the deadlines where they are.
+fn earliest_guess(jobs: &[Change]) -> Option<u64> {
+    let guesses = jobs.iter().filter_map(|job| match &job.action {
+        Action::Update(Update { life: None, deadline, .. }) => Some(*deadline),
+        _ => None,
+    });
+    guesses.min()
 }
 
 async fn delete(lane: Lane<'_>, name: &[u8]) -> Result<Verdict, Failure> {

@@ -66,7 +66,7 @@ pub(crate) fn size(record: &Record) -> usize {
     HEAD_BYTES + DEADLINE_BYTES + 6 + owner.len() + record.payload.len()
 }
 
-fn decimal(mut number: u64) -> [u8; DEADLINE_BYTES] {
+pub(crate) fn decimal(mut number: u64) -> [u8; DEADLINE_BYTES] {
     let mut digits = [b'0'; DEADLINE_BYTES];
     for digit in digits.iter_mut().rev() {
         *digit = DIGITS[(number % 10) as usize];

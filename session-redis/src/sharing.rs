@@ -20,8 +20,12 @@ use crate::failure::Failure;
 
 /// So many operations at a time gain nothing by waiting for each other.
 const ALONE: usize = 8;
-/// So many are worth another trip beside those that are under way.
-const WORTH_A_TRIP: usize = 16;
+/// This part of all operations is worth another trip beside those that are under way: then the server
+/// has one batch, one is on its way there, and one is with its callers. All in two halves would take
+/// turns instead, and in many parts each would cost more than it has to.
+const WORTH_A_TRIP: usize = 3;
+/// But no fewer than this.
+const FEWEST: usize = 8;
 /// So many trips at a time keep the server busy; who comes then waits for a full batch.
 const TRIPS: usize = 4;
 /// So many keys in one command: they hold the server for about 0.1 ms.
@@ -193,7 +197,7 @@ impl<J: Shareable> Gathering<J> {
     fn departing(&mut self, limit: Duration) -> Option<Vec<Waiter<J>>> {
         let leaves = match self.flights {
             0 => true,
-            under_way if under_way < TRIPS => self.waiting.len() >= WORTH_A_TRIP || self.is_full(),
+            under_way if under_way < TRIPS => self.is_worth_a_trip(),
             _ => self.is_full(),
         };
         leaves.then(|| {
@@ -205,12 +209,16 @@ impl<J: Shareable> Gathering<J> {
     /// What leaves in a flight that has just come back; it ends when there is nothing, or little and
     /// another one is still on its way and will come back for that.
     fn next(&mut self, limit: Duration) -> Option<Vec<Waiter<J>>> {
-        let worth_it = self.flights == 1 || self.waiting.len() >= WORTH_A_TRIP;
+        let worth_it = self.flights == 1 || self.is_worth_a_trip();
         if self.waiting.is_empty() || !worth_it {
             self.flights -= 1;
             return None;
         }
         Some(self.take(limit))
+    }
+
+    fn is_worth_a_trip(&self) -> bool {
+        self.waiting.len() >= (self.outstanding / WORTH_A_TRIP).max(FEWEST) || self.is_full()
     }
 
     fn is_full(&self) -> bool {

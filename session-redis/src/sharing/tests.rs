@@ -82,7 +82,7 @@ fn a_batch_leaves_when_it_is_worth_it() {
     };
     assert_eq!(arrive(1), [1]);
     for _ in 1..TRIPS {
-        assert_eq!(arrive(WORTH_A_TRIP), [WORTH_A_TRIP]);
+        assert_eq!(arrive(FEWEST), [FEWEST]);
     }
     assert!(arrive(FULL - 1).is_empty());
     assert_eq!(arrive(1), [FULL]);
@@ -92,6 +92,20 @@ fn a_batch_leaves_when_it_is_worth_it() {
     assert_eq!(gathering.next(LIMIT).map(|batch| batch.len()), Some(1));
     assert!(gathering.next(LIMIT).is_none());
     assert_eq!(gathering.flights, 0);
+}
+
+#[test]
+fn the_more_there_are_the_more_leave_at_a_time() {
+    for (outstanding, leave) in [(9, FEWEST), (60, 60 / WORTH_A_TRIP), (1000, FULL)] {
+        let mut gathering = waiting(&vec![1; leave - 1]);
+        (gathering.outstanding, gathering.flights) = (outstanding, 1);
+        assert!(gathering.departing(LIMIT).is_none(), "{outstanding}");
+        gathering.outstanding -= 1;
+        match gathering.enter(Job(1), LIMIT) {
+            Turn::Shared(_, batch) => assert_eq!(batch.map(|batch| batch.len()), Some(leave)),
+            Turn::Alone(_) => panic!("too many are outstanding for that"),
+        }
+    }
 }
 
 #[tokio::test]
