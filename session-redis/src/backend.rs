@@ -11,7 +11,7 @@ use session_core::{
 };
 
 use crate::change::{self, Action, Change, Verdict};
-use crate::deadlines::Deadlines;
+use crate::guesses::{Guess, Guesses};
 use crate::layout;
 use crate::link::Link;
 use crate::load::Load;
@@ -38,7 +38,7 @@ pub struct RedisBackend {
     atomic_rotation: bool,
     channels: Arc<[Channel]>,
     confirming: Option<Confirming>,
-    deadlines: Arc<Deadlines>,
+    guesses: Arc<Guesses>,
 }
 
 /// A connection, and the operations that share it.
@@ -143,7 +143,7 @@ impl RedisBackend {
             source,
             atomic_rotation: !is_cluster,
             confirming: None,
-            deadlines: Arc::new(Deadlines::new()),
+            guesses: Arc::new(Guesses::new()),
         })
     }
 
@@ -229,7 +229,7 @@ impl RedisBackend {
     ) -> Result<change::Update> {
         Ok(change::Update {
             expected,
-            deadline: self.deadlines.guess(key),
+            guess: self.guesses.of(key),
             record: record.clone(),
             life: ttl.map(ttl_millis).transpose()?,
         })
@@ -296,7 +296,7 @@ impl Backend for RedisBackend {
         let channel = self.channel(key);
         let found = channel.loads.submit(&channel.link, load, self.timeout).await?;
         Ok(found.map(|found| {
-            self.deadlines.note(key, found.deadline);
+            self.guesses.note(key, Guess::new(found.deadline, found.bytes));
             found.loaded
         }))
     }
@@ -323,7 +323,9 @@ impl Backend for RedisBackend {
             // A revision is expected when a rotation takes back or clears away: no logout.
             Some(confirming) if only.is_none() => {
                 let name = self.name_of(key);
-                confirming.confirm(&name, self.timeout.saturating_sub(started.elapsed())).await?;
+                let slack = self.timeout.saturating_sub(started.elapsed());
+                // In a box, or every destruction would carry the room that this takes.
+                Box::pin(confirming.confirm(&name, slack)).await?;
                 Ok(existed)
             }
             _ => Ok(existed),

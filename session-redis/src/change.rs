@@ -8,6 +8,7 @@ use redis::{Cmd, Pipeline, RedisWrite as _, Value};
 use session_core::{Error, Record, Result, Revision};
 
 use crate::failure::Failure;
+use crate::guesses::Guess;
 use crate::layout;
 use crate::link::Link;
 use crate::operations::Lane;
@@ -30,8 +31,8 @@ pub(crate) enum Action {
 /// A compare-and-swap.
 pub(crate) struct Update {
     pub(crate) expected: Revision,
-    /// A guess at the deadline that stands there.
-    pub(crate) deadline: u64,
+    /// At what stands there.
+    pub(crate) guess: Guess,
     pub(crate) record: Record,
     /// Without it, the deadline stays where it is.
     pub(crate) life: Option<u64>,
@@ -130,7 +131,7 @@ pub(crate) async fn rotate(
 /// Of the updates that leave the deadlines where they are.
 fn earliest_guess(jobs: &[Change]) -> Option<u64> {
     let guesses = jobs.iter().filter_map(|job| match &job.action {
-        Action::Update(Update { life: None, deadline, .. }) => Some(*deadline),
+        Action::Update(Update { life: None, guess, .. }) => Some(guess.deadline),
         _ => None,
     });
     guesses.min()
@@ -168,7 +169,7 @@ impl Action {
     /// About what it takes to send it.
     fn bytes(&self) -> usize {
         match self {
-            Self::Create { record, .. } => layout::size(record) + ROOM,
+            Self::Create { record, .. } => layout::length(record) + ROOM,
             Self::Update(update) => update.bytes(),
             Self::Touch { .. } | Self::Destroy { .. } => ROOM,
         }
@@ -206,15 +207,18 @@ const ROOM: usize = 160;
 
 impl Update {
     fn bytes(&self) -> usize {
-        layout::size(&self.record) + ROOM
+        layout::length(&self.record) + ROOM
     }
 
     fn add_to(&self, call: &mut Cmd, verb: &str) -> io::Result<()> {
-        let Self { expected, deadline, record, life } = self;
+        let Self { expected, guess, record, life } = self;
         let mut order = call.writer_for_next_arg();
         if verb == "update" && life.is_none() {
             // The usual case in short.
-            order.write_all(&layout::long_head(*expected, *deadline))?;
+            order.write_all(&layout::long_head(*expected, guess.deadline))?;
+            if guess.is_as_long_as(layout::length(record)) {
+                order.write_all(b":")?;
+            }
         } else {
             write!(order, "{verb} ")?;
             if let Some(life) = life {
@@ -223,6 +227,6 @@ impl Update {
             order.write_all(&layout::head(*expected))?;
         }
         drop(order);
-        layout::write(&mut call.writer_for_next_arg(), record, *deadline)
+        layout::write(&mut call.writer_for_next_arg(), record, guess.deadline)
     }
 }

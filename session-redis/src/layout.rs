@@ -60,10 +60,11 @@ pub(crate) fn write(out: &mut impl Write, record: &Record, deadline: u64) -> io:
     out.write_all(&record.payload)
 }
 
-/// At most so many bytes.
-pub(crate) fn size(record: &Record) -> usize {
-    let owner = record.owner.as_ref().map_or("", Owner::as_str);
-    HEAD_BYTES + DEADLINE_BYTES + 6 + owner.len() + record.payload.len()
+/// So many bytes.
+pub(crate) fn length(record: &Record) -> usize {
+    let owner = record.owner.as_ref().map_or(0, |owner| owner.as_str().len());
+    let digits = owner.checked_ilog10().unwrap_or(0) as usize + 1;
+    HEAD_BYTES + DEADLINE_BYTES + 1 + digits + 1 + owner + 1 + record.payload.len()
 }
 
 pub(crate) fn decimal(mut number: u64) -> [u8; DEADLINE_BYTES] {
@@ -160,7 +161,7 @@ mod tests {
     fn encode(record: &Record, deadline: u64) -> Vec<u8> {
         let mut value = Vec::new();
         write(&mut value, record, deadline).unwrap();
-        assert!(value.len() <= size(record));
+        assert_eq!(value.len(), length(record));
         value
     }
 

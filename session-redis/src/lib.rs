@@ -4,8 +4,8 @@
 mod asking;
 mod backend;
 mod change;
-mod deadlines;
 mod failure;
+mod guesses;
 mod layout;
 mod link;
 mod load;

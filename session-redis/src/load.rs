@@ -21,6 +21,8 @@ pub(crate) struct Found {
     pub(crate) loaded: Loaded,
     /// In milliseconds of the server's clock.
     pub(crate) deadline: u64,
+    /// Of the value.
+    pub(crate) bytes: usize,
 }
 
 impl Shareable for Load {
@@ -108,8 +110,9 @@ fn loaded(value: Value, now: u64) -> Result<Option<Found>, Failure> {
         Value::Nil => return Ok(None),
         other => return Err(Failure::of_reply(&other)),
     };
+    let bytes = value.len();
     let Decoded { record, deadline } = layout::decode(value).ok_or_else(Failure::no_record)?;
     let left = deadline.saturating_sub(now);
     let expires_in = Duration::from_millis(left);
-    Ok((left > 0).then_some(Found { loaded: Loaded { record, expires_in }, deadline }))
+    Ok((left > 0).then_some(Found { loaded: Loaded { record, expires_in }, deadline, bytes }))
 }

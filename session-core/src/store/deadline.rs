@@ -28,13 +28,19 @@ impl Deadline {
     }
 
     /// Waits until the deadline at most.
-    pub(super) async fn limit<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.within(ALL, None, work).await
+    pub(super) fn limit<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        self.within(ALL, None, work)
     }
 
     /// Waits for a part of what is left at most, so that the rest remains for what follows.
-    pub(super) async fn limit_part<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
-        self.within(HALF, None, work).await
+    pub(super) fn limit_part<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> impl Future<Output = Result<T>> {
+        self.within(HALF, None, work)
     }
 
     /// Waits for this part of what is left at most. What promised to end sooner by itself gets no timer.
