@@ -95,8 +95,8 @@ impl Shareable for Change {
             for job in &jobs {
                 call.arg(&job.name);
             }
-            match earliest_guess(&jobs) {
-                Some(deadline) => call.arg(&layout::decimal(deadline)[..]),
+            match first_to_end(&jobs) {
+                Some(index) => call.arg(index + 1),
                 None => call.arg(""),
             };
             for job in &jobs {
@@ -128,13 +128,16 @@ pub(crate) async fn rotate(
     write(lane, script, old, 1, false).await?.swap_remove(0)
 }
 
-/// Of the updates that leave the deadlines where they are.
-fn earliest_guess(jobs: &[Change]) -> Option<u64> {
-    let guesses = jobs.iter().filter_map(|job| match &job.action {
-        Action::Update(Update { life: None, guess, .. }) => Some(guess.deadline),
+/// Where the update is whose record ends first, of those that leave the deadline where it is and know
+/// it.
+fn first_to_end(jobs: &[Change]) -> Option<usize> {
+    let guesses = jobs.iter().enumerate().filter_map(|(index, job)| match &job.action {
+        Action::Update(Update { life: None, guess, .. }) if guess.deadline > 0 => {
+            Some((guess.deadline, index))
+        }
         _ => None,
     });
-    guesses.min()
+    guesses.min().map(|(_, index)| index)
 }
 
 async fn delete(lane: Lane<'_>, name: &[u8]) -> Result<Verdict, Failure> {

@@ -67,7 +67,7 @@ pub(crate) fn length(record: &Record) -> usize {
     HEAD_BYTES + DEADLINE_BYTES + 1 + digits + 1 + owner + 1 + record.payload.len()
 }
 
-pub(crate) fn decimal(mut number: u64) -> [u8; DEADLINE_BYTES] {
+fn decimal(mut number: u64) -> [u8; DEADLINE_BYTES] {
     let mut digits = [b'0'; DEADLINE_BYTES];
     for digit in digits.iter_mut().rev() {
         *digit = DIGITS[(number % 10) as usize];

@@ -3,8 +3,8 @@
 -- does; -3: what stands there is no record; or the server's error. Where all were carried out, their
 -- number is the answer, else a list of the verdicts.
 --
--- Arguments: the earliest DEADLINE of the orders, if any has one; then two for each write: its order,
--- and the new value (with a guess at its deadline). Orders:
+-- Arguments: the place of the order with the earliest DEADLINE, if any has one; then two for each
+-- write: its order, and the new value (with a guess at its deadline). Orders:
 -- s1:REVISION:DEADLINE    update what has this revision; the deadline, a guess, stays where it is
 -- s1:REVISION:DEADLINE:   the same; the new value is, by another guess, as long as the old one
 -- update LIFE HEAD        update, and set the deadline so many milliseconds from now
@@ -16,78 +16,82 @@
 -- place in this script; failure.rs takes that away.) Offsets stand in quotes because Redis is slow at
 -- writing numbers out.
 local pcall, sub = redis.pcall, string.sub
-local time = pcall('TIME')
-if time.err then return time end
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local now_digits = string.format('%015.0f', now)
 
--- A deadline as it stands in a value, and as the key's expiry: one less, because Redis keeps a key
--- through the whole millisecond of that. Those of one call are mostly the same.
-local last, digits, expiry
-local function prepare(deadline)
-  if deadline ~= last then
-    last, digits = deadline, string.format('%015.0f', deadline)
-    expiry = string.format('%.0f', math.max(deadline - 1, now + 1))
-  end
-end
+-- Does any order. It is made when it is needed, which takes as long as a short write.
+local function long_way()
+  local time = pcall('TIME')
+  if time.err then return function() return time end end
+  local now = time[1] * 1000 + math.floor(time[2] / 1000)
+  local now_digits = string.format('%015.0f', now)
 
--- With the prepared deadline. To put the value together here and write it once takes longer.
-local function set(key, value, ...)
-  local reply = pcall('SET', key, value, 'PXAT', expiry, ...)
-  if not reply then return -2 end
-  if reply.err then return reply end
-  if sub(value, 21, 35) ~= digits then
-    reply = pcall('SETRANGE', key, '20', digits)
-    -- After the write before it, only the ACL can refuse this. What is new is taken back.
-    if type(reply) == 'table' then
-      if ... then pcall('DEL', key) end
-      return reply
+  -- A deadline as it stands in a value, and as the key's expiry: one less, because Redis keeps a key
+  -- through the whole millisecond of that. Those of one call are mostly the same.
+  local last, digits, expiry
+  local function prepare(deadline)
+    if deadline ~= last then
+      last, digits = deadline, string.format('%015.0f', deadline)
+      expiry = string.format('%.0f', math.max(deadline - 1, now + 1))
     end
   end
-  return 1
-end
 
-local function write(key, order, value)
-  if order == 'destroy' then return pcall('DEL', key) end
-  local verb, life, expected = string.match(order, '^(%l+) ?(%d*) ?(.*)$')
-  if sub(order, 1, 3) == 's1:' then verb, life, expected = 'update', '', sub(order, 1, 20) end
-  if life ~= '' then prepare(now + life) end
-  if verb == 'create' then
-    local verdict = set(key, value, 'NX')
-    if verdict ~= -2 then return verdict end
+  -- With the prepared deadline. To put the value together here and write it once takes longer.
+  local function set(key, value, ...)
+    local reply = pcall('SET', key, value, 'PXAT', expiry, ...)
+    if not reply then return -2 end
+    if reply.err then return reply end
+    if sub(value, 21, 35) ~= digits then
+      reply = pcall('SETRANGE', key, '20', digits)
+      -- After the write before it, only the ACL can refuse this. What is new is taken back.
+      if type(reply) == 'table' then
+        if ... then pcall('DEL', key) end
+        return reply
+      end
+    end
+    return 1
   end
 
-  local found = pcall('GETRANGE', key, '0', '34')
-  -- Digits of one number compare as the numbers do.
-  local ends = type(found) == 'string' and #found == 35 and string.match(found, '^%d+$', 21)
-  if verb == 'create' then
-    -- A dead record may stand there whose expiry somebody took away.
-    if not ends or ends > now_digits or sub(found, 1, 3) ~= 's1:' then return -2 end
+  return function(key, order, value)
+    if order == 'destroy' then return pcall('DEL', key) end
+    local verb, life, expected = string.match(order, '^(%l+) ?(%d*) ?(.*)$')
+    if sub(order, 1, 3) == 's1:' then verb, life, expected = 'update', '', sub(order, 1, 20) end
+    if life ~= '' then prepare(now + life) end
+    if verb == 'create' then
+      local verdict = set(key, value, 'NX')
+      if verdict ~= -2 then return verdict end
+    end
+
+    local found = pcall('GETRANGE', key, '0', '34')
+    -- Digits of one number compare as the numbers do.
+    local ends = type(found) == 'string' and #found == 35 and string.match(found, '^%d+$', 21)
+    if verb == 'create' then
+      -- A dead record may stand there whose expiry somebody took away.
+      if not ends or ends > now_digits or sub(found, 1, 3) ~= 's1:' then return -2 end
+      return set(key, value)
+    end
+    if type(found) == 'table' then return found end
+    if found == '' then return -1 end
+    local head = sub(found, 1, 20)
+    if not ends or head ~= expected and sub(head, 1, 3) ~= 's1:' then return -3 end
+    if ends <= now_digits then return -1 end
+
+    if verb == 'touch' then
+      local reply = pcall('SETRANGE', key, '20', digits)
+      if type(reply) == 'table' then return reply end
+      return pcall('PEXPIREAT', key, expiry)
+    end
+    if head ~= expected then
+      -- A repeated update has been carried out already.
+      return verb == 'update' and head == sub(value, 1, 20) and 1 or 0
+    end
+    if verb == 'destroy' then return pcall('DEL', key) end
+    if life == '' then prepare(tonumber(ends)) end
+    if verb == 'rotate' then
+      -- The new key first, because that is what may be refused.
+      local verdict = set(KEYS[2], value, 'NX')
+      return verdict == 1 and pcall('DEL', key) or verdict
+    end
     return set(key, value)
   end
-  if type(found) == 'table' then return found end
-  if found == '' then return -1 end
-  local head = sub(found, 1, 20)
-  if not ends or head ~= expected and sub(head, 1, 3) ~= 's1:' then return -3 end
-  if ends <= now_digits then return -1 end
-
-  if verb == 'touch' then
-    local reply = pcall('SETRANGE', key, '20', digits)
-    if type(reply) == 'table' then return reply end
-    return pcall('PEXPIREAT', key, expiry)
-  end
-  if head ~= expected then
-    -- A repeated update has been carried out already.
-    return verb == 'update' and head == sub(value, 1, 20) and 1 or 0
-  end
-  if verb == 'destroy' then return pcall('DEL', key) end
-  if life == '' then prepare(tonumber(ends)) end
-  if verb == 'rotate' then
-    -- The new key first, because that is what may be refused.
-    local verdict = set(KEYS[2], value, 'NX')
-    return verdict == 1 and pcall('DEL', key) or verdict
-  end
-  return set(key, value)
 end
 
 local function replace(key, value)
@@ -95,12 +99,15 @@ local function replace(key, value)
   return reply.err and reply or 1
 end
 
--- The usual case in short: the first of the orders, and the guess is right. For all of these, one
--- look tells whether they are over. That nobody took the expiry away only the first key of a call is
--- asked: to ask them all costs 5 % of the throughput, and each will be the first at times. To write
--- all the expiries again costs more.
+-- The short way is for the first two orders, where the guesses are right. The key that ends first
+-- lives, and so do all: thus one question does instead of one for each, which would take 5 % of the
+-- throughput. (It is whether the key has an expiry in time to come, because somebody may have taken
+-- that away: then the long way gives it back.)
 local keys, arguments = KEYS, ARGV
-local short = arguments[1] > now_digits and pcall('PTTL', keys[1]) ~= -1
+local first_to_end = keys[tonumber(arguments[1])]
+local left = first_to_end and pcall('PTTL', first_to_end)
+local short = type(left) == 'number' and left > 0
+local write
 local count = (#arguments - 1) / 2
 local verdicts -- from the first on that was not carried out
 for i = 1, count do
@@ -113,6 +120,7 @@ for i = 1, count do
   elseif short and #order == 35 and pcall('GETRANGE', key, '0', '34') == order then
     verdict = replace(key, value)
   else
+    write = write or long_way()
     verdict = write(key, order, value)
   end
   if verdict ~= 1 and not verdicts then
