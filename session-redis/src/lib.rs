@@ -4,6 +4,7 @@
 mod asking;
 mod backend;
 mod change;
+mod clock;
 mod failure;
 mod guesses;
 mod layout;

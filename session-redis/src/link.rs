@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 
+use crate::clock::Clock;
 use crate::failure::{self, Failure};
 use crate::source::{Connection, Source};
 
@@ -37,6 +38,7 @@ pub(crate) struct Link {
     live: Arc<RwLock<Option<Live>>>,
     /// The last attempt, and when it began.
     opening: Mutex<Option<(Instant, Attempt)>>,
+    clock: Clock,
 }
 
 /// An attempt to connect, which goes on when nobody waits for it any more: otherwise operations that
@@ -66,12 +68,23 @@ impl std::fmt::Debug for Live {
 
 impl Link {
     pub(crate) fn new(source: Arc<Source>) -> Self {
-        Self { source, patience: None, live: Arc::default(), opening: Mutex::default() }
+        Self {
+            source,
+            patience: None,
+            live: Arc::default(),
+            opening: Mutex::default(),
+            clock: Clock::new(),
+        }
     }
 
     /// For answers that may take so long.
     pub(crate) fn patient(source: Arc<Source>, patience: Duration) -> Self {
         Self { patience: Some(patience), ..Self::new(source) }
+    }
+
+    /// The server's clock, unless there are several servers.
+    pub(crate) fn clock(&self) -> Option<&Clock> {
+        (!self.source.serves_cluster()).then_some(&self.clock)
     }
 
     /// Sends a request and waits for its replies, at most until `limit` after it all `started`,

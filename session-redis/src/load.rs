@@ -12,7 +12,7 @@ use crate::link::Link;
 use crate::operations::Lane;
 use crate::sharing::Shareable;
 
-/// A load. The value tells when it ends; what time it is by the server's clock is asked afterwards.
+/// A load. The value tells when it ends, by the server's clock.
 pub(crate) struct Load {
     pub(crate) name: Vec<u8>,
 }
@@ -51,12 +51,9 @@ impl Shareable for Load {
 
 async fn load_one(lane: Lane<'_>, name: &[u8]) -> Result<Option<Found>, Failure> {
     let mut commands = Pipeline::with_capacity(2);
-    commands.cmd("GET").arg(name).cmd("TIME");
-    let replies = lane.exchange(&commands, name, true).await?;
-    match <[Value; 2]>::try_from(replies) {
-        Ok([value, time]) => loaded(value, layout::now(&time)?),
-        Err(replies) => Err(Failure::of_reply(&Value::Array(replies))),
-    }
+    commands.cmd("GET").arg(name);
+    let (mut replies, now) = lane.read(commands, name).await?;
+    loaded(replies.swap_remove(0), now)
 }
 
 /// `MGET` says nothing of values of another type; `EXISTS` gives away that there are such.
@@ -74,13 +71,13 @@ async fn load_many(
         command_of_all
     };
     let mut commands = Pipeline::with_capacity(3);
-    commands.add_command(of_all("MGET")).add_command(of_all("EXISTS")).cmd("TIME");
-    let replies = lane.exchange(&commands, &jobs[0].name, true).await?;
-    let (values, existing, now) = match <[Value; 3]>::try_from(replies) {
-        Ok([Value::Array(values), Value::Int(existing), time]) if values.len() == jobs.len() => {
-            (values, existing, layout::now(&time)?)
+    commands.add_command(of_all("MGET")).add_command(of_all("EXISTS"));
+    let (replies, now) = lane.read(commands, &jobs[0].name).await?;
+    let (values, existing) = match <[Value; 2]>::try_from(replies) {
+        Ok([Value::Array(values), Value::Int(existing)]) if values.len() == jobs.len() => {
+            (values, existing)
         }
-        Ok([Value::Array(_), other, _] | [other, ..]) => return Err(Failure::of_reply(&other)),
+        Ok([Value::Array(_), other] | [other, ..]) => return Err(Failure::of_reply(&other)),
         Err(replies) => return Err(Failure::of_reply(&Value::Array(replies))),
     };
     let found = values.iter().filter(|value| !matches!(value, Value::Nil)).count();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use redis::{Cmd, Pipeline, Value};
 
 use crate::failure::{Failure, is_unknown_script, knows_no_flags};
+use crate::layout;
 use crate::link::{Link, Request};
 use crate::scripts::Naming;
 
@@ -35,6 +36,26 @@ impl<'a> Lane<'a> {
         } else {
             Err(Failure::of_reply(&Value::Array(replies)))
         }
+    }
+
+    /// One reply for each command of a request that only reads, and the server's time then.
+    pub(crate) async fn read(
+        self,
+        mut commands: Pipeline,
+        key: &[u8],
+    ) -> Result<(Vec<Value>, u64), Failure> {
+        let clock = self.link.clock();
+        if let Some(clock) = clock.filter(|clock| clock.is_set()) {
+            return Ok((self.exchange(&commands, key, true).await?, clock.now()));
+        }
+        let asked = Instant::now();
+        commands.cmd("TIME");
+        let mut replies = self.exchange(&commands, key, true).await?;
+        let now = layout::now(&replies.pop().unwrap_or(Value::Nil))?;
+        if let Some(clock) = clock {
+            clock.set(now, asked);
+        }
+        Ok((replies, now))
     }
 
     /// Calls a script by its hash, and in full if the server does not know it: after its first start,

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use session_core::{Backend, Error, ErrorKind, Key, Owner, Record, Revision, Update, Write};
 use session_redis::{NotConfirmed, RedisBackend};
-use support::{HOUR, create, expiry, key, kind, load, name, raw, record, redis, update};
+use support::{
+    HOUR, calls, create, expiry, key, kind, load, name, raw, record, redis, statistics, update,
+};
 use test_servers::Options;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,19 +174,9 @@ async fn shared_commands_have_separate_verdicts() {
             task.await.unwrap();
         }
     }
-    let statistics: String =
-        redis::cmd("INFO").arg("commandstats").query_async(&mut admin).await.unwrap();
-    let calls = |command: &str| -> u64 {
-        let line = statistics.lines().find(|line| line.contains(command)).unwrap_or_default();
-        let calls = line.split_once("calls=").map_or("0", |(_, rest)| rest);
-        calls.split(',').next().unwrap().parse().unwrap()
-    };
-    assert!(calls("cmdstat_mget:") > 0, "no load was shared");
-    assert!(
-        calls("cmdstat_evalsha:") < 4000,
-        "no update was shared: {}",
-        calls("cmdstat_evalsha:")
-    );
+    let counted = statistics(&mut admin).await;
+    assert!(calls(&counted, "mget") > 0, "no load was shared");
+    assert!(calls(&counted, "evalsha") < 4000, "no update was shared: {counted}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,6 +47,18 @@ pub(crate) fn name(number: u8) -> String {
     format!("session:{}", key(number).to_hex())
 }
 
+/// What the server counts of its commands.
+pub(crate) async fn statistics(admin: &mut MultiplexedConnection) -> String {
+    redis::cmd("INFO").arg("commandstats").query_async(admin).await.unwrap()
+}
+
+/// How often a command was called, also by scripts.
+pub(crate) fn calls(statistics: &str, command: &str) -> u64 {
+    let beginning = format!("cmdstat_{command}:calls=");
+    let count = statistics.lines().find_map(|line| line.strip_prefix(&beginning));
+    count.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
 /// When a key expires, in milliseconds since 1970.
 pub(crate) async fn expiry(connection: &mut MultiplexedConnection, name: &str) -> i64 {
     let told = redis::cmd("PEXPIRETIME").arg(name).query_async(connection).await;
