@@ -95,10 +95,7 @@ impl Shareable for Change {
             for job in &jobs {
                 call.arg(&job.name);
             }
-            match first_to_end(&jobs) {
-                Some(index) => call.arg(index + 1),
-                None => call.arg(""),
-            };
+            call.arg(first_to_end(&jobs).map_or(0, |index| index + 1));
             for job in &jobs {
                 job.action.add_to(&mut call).expect(IN_MEMORY);
             }
@@ -121,7 +118,7 @@ pub(crate) async fn rotate(
     let script = |naming: Naming| {
         let bytes = old.len() + new.len() + update.bytes();
         let mut call = scripts::call(naming, 2, 3, bytes);
-        call.arg(old).arg(new).arg("");
+        call.arg(old).arg(new).arg(0);
         update.add_to(&mut call, "rotate").expect(IN_MEMORY);
         call
     };

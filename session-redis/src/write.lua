@@ -3,8 +3,8 @@
 -- does; -3: what stands there is no record; or the server's error. Where all were carried out, their
 -- number is the answer, else a list of the verdicts.
 --
--- Arguments: the place of the order with the earliest DEADLINE, if any has one; then two for each
--- write: its order, and the new value (with a guess at its deadline). Orders:
+-- Arguments: the place of the order with the earliest DEADLINE, or 0 if none has one; then two for
+-- each write: its order, and the new value (with a guess at its deadline). Orders:
 -- s1:REVISION:DEADLINE    update what has this revision; the deadline, a guess, stays where it is
 -- s1:REVISION:DEADLINE:   the same; the new value is, by another guess, as long as the old one
 -- update LIFE HEAD        update, and set the deadline so many milliseconds from now
@@ -15,7 +15,7 @@
 -- `pcall`, so that one write's error leaves the others alone. (Before Redis 7.0 it may begin with its
 -- place in this script; failure.rs takes that away.) Offsets stand in quotes because Redis is slow at
 -- writing numbers out.
-local pcall, sub = redis.pcall, string.sub
+local pcall = redis.pcall
 
 -- Does any order. It is made when it is needed, which takes as long as a short write.
 local function long_way()
@@ -23,6 +23,7 @@ local function long_way()
   if time.err then return function() return time end end
   local now = time[1] * 1000 + math.floor(time[2] / 1000)
   local now_digits = string.format('%015.0f', now)
+  local sub = string.sub
 
   -- A deadline as it stands in a value, and as the key's expiry: one less, because Redis keeps a key
   -- through the whole millisecond of that. Those of one call are mostly the same.
@@ -94,17 +95,12 @@ local function long_way()
   end
 end
 
-local function replace(key, value)
-  local reply = pcall('SET', key, value, 'KEEPTTL')
-  return reply.err and reply or 1
-end
-
 -- The short way is for the first two orders, where the guesses are right. The key that ends first
 -- lives, and so do all: thus one question does instead of one for each, which would take 5 % of the
 -- throughput. (It is whether the key has an expiry in time to come, because somebody may have taken
 -- that away: then the long way gives it back.)
 local keys, arguments = KEYS, ARGV
-local first_to_end = keys[tonumber(arguments[1])]
+local first_to_end = keys[arguments[1] + 0]
 local left = first_to_end and pcall('PTTL', first_to_end)
 local short = type(left) == 'number' and left > 0
 local write
@@ -112,13 +108,15 @@ local count = (#arguments - 1) / 2
 local verdicts -- from the first on that was not carried out
 for i = 1, count do
   local key, order, value = keys[i], arguments[2 * i], arguments[2 * i + 1]
-  local verdict
-  -- No other order of that length is how a value begins.
-  if short and #order == 36 and pcall('GETRANGE', key, '0', '35') == order then
+  local verdict = 1
+  -- No other order of these lengths is how a value begins.
+  local last = short and (#order == 36 and '35' or #order == 35 and '34')
+  if last and pcall('GETRANGE', key, '0', last) == order then
     -- In place costs a tenth less. Had the old value been longer, its end would be left.
-    verdict = pcall('SETRANGE', key, '0', value) == #value and 1 or replace(key, value)
-  elseif short and #order == 35 and pcall('GETRANGE', key, '0', '34') == order then
-    verdict = replace(key, value)
+    if last == '34' or pcall('SETRANGE', key, '0', value) ~= #value then
+      local reply = pcall('SET', key, value, 'KEEPTTL')
+      if reply.err then verdict = reply end
+    end
   else
     write = write or long_way()
     verdict = write(key, order, value)
