@@ -3,18 +3,21 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// So many milliseconds a reading is good for. Should the server's clock be set, or another server
-/// take over, sessions seem to live longer or shorter by as much, and for no longer than this.
-const GOOD_FOR: u64 = 100;
+/// A reading is good for so long. Should the server's clock be set meanwhile, or another server take
+/// over, sessions seem to have more or less time left until then.
+const GOOD_FOR: Duration = Duration::from_millis(100);
+/// An answer that took longer tells too little of what time it is now.
+const PROMPT: Duration = Duration::from_millis(10);
 
-/// What the server's clock showed when it was last asked, in milliseconds since 1970. Between two
-/// readings, ours goes on for it.
+/// What the server's clock showed when it was last asked. Between two readings ours goes on for it, at
+/// most [`PROMPT`] and a millisecond ahead and never behind: no record seems to have more time left
+/// than it has.
 #[derive(Debug)]
 pub(crate) struct Clock {
     began: Instant,
-    /// The server's time at `began`.
+    /// The server's time at `began`, in microseconds since 1970.
     ahead: AtomicU64,
-    /// When it was read, after `began`; 0 is never.
+    /// When it was read, in microseconds after `began`; 0 is never.
     read: AtomicU64,
 }
 
@@ -23,47 +26,59 @@ impl Clock {
         Self { began: Instant::now(), ahead: AtomicU64::new(0), read: AtomicU64::new(0) }
     }
 
-    /// Sets it to what it was after it was `asked` for.
+    /// Sets it by an answer in milliseconds, which are rounded down, to what was `asked` then.
     pub(crate) fn set(&self, now: u64, asked: Instant) {
-        if asked.elapsed() > Duration::from_millis(GOOD_FOR) {
-            return; // That answer is old.
+        if asked.elapsed() > PROMPT {
+            return;
         }
-        let elapsed = self.elapsed();
-        self.ahead.store(now.saturating_sub(elapsed), Ordering::Relaxed);
-        self.read.store(elapsed.max(1), Ordering::Release);
+        // The server has looked since, and not before.
+        let asked = micros(asked.saturating_duration_since(self.began)).max(1);
+        self.ahead.store(((now + 1) * 1000).saturating_sub(asked), Ordering::Relaxed);
+        self.read.store(asked, Ordering::Release);
     }
 
     /// Whether it was read a moment ago.
     pub(crate) fn is_set(&self) -> bool {
         let read = self.read.load(Ordering::Acquire);
-        read > 0 && self.elapsed().saturating_sub(read) < GOOD_FOR
+        read > 0 && micros(self.began.elapsed()).saturating_sub(read) < micros(GOOD_FOR)
     }
 
+    /// In milliseconds since 1970.
     pub(crate) fn now(&self) -> u64 {
-        self.ahead.load(Ordering::Relaxed) + self.elapsed()
+        (self.ahead.load(Ordering::Relaxed) + micros(self.began.elapsed())).div_ceil(1000)
     }
+}
 
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: u64 = 1_763_721_309_000;
+
     #[test]
-    fn it_goes_on_for_a_moment() {
+    fn it_goes_on_for_a_moment_and_is_never_behind() {
         let clock = Clock::new();
         assert!(!clock.is_set());
-        let asked = Instant::now();
-        clock.set(1_763_721_309_000, asked);
-        assert!(clock.is_set());
-        std::thread::sleep(Duration::from_millis(GOOD_FOR + 1));
+        let asked = loop {
+            let asked = Instant::now();
+            clock.set(NOW, asked);
+            if clock.is_set() {
+                break asked; // within 10 ms, that is
+            }
+        };
+        // The server may have looked at the end of that millisecond, and right after it was asked.
+        for _ in 0..1000 {
+            let passed = u64::try_from(asked.elapsed().as_millis()).unwrap();
+            assert!(clock.now() > NOW + passed);
+        }
+        std::thread::sleep(GOOD_FOR);
         assert!(!clock.is_set());
-        clock.set(1_763_721_309_000, asked);
+        clock.set(NOW, asked);
         assert!(!clock.is_set(), "by an old answer");
-        let passed = clock.now() - 1_763_721_309_000;
-        assert!((GOOD_FOR..10_000).contains(&passed), "{passed}");
+        assert!(clock.now() < NOW + 10_000);
     }
 }

@@ -50,10 +50,20 @@ impl Shareable for Load {
 }
 
 async fn load_one(lane: Lane<'_>, name: &[u8]) -> Result<Option<Found>, Failure> {
-    let mut commands = Pipeline::with_capacity(2);
-    commands.cmd("GET").arg(name);
-    let (mut replies, now) = lane.read(commands, name).await?;
-    loaded(replies.swap_remove(0), now)
+    let mut exactly = false;
+    loop {
+        let mut commands = Pipeline::with_capacity(2);
+        commands.cmd("GET").arg(name);
+        let (mut replies, now) = lane.read(commands, name, exactly).await?;
+        let value = replies.swap_remove(0);
+        let stands = value != Value::Nil;
+        let found = loaded(value, now)?;
+        // That what stands there is over, only the server can tell.
+        if found.is_some() || !stands || exactly {
+            return Ok(found);
+        }
+        exactly = true;
+    }
 }
 
 /// `MGET` says nothing of values of another type; `EXISTS` gives away that there are such.
@@ -72,7 +82,7 @@ async fn load_many(
     };
     let mut commands = Pipeline::with_capacity(3);
     commands.add_command(of_all("MGET")).add_command(of_all("EXISTS"));
-    let (replies, now) = lane.read(commands, &jobs[0].name).await?;
+    let (replies, now) = lane.read(commands, &jobs[0].name, true).await?;
     let (values, existing) = match <[Value; 2]>::try_from(replies) {
         Ok([Value::Array(values), Value::Int(existing)]) if values.len() == jobs.len() => {
             (values, existing)

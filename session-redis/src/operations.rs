@@ -38,15 +38,18 @@ impl<'a> Lane<'a> {
         }
     }
 
-    /// One reply for each command of a request that only reads, and the server's time then.
+    /// One reply for each command of a request that only reads, and the time by the server's clock in
+    /// milliseconds: by ours, a little ahead, where the server told it lately and it need not be exact.
     pub(crate) async fn read(
         self,
         mut commands: Pipeline,
         key: &[u8],
+        exactly: bool,
     ) -> Result<(Vec<Value>, u64), Failure> {
         let clock = self.link.clock();
-        if let Some(clock) = clock.filter(|clock| clock.is_set()) {
-            return Ok((self.exchange(&commands, key, true).await?, clock.now()));
+        if let Some(clock) = clock.filter(|clock| !exactly && clock.is_set()) {
+            let replies = self.exchange(&commands, key, true).await?;
+            return Ok((replies, clock.now()));
         }
         let asked = Instant::now();
         commands.cmd("TIME");

@@ -145,7 +145,8 @@ async fn the_time_is_asked_now_and_then() {
         load(&backend, 1).await.unwrap();
     }
     let elapsed = started.elapsed();
-    let at_most = 1 + u64::try_from(elapsed.as_millis() / 100).unwrap();
+    // An answer that takes 10 ms does not count.
+    let at_most = 1 + u64::try_from(elapsed.as_millis() / 10).unwrap();
     let counted = statistics(&mut admin).await;
     assert_eq!(calls(&counted, "get"), 50);
     assert!((1..=at_most).contains(&calls(&counted, "time")), "{counted} in {elapsed:?}");
