@@ -179,12 +179,12 @@ impl Action {
     fn add_to(&self, call: &mut Cmd) -> io::Result<()> {
         match self {
             Self::Create { record, life } => {
-                write!(call.writer_for_next_arg(), "create {life}")?;
+                write!(call.writer_for_next_arg(), "create {life:015}")?;
                 layout::write(&mut call.writer_for_next_arg(), record, 0)?;
             }
             Self::Update(update) => update.add_to(call, "update")?,
             Self::Touch { life } => {
-                write!(call.writer_for_next_arg(), "touch {life}")?;
+                write!(call.writer_for_next_arg(), "touch {life:015}")?;
                 call.arg("");
             }
             Self::Destroy { only: None } => {
@@ -222,7 +222,7 @@ impl Update {
         } else {
             write!(order, "{verb} ")?;
             if let Some(life) = life {
-                write!(order, "{life} ")?;
+                write!(order, "{life:015} ")?;
             }
             order.write_all(&layout::head(*expected))?;
         }

@@ -10,8 +10,8 @@ const GOOD_FOR: Duration = Duration::from_millis(100);
 const PROMPT: Duration = Duration::from_millis(10);
 
 /// What the server's clock showed when it was last asked. Between two readings ours goes on for it, at
-/// most [`PROMPT`] and a millisecond ahead and never behind: no record seems to have more time left
-/// than it has.
+/// most [`PROMPT`] and two milliseconds ahead and never behind: no record seems to have more time left
+/// than it has. (After this machine slept, it may be behind for as long as a reading is good.)
 #[derive(Debug)]
 pub(crate) struct Clock {
     began: Instant,
@@ -33,7 +33,10 @@ impl Clock {
         }
         // The server has looked since, and not before.
         let asked = micros(asked.saturating_duration_since(self.began)).max(1);
-        self.ahead.store(((now + 1) * 1000).saturating_sub(asked), Ordering::Relaxed);
+        self.ahead.store(
+            (now.saturating_add(1).saturating_mul(1000)).saturating_sub(asked),
+            Ordering::Relaxed,
+        );
         self.read.store(asked, Ordering::Release);
     }
 
@@ -45,7 +48,8 @@ impl Clock {
 
     /// In milliseconds since 1970.
     pub(crate) fn now(&self) -> u64 {
-        (self.ahead.load(Ordering::Relaxed) + micros(self.began.elapsed())).div_ceil(1000)
+        let ahead = self.ahead.load(Ordering::Relaxed);
+        ahead.saturating_add(micros(self.began.elapsed())).div_ceil(1000)
     }
 }
 

@@ -20,10 +20,10 @@ use crate::failure::Failure;
 
 /// So many operations at a time gain nothing by waiting for each other.
 const ALONE: usize = 8;
-/// This part of all operations is worth another trip beside those that are under way: then the server
+/// One in so many parts of all operations is worth another trip beside those under way: then the server
 /// has one batch, one is on its way there, and one is with its callers. All in two halves would take
 /// turns instead, and in many parts each would cost more than it has to.
-const WORTH_A_TRIP: usize = 3;
+const PARTS: usize = 3;
 /// But no fewer than this.
 const FEWEST: usize = 8;
 /// So many trips at a time keep the server busy; who comes then waits for a full batch.
@@ -219,7 +219,7 @@ impl<J: Shareable> Gathering<J> {
     }
 
     fn is_worth_a_trip(&self) -> bool {
-        self.waiting.len() >= (self.outstanding / WORTH_A_TRIP).max(FEWEST) || self.is_full()
+        self.waiting.len() >= (self.outstanding / PARTS).max(FEWEST) || self.is_full()
     }
 
     fn is_full(&self) -> bool {

@@ -7,7 +7,7 @@
 -- each write: its order, and the new value (with a guess at its deadline). Orders:
 -- s1:REVISION:DEADLINE    update what has this revision; the deadline, a guess, stays where it is
 -- s1:REVISION:DEADLINE:   the same; the new value is, by another guess, as long as the old one
--- update LIFE HEAD        update, and set the deadline so many milliseconds from now
+-- update LIFE HEAD        update, and set the deadline so many milliseconds (15 digits) from now
 -- rotate LIFE HEAD        move to the second key; without LIFE, the deadline stays
 -- create LIFE | touch LIFE | destroy | destroy HEAD
 -- HEAD is s1:REVISION: as it must stand there. A rotation comes alone.
@@ -95,25 +95,26 @@ local function long_way()
   end
 end
 
--- The short way is for the first two orders, where the guesses are right. The key that ends first
--- lives, and so do all: thus one question does instead of one for each, which would take 5 % of the
--- throughput. (It is whether the key has an expiry in time to come, because somebody may have taken
--- that away: then the long way gives it back.)
+-- The short way is for the first two orders, where the guesses are right. Of these, the key that ends
+-- first is there, and its expiry is as guessed: so it lives, and so do all that end later, whatever
+-- somebody did to their expiries. One question does instead of one for each, which would take 5 % of
+-- the throughput. (Redis 6.2 does not know it and goes the long way.)
 local keys, arguments = KEYS, ARGV
-local first_to_end = keys[arguments[1] + 0]
-local left = first_to_end and pcall('PTTL', first_to_end)
-local short = type(left) == 'number' and left > 0
+local first = arguments[1] + 0
+local expires = first > 0 and pcall('PEXPIRETIME', keys[first])
+local short = type(expires) == 'number' and expires == string.sub(arguments[2 * first], 21, 35) - 1
 local write
 local count = (#arguments - 1) / 2
 local verdicts -- from the first on that was not carried out
 for i = 1, count do
   local key, order, value = keys[i], arguments[2 * i], arguments[2 * i + 1]
   local verdict = 1
-  -- No other order of these lengths is how a value begins.
-  local last = short and (#order == 36 and '35' or #order == 35 and '34')
-  if last and pcall('GETRANGE', key, '0', last) == order then
-    -- In place costs a tenth less. Had the old value been longer, its end would be left.
-    if last == '34' or pcall('SETRANGE', key, '0', value) ~= #value then
+  -- Only these two are so long.
+  local to = short and (#order == 36 and '35' or #order == 35 and '34')
+  if to and pcall('GETRANGE', key, '0', to) == order then
+    -- In place costs a tenth less. Had the old value been longer, its end would be left: then all is
+    -- written once more, which only the ACL can refuse.
+    if to == '34' or pcall('SETRANGE', key, '0', value) ~= #value then
       local reply = pcall('SET', key, value, 'KEEPTTL')
       if reply.err then verdict = reply end
     end

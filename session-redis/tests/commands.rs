@@ -9,7 +9,8 @@ use redis::aio::MultiplexedConnection;
 use session_core::{Backend, ErrorKind, Write};
 use session_redis::RedisBackend;
 use support::{
-    HOUR, calls, create, expiry, key, kind, load, name, raw, record, redis, statistics, update,
+    HOUR, calls, create, expiry, key, kind, knows, load, name, raw, record, redis, statistics,
+    update,
 };
 use test_servers::Options;
 
@@ -35,7 +36,7 @@ async fn an_operation_is_small() {
 /// How often the scripts' commands were called since.
 async fn counted(admin: &mut MultiplexedConnection) -> [u64; 6] {
     let statistics = statistics(admin).await;
-    ["evalsha", "time", "pttl", "getrange", "setrange", "set"]
+    ["evalsha", "time", "pexpiretime", "getrange", "setrange", "set"]
         .map(|command| calls(&statistics, command))
 }
 
@@ -44,6 +45,10 @@ async fn an_update_after_a_load_is_three_commands() {
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
+    if !knows(&mut admin, "pexpiretime").await {
+        println!("SKIPPED: Redis 6.2 goes the long way");
+        return;
+    }
     create(&backend, 1, 1).await.unwrap();
     load(&backend, 1).await.unwrap();
 
@@ -60,19 +65,19 @@ async fn an_update_after_a_load_is_three_commands() {
     assert_eq!(load(&backend, 1).await.unwrap(), Some(3));
 
     // Others share a command with it, and only what is no such update goes the long way.
-    for number in 0..32 {
+    for number in 0..100 {
         if number != 1 {
             create(&backend, number, 3).await.unwrap();
         }
         load(&backend, number).await.unwrap();
     }
     reset(&mut admin).await;
-    let updates: Vec<_> = (0..64)
+    let updates: Vec<_> = (0..200)
         .map(|number| {
             let backend = backend.clone();
             tokio::spawn(async move {
                 match number {
-                    0..32 => update(&backend, number, 3, 4).await.unwrap(),
+                    0..100 => update(&backend, number, 3, 4).await.unwrap(),
                     _ => create(&backend, number, 4).await.unwrap(),
                 }
             })
@@ -82,8 +87,12 @@ async fn an_update_after_a_load_is_three_commands() {
         update.await.unwrap();
     }
     let [calls, _, _, read, in_place, written] = counted(&mut admin).await;
-    assert!(calls < 64, "none was shared: {calls}");
-    assert_eq!((read, in_place, written), (32, 32 + 32, 32), "creates write their deadlines, too");
+    assert!(calls < 200, "none was shared: {calls}");
+    assert_eq!(
+        (read, in_place, written),
+        (100, 100 + 100, 100),
+        "creates write their deadlines, too"
+    );
 }
 
 /// Somebody made the value longer or shorter, and did not change the revision.
@@ -102,7 +111,7 @@ async fn a_wrong_guess_at_the_length_does_no_harm() {
         redis::cmd(set[0]).arg(&set[1..]).exec_async(&mut admin).await.unwrap();
         update(&backend, 1, revision, 2).await.unwrap();
         let written: String = redis::cmd("GET").arg(name(1)).query_async(&mut admin).await.unwrap();
-        assert_eq!(written, whole.replace("01:", "02:").replace(":1}", ":2}"), "from {value}");
+        assert_eq!(written, whole.replacen("01:", "02:", 1).replace(":1}", ":2}"), "from {value}");
         assert_eq!(expiry(&mut admin, &name(1)).await, ends);
     }
 }
@@ -110,7 +119,7 @@ async fn a_wrong_guess_at_the_length_does_no_harm() {
 /// Somebody took the expiry from some keys, and their commands are shared with those of others.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_dead_stays_so_among_others() {
-    const LIFE: Duration = Duration::from_millis(400);
+    const LIFE: Duration = Duration::from_secs(2);
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
@@ -118,8 +127,15 @@ async fn what_is_dead_stays_so_among_others() {
         let ttl = if number % 2 == 0 { LIFE } else { HOUR };
         backend.save(&key(number), &record(1), Write::Create { ttl }).await.unwrap();
         load(&backend, number).await.unwrap();
-        redis::cmd("PERSIST").arg(name(number & !1)).exec_async(&mut admin).await.unwrap();
+        if number % 2 == 0 {
+            let persist = redis::cmd("PERSIST").arg(name(number)).to_owned();
+            let done: i64 = persist.query_async(&mut admin).await.unwrap();
+            assert_eq!(done, 1, "too slow for this test");
+        }
     }
+    // What this process takes for the first to end has more time by now, from another one.
+    let other = RedisBackend::connect(server.url()).await.unwrap();
+    other.touch(&key(0), HOUR).await.unwrap();
     tokio::time::sleep(LIFE).await;
     let updates: Vec<_> = (0..100)
         .map(|number| {
@@ -128,9 +144,27 @@ async fn what_is_dead_stays_so_among_others() {
         })
         .collect();
     for (number, updated) in updates.into_iter().enumerate() {
-        let expected = (number % 2 == 0).then_some(ErrorKind::Gone);
+        let dead = number % 2 == 0 && number != 0;
+        let expected = dead.then_some(ErrorKind::Gone);
         assert_eq!(kind(updated.await.unwrap()), expected, "{number}");
     }
+}
+
+/// Somebody gave a key more time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_expiry_is_no_longer_life() {
+    const LIFE: Duration = Duration::from_millis(500);
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    backend.save(&key(1), &record(1), Write::Create { ttl: LIFE }).await.unwrap();
+    load(&backend, 1).await.unwrap();
+    let expire = redis::cmd("EXPIRE").arg(name(1)).arg(1000).to_owned();
+    let done: i64 = expire.query_async(&mut admin).await.unwrap();
+    assert_eq!(done, 1, "too slow for this test");
+    tokio::time::sleep(LIFE).await;
+    assert_eq!(kind(update(&backend, 1, 1, 2).await), Some(ErrorKind::Gone));
+    assert_eq!(load(&backend, 1).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -141,12 +175,15 @@ async fn the_time_is_asked_now_and_then() {
     create(&backend, 1, 1).await.unwrap();
     reset(&mut admin).await;
     let started = Instant::now();
+    let mut at_most = 1;
     for _ in 0..50 {
+        let asked = Instant::now();
         load(&backend, 1).await.unwrap();
+        // A late answer does not count.
+        at_most += u64::from(asked.elapsed() > Duration::from_millis(10));
     }
     let elapsed = started.elapsed();
-    // An answer that takes 10 ms does not count.
-    let at_most = 1 + u64::try_from(elapsed.as_millis() / 10).unwrap();
+    at_most += u64::try_from(elapsed.as_millis() / 100).unwrap();
     let counted = statistics(&mut admin).await;
     assert_eq!(calls(&counted, "get"), 50);
     assert!((1..=at_most).contains(&calls(&counted, "time")), "{counted} in {elapsed:?}");

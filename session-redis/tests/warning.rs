@@ -81,6 +81,8 @@ async fn a_server_that_does_not_tell_is_warned_of() {
     for (user, told) in [("all", true), ("less", false)] {
         let mut rights = rights();
         rights.retain(|right| told || *right != "+info");
+        let knows = support::knows(&mut admin, "pexpiretime").await;
+        rights.retain(|right| knows || *right != "+pexpiretime");
         let mut command = redis::cmd("ACL");
         command
             .arg(&["SETUSER", user, "on", ">word"])
@@ -93,6 +95,7 @@ async fn a_server_that_does_not_tell_is_warned_of() {
         assert_eq!(text.contains("refuses INFO"), !told, "{text}");
         let backend = RedisBackend::connect(&url).await.unwrap();
         support::create(&backend, 1, 1).await.unwrap();
+        support::load(&backend, 1).await.unwrap();
         support::update(&backend, 1, 1, 2).await.unwrap();
         let (old, new, only) =
             (support::key(1), support::key(2), session_core::Revision::from_u64(2));

@@ -96,7 +96,7 @@ fn a_batch_leaves_when_it_is_worth_it() {
 
 #[test]
 fn the_more_there_are_the_more_leave_at_a_time() {
-    for (outstanding, leave) in [(9, FEWEST), (60, 60 / WORTH_A_TRIP), (1000, FULL)] {
+    for (outstanding, leave) in [(9, FEWEST), (60, 60 / PARTS), (1000, FULL)] {
         let mut gathering = waiting(&vec![1; leave - 1]);
         (gathering.outstanding, gathering.flights) = (outstanding, 1);
         assert!(gathering.departing(LIMIT).is_none(), "{outstanding}");

@@ -59,6 +59,13 @@ pub(crate) fn calls(statistics: &str, command: &str) -> u64 {
     count.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
 }
 
+/// Whether the server has such a command.
+pub(crate) async fn knows(admin: &mut MultiplexedConnection, command: &str) -> bool {
+    let ask = redis::cmd("COMMAND").arg("INFO").arg(command).to_owned();
+    let known: Vec<redis::Value> = ask.query_async(admin).await.unwrap();
+    known.iter().any(|known| *known != redis::Value::Nil)
+}
+
 /// When a key expires, in milliseconds since 1970.
 pub(crate) async fn expiry(connection: &mut MultiplexedConnection, name: &str) -> i64 {
     let told = redis::cmd("PEXPIRETIME").arg(name).query_async(connection).await;
