@@ -67,10 +67,11 @@ async fn an_evicting_server_is_warned_of() {
 }
 
 /// What the README says a user needs.
-fn rights() -> Vec<&'static str> {
+async fn rights(admin: &mut redis::aio::MultiplexedConnection) -> Vec<&'static str> {
     let mut lines = include_str!("../README.md").lines();
     let rights = lines.find_map(|line| line.strip_prefix("ACL SETUSER sessions on >PASSWORD "));
-    rights.unwrap().split(' ').collect()
+    let known = support::knows(admin, "pexpiretime").await;
+    rights.unwrap().split(' ').filter(|right| known || *right != "+pexpiretime").collect()
 }
 
 /// As the README has it, and without `INFO`.
@@ -79,10 +80,8 @@ async fn a_server_that_does_not_tell_is_warned_of() {
     let Some(server) = support::redis(Options::default()).await else { return };
     let mut admin = support::raw(server.url()).await;
     for (user, told) in [("all", true), ("less", false)] {
-        let mut rights = rights();
+        let mut rights = rights(&mut admin).await;
         rights.retain(|right| told || *right != "+info");
-        let knows = support::knows(&mut admin, "pexpiretime").await;
-        rights.retain(|right| knows || *right != "+pexpiretime");
         let mut command = redis::cmd("ACL");
         command
             .arg(&["SETUSER", user, "on", ">word"])
@@ -132,9 +131,10 @@ async fn the_same_rights_are_enough_in_a_cluster() {
     let started = support::start(|| test_servers::redis::cluster::start_new(3, 0));
     let Some(cluster) = started.await else { return };
     for node in cluster.nodes() {
+        let mut admin = support::raw(node.url()).await;
         let mut command = redis::cmd("ACL");
-        command.arg(&["SETUSER", "user", "on", ">word"]).arg(rights());
-        command.exec_async(&mut support::raw(node.url()).await).await.unwrap();
+        command.arg(&["SETUSER", "user", "on", ">word"]).arg(rights(&mut admin).await);
+        command.exec_async(&mut admin).await.unwrap();
     }
     let addresses: Vec<&str> = cluster.nodes().map(test_servers::Server::address).collect();
     let url = format!("redis+cluster://user:word@{}", addresses.join(","));
