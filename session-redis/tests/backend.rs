@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use session_core::{Backend, Error, ErrorKind, Key, Owner, Record, Revision, Update, Write};
 use session_redis::{NotConfirmed, RedisBackend};
 use support::{
-    HOUR, calls, create, expiry, key, kind, load, name, raw, record, redis, statistics, update,
+    HOUR, calls, create, does, expiry, key, kind, load, name, raw, record, redis, statistics,
+    update, update_at_once,
 };
 use test_servers::Options;
 
@@ -102,9 +103,7 @@ async fn an_update_gives_a_key_its_expiry_back() {
         if load_before {
             load(&backend, 1).await.unwrap();
         }
-        let persisted: i64 =
-            redis::cmd("PERSIST").arg(name(1)).query_async(&mut admin).await.unwrap();
-        assert_eq!(persisted, 1);
+        does(&mut admin, &["PERSIST", &name(1)]).await;
         update(&backend, 1, revision, revision + 1).await.unwrap();
         let now = expiry(&mut admin, &name(1)).await;
         assert_eq!(now, created, "loaded before: {load_before}");
@@ -123,15 +122,9 @@ async fn a_head_without_a_deadline_is_corrupt_for_its_own_record_only() {
     }
     let overwrite = ["SETRANGE", &name(1), "20", "not a deadline!"];
     redis::cmd(overwrite[0]).arg(&overwrite[1..]).exec_async(&mut admin).await.unwrap();
-    let updates: Vec<_> = (0..64)
-        .map(|number| {
-            let backend = backend.clone();
-            tokio::spawn(async move { update(&backend, number, 1, 2).await })
-        })
-        .collect();
-    for (number, update) in updates.into_iter().enumerate() {
+    for (number, updated) in update_at_once(&backend, 0..64, 1, 2).await.into_iter().enumerate() {
         let expected = (number == 1).then_some(ErrorKind::Corrupt);
-        assert_eq!(kind(update.await.unwrap()), expected, "{number}");
+        assert_eq!(updated, expected, "{number}");
     }
 }
 

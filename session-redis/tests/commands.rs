@@ -9,8 +9,8 @@ use redis::aio::MultiplexedConnection;
 use session_core::{Backend, ErrorKind, Write};
 use session_redis::RedisBackend;
 use support::{
-    HOUR, calls, create, expiry, key, kind, knows, load, name, raw, record, redis, statistics,
-    update,
+    HOUR, calls, create, does, expiry, key, kind, knows, load, name, raw, record, redis,
+    statistics, update, update_at_once,
 };
 use test_servers::Options;
 
@@ -106,10 +106,10 @@ async fn a_wrong_guess_at_the_length_does_no_harm() {
     let ends = expiry(&mut admin, &name(1)).await;
     let whole: String = redis::cmd("GET").arg(name(1)).query_async(&mut admin).await.unwrap();
     let shorter = &whole[..whole.len() - 3];
-    for (revision, value) in [(1, format!("{whole}, and more")), (1, shorter.to_owned())] {
+    for value in [format!("{whole}, and more"), shorter.to_owned()] {
         let set = ["SET", &name(1), &value, "KEEPTTL"];
         redis::cmd(set[0]).arg(&set[1..]).exec_async(&mut admin).await.unwrap();
-        update(&backend, 1, revision, 2).await.unwrap();
+        update(&backend, 1, 1, 2).await.unwrap();
         let written: String = redis::cmd("GET").arg(name(1)).query_async(&mut admin).await.unwrap();
         assert_eq!(written, whole.replacen("01:", "02:", 1).replace(":1}", ":2}"), "from {value}");
         assert_eq!(expiry(&mut admin, &name(1)).await, ends);
@@ -128,9 +128,7 @@ async fn what_is_dead_stays_so_among_others() {
         backend.save(&key(number), &record(1), Write::Create { ttl }).await.unwrap();
         load(&backend, number).await.unwrap();
         if number % 2 == 0 {
-            let persist = redis::cmd("PERSIST").arg(name(number)).to_owned();
-            let done: i64 = persist.query_async(&mut admin).await.unwrap();
-            assert_eq!(done, 1, "too slow for this test");
+            does(&mut admin, &["PERSIST", &name(number)]).await;
         }
     }
     // Those that this process takes for the first to end have more time by now, from another one.
@@ -139,16 +137,9 @@ async fn what_is_dead_stays_so_among_others() {
         other.touch(&key(number), HOUR).await.unwrap();
     }
     tokio::time::sleep(LIFE).await;
-    let updates: Vec<_> = (0..100)
-        .map(|number| {
-            let backend = backend.clone();
-            tokio::spawn(async move { update(&backend, number, 1, 2).await })
-        })
-        .collect();
-    for (number, updated) in updates.into_iter().enumerate() {
+    for (number, updated) in update_at_once(&backend, 0..100, 1, 2).await.into_iter().enumerate() {
         let dead = number % 2 == 0 && number >= 50;
-        let expected = dead.then_some(ErrorKind::Gone);
-        assert_eq!(kind(updated.await.unwrap()), expected, "{number}");
+        assert_eq!(updated, dead.then_some(ErrorKind::Gone), "{number}");
     }
 }
 
@@ -161,9 +152,7 @@ async fn a_longer_expiry_is_no_longer_life() {
     let mut admin = raw(server.url()).await;
     backend.save(&key(1), &record(1), Write::Create { ttl: LIFE }).await.unwrap();
     load(&backend, 1).await.unwrap();
-    let expire = redis::cmd("EXPIRE").arg(name(1)).arg(1000).to_owned();
-    let done: i64 = expire.query_async(&mut admin).await.unwrap();
-    assert_eq!(done, 1, "too slow for this test");
+    does(&mut admin, &["EXPIRE", &name(1), "1000"]).await;
     tokio::time::sleep(LIFE).await;
     assert_eq!(kind(update(&backend, 1, 1, 2).await), Some(ErrorKind::Gone));
     assert_eq!(load(&backend, 1).await.unwrap(), None);

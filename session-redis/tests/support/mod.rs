@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -45,6 +46,32 @@ pub(crate) fn key(number: u8) -> Key {
 /// The name of [`key`] in Redis.
 pub(crate) fn name(number: u8) -> String {
     format!("session:{}", key(number).to_hex())
+}
+
+/// A command that changes something, and says with 1 that it did.
+pub(crate) async fn does(admin: &mut MultiplexedConnection, command: &[&str]) {
+    let done = redis::cmd(command[0]).arg(&command[1..]).query_async(admin).await;
+    assert_eq!(done, Ok(1), "{command:?}, or this machine is too slow for the test");
+}
+
+/// What comes of updates that all begin at the same moment, in the order of the keys.
+pub(crate) async fn update_at_once(
+    backend: &RedisBackend,
+    keys: Range<u8>,
+    from: u64,
+    to: u64,
+) -> Vec<Option<ErrorKind>> {
+    let updates: Vec<_> = keys
+        .map(|number| {
+            let backend = backend.clone();
+            tokio::spawn(async move { kind(update(&backend, number, from, to).await) })
+        })
+        .collect();
+    let mut kinds = Vec::new();
+    for update in updates {
+        kinds.push(update.await.unwrap());
+    }
+    kinds
 }
 
 /// What the server counts of its commands.
