@@ -183,3 +183,21 @@ async fn the_time_is_asked_now_and_then() {
     load(&backend, 1).await.unwrap();
     assert_eq!(calls(&statistics(&mut admin).await, "time"), before + 1);
 }
+
+/// Also between two readings of its clock.
+#[tokio::test(flavor = "multi_thread")]
+async fn that_a_record_is_over_only_the_server_says() {
+    const LIFE: Duration = Duration::from_millis(20);
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    for number in 0..40 {
+        load(&backend, number).await.unwrap();
+        backend.save(&key(number), &record(1), Write::Create { ttl: LIFE }).await.unwrap();
+        while let Some(loaded) = backend.load(&key(number)).await.unwrap() {
+            assert!(loaded.expires_in <= LIFE, "{:?}", loaded.expires_in);
+        }
+        let stands = redis::cmd("EXISTS").arg(name(number)).query_async(&mut admin).await;
+        assert_eq!(stands, Ok(0), "{number}");
+    }
+}
