@@ -6,41 +6,42 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
+use crate::{Capabilities, Key, Loaded, Record, Result, Revision, Write};
 
 /// A store of sessions: an expiring map from [`Key`] to [`Record`] with compare-and-swap.
 ///
-/// It is small enough to implement over any key-value system in about a hundred lines. Everything
-/// that all stores share (ids, encoding, lifetimes, merging, deadlines, tracing) is done by
-/// [`SessionStore`](crate::SessionStore), which is what applications hold.
+/// Implement it over any key-value system, in about a hundred lines: five methods and a name.
+/// [`SessionStore`](crate::SessionStore), which applications hold, does everything that all stores
+/// share: ids, encoding, lifetimes, new ids at sign-in, merging, deadlines, tracing.
 ///
 /// # The contract
 ///
-/// Each clause names the conformance case that proves it; `conformance-tests` runs them all.
+/// Each clause names the conformance case that proves it. The crate `conformance-tests` runs them all.
 ///
 /// **Records**
-/// 1. `load` gives back what was saved, byte for byte: payload (any bytes, from none to 1 MiB and
+/// 1. `load` returns what was saved, byte for byte: payload (any bytes, from none to 1 MiB and
 ///    more), revision (all 64 bits) and owner. — `data::payload_is_byte_exact`,
 ///    `data::payload_of_one_mebibyte`, `data::revision_extremes`, `owner::round_trips`
-/// 2. All 32 bytes of a key count. — `ids::keys_differ_in_every_byte`, `ids::keys_are_case_sensitive`
-/// 3. A missing record is `Ok(None)`, never an error; a store that can't be asked is an error
-///    (`Unavailable`), never `None`. — `load::missing_is_none`
-/// 4. Bytes that are not a record are `Corrupt`, and `destroy` still removes them. — proven by the
-///    backends' own tests
+/// 2. All 32 bytes of a key are significant. — `ids::keys_differ_in_every_byte`,
+///    `ids::keys_are_case_sensitive`
+/// 3. A missing record is `Ok(None)`, never an error. A store that can't be reached is an error,
+///    never `None`. — `load::missing_is_none`
+/// 4. Stored bytes that are not a record are `Corrupt`, and `destroy` still removes them. — proven by
+///    the backends' own tests
 ///
 /// **Writes**
 ///
-/// 5. [`Write::Create`] succeeds only where no live record stands, else `AlreadyExists` and the record
-///    is as it was. — `save::create_over_live_already_exists`
-/// 6. [`Write::Update`] succeeds only over the expected revision. `Gone` where no live record
-///    stands, `Conflict` where another revision does; nothing is written then. —
+/// 5. [`Write::Create`] succeeds only if there is no live record under the key. Otherwise it is
+///    `AlreadyExists` and the record does not change. — `save::create_over_live_already_exists`
+/// 6. [`Write::Update`] succeeds only if the live record has the expected revision. Without a live
+///    record it is `Gone`; with another revision it is `Conflict`. Nothing is written then. —
 ///    `save::update_of_missing_is_gone`, `save::update_after_destroy_is_gone`,
 ///    `save::update_of_other_revision_conflicts`
-/// 7. An update with `ttl: None` leaves the deadline exactly where it is; with `Some` the new life
-///    begins now. — `save::update_without_ttl_keeps_deadline`, `save::update_with_ttl_renews`
+/// 7. An update with `ttl: None` does not change the deadline. With `Some`, the new life begins
+///    now. — `save::update_without_ttl_keeps_deadline`, `save::update_with_ttl_renews`
 /// 8. An update replaces the whole record: payload, revision and owner. —
 ///    `save::update_replaces_payload`, `owner::update_replaces_owner`
-/// 9. An update that writes what stands there already succeeds. — `save::identical_update_succeeds`
+/// 9. An update with the record that is already stored succeeds. — `save::identical_update_succeeds`
 /// 10. Of any number of concurrent creates of one key, or updates of one revision, exactly one
 ///     succeeds. — `concurrency::one_create_wins`, `concurrency::one_update_wins`
 /// 11. A write is atomic: a concurrent load sees the old record or the new one, and a future that is
@@ -50,7 +51,7 @@ use crate::{Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revisio
 /// **Life**
 ///
 /// 12. A record expires by one clock of the store's own, to the millisecond; at its deadline it is
-///     expired. An expired record is never loaded, though it may still be there. —
+///     expired. An expired record is never loaded, even if it was not removed yet. —
 ///     `expiry::expired_is_none`, `expiry::reports_remaining_life`
 /// 13. An expired record can't be revived: update and touch are `Gone`, and `destroy` is `false`. —
 ///     `expiry::update_of_expired_is_gone`, `expiry::touch_of_expired_is_gone`
@@ -58,41 +59,74 @@ use crate::{Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revisio
 /// 15. A ttl of zero is `InvalidValue`; one above [`MAX_TTL`](crate::MAX_TTL) counts as `MAX_TTL`
 ///     ([`ttl_millis`](crate::ttl_millis) does both). — `expiry::zero_ttl_is_refused`,
 ///     `expiry::huge_ttl_is_clamped`
-/// 16. `touch` gives a live record a new life that begins now, longer or shorter, and changes nothing
-///     else; without one it is `Gone`. — `touch::renews`, `touch::keeps_record`,
-///     `touch::of_missing_is_gone`
+/// 16. `touch` gives a live record that has the expected revision a new life that begins now, longer
+///     or shorter, and changes nothing else. Without a live record it is `Gone`; with another
+///     revision it is `Conflict`, and the deadline does not change. — `touch::renews`,
+///     `touch::keeps_record`, `touch::of_missing_is_gone`, `touch::of_other_revision_conflicts`
 ///
 /// **Destruction**
 ///
-/// 17. `destroy` removes a record and says whether a live one was there; removing what is not there
-///     is `Ok(false)`. — `destroy::removes`, `destroy::of_missing_is_false`
+/// 17. `destroy` removes a record and returns whether it was a live one. Without a record it is
+///     `Ok(false)`. — `destroy::removes`, `destroy::of_missing_is_false`
 /// 18. With `only`, it removes the record only if it has this revision, atomically. —
 ///     `destroy::only_matching_revision`
-/// 19. `gc` removes at most `limit` expired records and says how many; it never removes a live one,
-///     not even one that was renewed or replaced a moment ago, and it may run on many nodes at once. —
-///     `gc::removes_expired`, `gc::keeps_live`, `gc::respects_limit`, `gc::never_removes_renewed`
+/// 19. `gc` removes at most `limit` expired records and returns how many. It never removes a live
+///     record, not even one that was renewed or replaced a moment ago, and it may run on many nodes at
+///     once. — `gc::removes_expired`, `gc::keeps_live`, `gc::respects_limit`,
+///     `gc::never_removes_renewed`
 ///
-/// **Rotation**
+/// # What to return
 ///
-/// 20. `rotate` moves a session to a new key: afterwards the old key is dead and the new one holds
-///     the new record. `Gone` and `Conflict` as for an update, and then the old record is as it was
-///     and nothing stands under the new key. — `rotate::moves`, `rotate::of_missing_is_gone`,
-///     `rotate::of_other_revision_conflicts`
-/// 21. With `ttl: None` the deadline moves along, to a tolerance of the operation's own duration. —
-///     `rotate::keeps_deadline`
-/// 22. Of concurrent rotations exactly one succeeds, and an update that was acknowledged meanwhile is
-///     never lost. — `rotate::one_rotation_wins`, `rotate::update_meanwhile_conflicts`
+/// The handle decides by the error whether it asks the store, sends a write again or gives up. Two
+/// questions matter: which [kind](crate::ErrorKind), and whether it is certain that
+/// [nothing was written](crate::Error::nothing_was_written).
+///
+/// | situation | return |
+/// |---|---|
+/// | there is no live record | `Ok(None)` from `load`, `Ok(false)` from `destroy`, otherwise [`Error::gone`](crate::Error::gone) |
+/// | the record has another revision | [`Error::conflict`](crate::Error::conflict), but `Ok(false)` from `destroy` |
+/// | a create finds a live record | [`Error::already_exists`](crate::Error::already_exists) |
+/// | the stored bytes are not a record | [`Error::corrupt`](crate::Error::corrupt); keep the bytes |
+/// | the record is larger than the store accepts | an error of kind `TooLarge` |
+/// | the ttl is zero | what [`ttl_millis`](crate::ttl_millis) returns |
+/// | no connection could be made; the pool is exhausted; the request was never sent | [`Error::refused`](crate::Error::refused) |
+/// | the server refused: full, read-only, loading, not the primary, over a limit, aborted transaction | [`Error::refused`](crate::Error::refused) |
+/// | wrong credentials, missing rights, missing table | `Error::new(ErrorKind::InvalidConfig, …)` |
+/// | the connection broke, or a timeout passed, after the request was sent | [`Error::unavailable`](crate::Error::unavailable) |
+/// | the server reported an error that the store does not know | `Error::new(ErrorKind::Other, …)` with the source |
+///
+/// A refusal costs one more attempt at most. After `Unavailable` and `Other` without that promise the
+/// handle loads the record and looks for the revision that it wrote, so a wrong promise loses writes.
+/// No error may contain a key, a payload, an owner or a password.
+///
+/// # Wrappers
+///
+/// A store that wraps another one (metrics, a cache, encryption) forwards [`name`](Self::name),
+/// [`capabilities`](Self::capabilities) and the five methods. The rule for everything optional in this
+/// trait: **a wrapper that does not forward it is slower, or the handle answers `Unsupported`; it is
+/// never wrong.** No flag has to agree with a method.
+///
+/// - A wrapper that changes payloads must return from `load` what was passed to `save`.
+/// - A cache must not answer `load` with a record that another process replaced or destroyed: a
+///   session that was signed out would go on. Writes stay correct, because they are compare-and-swap.
+/// - Never add a fallback that writes: an upsert would revive destroyed sessions.
+///
+/// `wrapper::forwards_only_the_five_methods` proves it for each store.
+///
+/// # Cancellation
+///
+/// Every future may be dropped at any await, for example by a deadline. Clause 11 says what holds then.
 ///
 /// # Example
 ///
-/// A complete store is in the `conformance-tests` crate's README; the shortest that ships is
+/// A complete store is in the README of the crate `conformance-tests`. The shortest that ships is
 /// `session-memory`.
 #[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// A short name for errors and logs, for example `"redis"`.
     fn name(&self) -> &'static str;
 
-    /// What this store can do beyond the contract.
+    /// What this store claims about itself. It must not change while the store is in use.
     fn capabilities(&self) -> Capabilities;
 
     /// How long a `load`, `save` or `touch` takes at most, where the store itself sees to that,
@@ -103,80 +137,42 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         None
     }
 
-    /// The live record under the key (clauses 1 to 4, 12).
-    async fn load(&self, key: &Key) -> Result<Option<Loaded>>;
-
-    /// Writes a record, if what stands there allows it (clauses 5 to 11, 13 to 15).
+    /// Returns the live record under the key (clauses 1 to 4, 12).
     ///
     /// # Errors
-    /// `AlreadyExists`, `Gone`, `Conflict`, `InvalidValue`, `TooLarge` mean that nothing was written.
-    /// After `Unavailable` and `Other` it is not known; the handle finds out by the revision.
+    /// `Corrupt`, `Unavailable`, `InvalidConfig`, `Other`.
+    async fn load(&self, key: &Key) -> Result<Option<Loaded>>;
+
+    /// Writes a record if the record that is stored now allows it (clauses 5 to 11, 13 to 15).
+    ///
+    /// # Errors
+    /// - for a create: `AlreadyExists`; for an update: `Gone`, `Conflict`, `Corrupt`;
+    /// - `InvalidValue` for a ttl of zero, `TooLarge`, `InvalidConfig`;
+    /// - `Unavailable` and `Other`: a [refusal](crate::Error::refused) if nothing was written;
+    ///   otherwise it is not known, and the handle finds out by the revision.
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()>;
 
-    /// Gives a live record a new life of `ttl` from now without rewriting it (clause 16).
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()>;
+    /// Gives the live record with this revision a life of `ttl` from now without rewriting it
+    /// (clauses 13, 15 and 16). It must work on a full store.
+    ///
+    /// # Errors
+    /// `Gone`, `Conflict`, `Corrupt`, `InvalidValue` for a ttl of zero, `InvalidConfig`,
+    /// `Unavailable`, `Other`.
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()>;
 
-    /// Removes a record, or only the one with this revision (clauses 17 and 18).
+    /// Removes a record, or only the record with this revision (clauses 17 and 18). It must work on a
+    /// full store.
+    ///
+    /// # Errors
+    /// `InvalidConfig`, `Unavailable`, `Other`; never `Gone`, `Conflict` or `Corrupt`.
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool>;
 
-    /// Removes up to `limit` expired records (clause 19). Its cost is in proportion to what expired,
-    /// not to what lives.
-    async fn gc(&self, limit: usize) -> Result<u64>;
-
-    /// Moves a session to a new key, which is fresh: nobody else has drawn it (clauses 20 to 22).
+    /// Removes up to `limit` expired records (clause 19). Its cost is proportional to the number of
+    /// expired records, not of live ones.
     ///
-    /// Override it where the store can do it in one atomic step, and claim
-    /// [`rotates_atomically`](Capabilities::rotates_atomically). The default is [`rotate_by_steps`].
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        rotate_by_steps(self, old, new, record, write).await
-    }
-}
-
-/// The rotation of a store that can't do it in one atomic step, a cluster for example.
-///
-/// It saves the new record first, then destroys the old one if it still has the expected revision, and
-/// takes the new one back if it had not. A crash in between leaves both: the old id with the old
-/// record, which works as before, and the new one, which nobody has.
-///
-/// # Errors
-/// `Gone` and `Conflict` as for an update; the old record is as it was then.
-pub async fn rotate_by_steps<B: Backend + ?Sized>(
-    backend: &B,
-    old: &Key,
-    new: &Key,
-    record: &Record,
-    write: Update,
-) -> Result<()> {
-    let standing = backend.load(old).await?.ok_or_else(Error::gone)?;
-    if standing.record.revision != write.expected {
-        return Err(Error::conflict());
-    }
-    let ttl = write.ttl.unwrap_or(standing.expires_in);
-    backend.save(new, record, Write::Create { ttl }).await?;
-    complete_rotation(backend, old, new, record.revision, write.expected).await
-}
-
-/// The second half of a rotation by steps: the new record stands; destroy the old one if it is still
-/// the expected one, else take the new one back.
-pub(crate) async fn complete_rotation<B: Backend + ?Sized>(
-    backend: &B,
-    old: &Key,
-    new: &Key,
-    written: Revision,
-    expected: Revision,
-) -> Result<()> {
-    if backend.destroy(old, Some(expected)).await? {
-        return Ok(());
-    }
-    let verdict = match backend.load(old).await? {
-        Some(_) => ErrorKind::Conflict,
-        None => ErrorKind::Gone,
-    };
-    backend.destroy(new, Some(written)).await?;
-    Err(match verdict {
-        ErrorKind::Conflict => Error::conflict(),
-        _ => Error::gone(),
-    })
+    /// # Errors
+    /// `InvalidConfig`, `Unavailable`, `Other`; what was removed before stays removed.
+    async fn gc(&self, limit: usize) -> Result<u64>;
 }
 
 /// A shared store is a store.
@@ -202,8 +198,8 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
         (**self).save(key, record, write).await
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        (**self).touch(key, ttl).await
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+        (**self).touch(key, expected, ttl).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
@@ -212,9 +208,5 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     async fn gc(&self, limit: usize) -> Result<u64> {
         (**self).gc(limit).await
-    }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        (**self).rotate(old, new, record, write).await
     }
 }

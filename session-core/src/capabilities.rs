@@ -1,23 +1,27 @@
-//! What a store can do beyond the contract.
+//! What a store can do beyond the contract, and what that gives to an application.
 
-/// What a store claims. Each claim gates conformance cases, and a store that claims something else
-/// than its test harness expects fails.
+/// What a [`Backend`](crate::Backend) claims about itself. Each claim gates conformance cases.
 ///
-/// The default claims nothing; write `Capabilities { durable: true, ..Capabilities::default() }`.
+/// The default claims nothing. A wrapper forwards the claims of the store that it wraps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Capabilities {
-    /// A write over a revision that is not there any more is refused. Every server store must; a
-    /// cookie can't.
-    pub detects_conflicts: bool,
-    /// A destroyed session is dead, also for a client that kept its cookie.
-    pub revocable: bool,
-    /// Sessions survive that the store is closed and opened again.
+    /// Sessions survive when the store is closed and opened again.
     pub durable: bool,
     /// The server removes expired records by itself: `gc` has nothing to do.
     pub expires_natively: bool,
-    /// `rotate` is one atomic step, so that after a lost acknowledgement the new record alone says
-    /// that it was carried out.
-    pub rotates_atomically: bool,
-    /// The owner is indexed, so that the sessions of one account can be found.
-    pub owner_index: bool,
+}
+
+/// What a [`SessionStore`](crate::SessionStore) guarantees, computed from its medium and its backend.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Guarantees {
+    /// Parallel writes of one session are merged, none is lost. A cookie can't do that.
+    pub detects_conflicts: bool,
+    /// A destroyed session is dead, also for a client that kept its cookie. A cookie store needs a
+    /// revocation store for it.
+    pub revocable: bool,
+    /// Sessions survive a restart of the process.
+    pub durable: bool,
+    /// Expired records are removed without [`gc`](crate::SessionStore::gc).
+    pub expires_natively: bool,
 }

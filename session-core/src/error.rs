@@ -15,6 +15,7 @@ pub struct Error(Box<Inner>);
 
 struct Inner {
     kind: ErrorKind,
+    refused: bool,
     message: Cow<'static, str>,
     operation: Option<&'static str>,
     backend: Option<&'static str>,
@@ -26,6 +27,7 @@ impl Error {
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             kind,
+            refused: false,
             message: message.into(),
             operation: None,
             backend: None,
@@ -61,6 +63,12 @@ impl Error {
         Self::new(ErrorKind::Unavailable, message)
     }
 
+    /// The store refused the operation, and nothing was written: it is full, read-only, busy, over one
+    /// of its limits, or there is no connection to it. The kind is `Unavailable`.
+    pub fn refused(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ErrorKind::Unavailable, message).as_refusal()
+    }
+
     /// A value that can't be accepted, or can't be read as what was asked for.
     pub fn invalid_value(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidValue, message)
@@ -69,6 +77,13 @@ impl Error {
     /// A setting that can't be accepted.
     pub fn invalid_config(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidConfig, message)
+    }
+
+    /// States that nothing was written, whatever the kind is.
+    #[must_use]
+    pub fn as_refusal(mut self) -> Self {
+        self.0.refused = true;
+        self
     }
 
     /// Attaches the cause, which [`source`](StdError::source) gives back.
@@ -96,6 +111,13 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
+    }
+
+    /// Whether it is certain that the failed operation wrote nothing. All kinds but `Unavailable` and
+    /// `Other` say so; an error of these two does when it is a [refusal](Self::refused).
+    #[must_use]
+    pub fn nothing_was_written(&self) -> bool {
+        self.0.refused || !matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Other)
     }
 
     /// What happened, for people.
@@ -132,6 +154,7 @@ impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Error")
             .field("kind", &self.0.kind)
+            .field("nothing_was_written", &self.nothing_was_written())
             .field("message", &self.0.message)
             .field("operation", &self.0.operation)
             .field("backend", &self.0.backend)
@@ -160,8 +183,8 @@ pub enum ErrorKind {
     Corrupt,
     /// A size limit was exceeded. Nothing was written.
     TooLarge,
-    /// The store can't be reached or did not answer in time. Whether a write was carried out is not
-    /// known, unless the message says so.
+    /// The store can't be reached, did not answer in time, or refused the operation. Whether a write
+    /// was carried out is not known, unless [`Error::nothing_was_written`] says so.
     Unavailable,
     /// A value that can't be accepted, or can't be read as the type that was asked for.
     InvalidValue,
@@ -171,14 +194,6 @@ pub enum ErrorKind {
     Unsupported,
     /// Anything else; the source tells.
     Other,
-}
-
-impl ErrorKind {
-    /// Whether an error of this kind says for certain that nothing was written.
-    #[must_use]
-    pub fn is_definite(self) -> bool {
-        !matches!(self, Self::Unavailable | Self::Other)
-    }
 }
 
 #[cfg(test)]

@@ -38,8 +38,8 @@ mod store;
 /// For implementors of [`Backend`]: the attribute that its methods need, and the bytes of a payload.
 pub use {async_trait::async_trait, bytes::Bytes};
 
-pub use backend::{Backend, rotate_by_steps};
-pub use capabilities::Capabilities;
+pub use backend::Backend;
+pub use capabilities::{Capabilities, Guarantees};
 pub use config::{Config, RandomSource};
 pub use cookie::{CookieBackend, CookieValue, Expiry, Opened, Sealed};
 pub use error::{Error, ErrorKind, Result};

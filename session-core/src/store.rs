@@ -18,7 +18,7 @@ pub use self::outcome::{CookieChange, Saved};
 use crate::document::Document;
 use crate::session::{SealedAs, Session, State, Stored, later, unix_millis};
 use crate::{
-    Backend, Capabilities, Config, CookieBackend, CookieValue, Error, ErrorKind, Loaded, Result,
+    Backend, Capabilities, Config, CookieBackend, CookieValue, Error, ErrorKind, Guarantees, Loaded, Result,
     SessionId,
 };
 
@@ -245,15 +245,18 @@ impl SessionStore {
         })
     }
 
-    /// What the backend can do.
+    /// What this store guarantees.
     #[must_use]
-    pub fn capabilities(&self) -> Capabilities {
+    pub fn guarantees(&self) -> Guarantees {
         match &self.0.kind {
-            Kind::Server(backend) => backend.capabilities(),
-            Kind::Cookie(cookie) => Capabilities {
+            Kind::Server(backend) => {
+                let Capabilities { durable, expires_natively } = backend.capabilities();
+                Guarantees { detects_conflicts: true, revocable: true, durable, expires_natively }
+            }
+            Kind::Cookie(cookie) => Guarantees {
                 revocable: cookie.revocation().is_some(),
                 durable: true,
-                ..Capabilities::default()
+                ..Guarantees::default()
             },
         }
     }

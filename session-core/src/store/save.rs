@@ -11,10 +11,9 @@ use std::time::{Duration, Instant};
 use tokio::sync::MutexGuard;
 
 use super::{ALL, Deadline, HALF, Inner, Saved, later};
-use crate::backend::complete_rotation;
 use crate::document::Document;
 use crate::session::{Pending, Plan, Session, State, Target};
-use crate::{Backend, Error, ErrorKind, Key, Loaded, Result, Revision, Update, Write};
+use crate::{Backend, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
 
 /// How often a save starts again because another request was faster.
 const MAX_CONFLICTS: u32 = 100;
@@ -162,7 +161,11 @@ impl Save<'_> {
     async fn touch(&self, ttl: Duration, seq: u64, epoch: u64) -> Result<Saved> {
         let key = self.key()?;
         let begins = Instant::now();
-        let touched = self.backend.touch(&key, ttl);
+        let expected = self
+            .session
+            .state(|state| state.stored.as_ref().map(|stored| stored.revision))
+            .ok_or_else(Error::gone)?;
+        let touched = self.backend.touch(&key, expected, ttl);
         match self.deadline.within(ALL, self.backend.time_limit(), touched).await {
             Ok(()) => {
                 self.session.state(|state| state.renewed(later(begins, ttl), seq, epoch));
@@ -203,7 +206,7 @@ impl Save<'_> {
                 self.session.state(|state| state.set_gone(pending.epoch));
                 Err(error)
             }
-            kind if kind.is_definite() => {
+            _ if error.nothing_was_written() => {
                 self.session.state(State::forget_pending);
                 Err(error)
             }
@@ -217,7 +220,7 @@ impl Save<'_> {
             let verdict = match self.inquire(pending).await {
                 Ok(verdict) => verdict,
                 // It can't be asked either: the caller hears of the first failure.
-                Err(error) if !error.kind().is_definite() => return Err(in_doubt(cause)),
+                Err(error) if !error.nothing_was_written() => return Err(in_doubt(cause)),
                 Err(error) => return Err(error),
             };
             match verdict {
@@ -287,14 +290,9 @@ impl Save<'_> {
                 None => {}
             }
         }
-        if self.backend.capabilities().rotates_atomically {
-            // Should the store have failed between two steps after all, the old id dies here.
-            self.deadline.limit(self.backend.destroy(&old, Some(expected))).await?;
-            return Ok(Verdict::CarriedOut);
-        }
         // By steps: the old record must die by our hand. If it is gone already, that may have been a
         // logout, and logout wins.
-        let completed = complete_rotation(self.backend, &old, new, own, expected);
+        let completed = self.complete_rotation(&old, new, own, expected);
         match self.deadline.limit(completed).await {
             Ok(()) => Ok(Verdict::CarriedOut),
             Err(error) => match error.kind() {
@@ -317,9 +315,40 @@ impl Save<'_> {
             }
             Target::Update => self.backend.save(&self.key()?, record, Write::Update(update)).await,
             Target::Rotate(id) => {
-                self.backend.rotate(&self.key()?, &id.key(), record, update).await
+                self.rotate(&self.key()?, &id.key(), record, update).await
             }
         }
+    }
+
+    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
+        let standing = self.backend.load(old).await?.ok_or_else(Error::gone)?;
+        if standing.record.revision != write.expected {
+            return Err(Error::conflict());
+        }
+        let ttl = write.ttl.unwrap_or(standing.expires_in);
+        self.backend.save(new, record, Write::Create { ttl }).await?;
+        self.complete_rotation(old, new, record.revision, write.expected).await
+    }
+
+    async fn complete_rotation(
+        &self,
+        old: &Key,
+        new: &Key,
+        written: Revision,
+        expected: Revision,
+    ) -> Result<()> {
+        if self.backend.destroy(old, Some(expected)).await? {
+            return Ok(());
+        }
+        let verdict = match self.backend.load(old).await? {
+            Some(_) => ErrorKind::Conflict,
+            None => ErrorKind::Gone,
+        };
+        self.backend.destroy(new, Some(written)).await?;
+        Err(match verdict {
+            ErrorKind::Conflict => Error::conflict(),
+            _ => Error::gone(),
+        })
     }
 
     fn settle(&self, pending: &Pending) -> Saved {
@@ -403,7 +432,7 @@ enum Verdict {
 
 /// Some errors would say that nothing was written, which is not known.
 fn in_doubt(cause: Error) -> Error {
-    if cause.kind().is_definite() {
+    if cause.nothing_was_written() {
         return Error::unavailable("the outcome of a write is not known").with_source(cause);
     }
     cause

@@ -142,7 +142,7 @@ impl SaveCookie<'_> {
         let Err(error) = self.mark(revoked, old, mark, left).await else {
             return Ok(());
         };
-        if error.kind().is_definite() && error.kind() != ErrorKind::AlreadyExists {
+        if error.nothing_was_written() && error.kind() != ErrorKind::AlreadyExists {
             return Err(error);
         }
         match self.deadline.limit(revoked.load(old)).await? {
@@ -171,8 +171,8 @@ impl SaveCookie<'_> {
         if matches!(&marked, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
             // The other mark may be meant for a shorter time.
             let other = self.deadline.limit(revoked.load(key)).await?;
-            if other.is_some_and(|other| other.expires_in < ttl) {
-                self.deadline.limit(revoked.touch(key, ttl)).await?;
+            if let Some(other) = other.filter(|other| other.expires_in < ttl) {
+                self.deadline.limit(revoked.touch(key, other.record.revision, ttl)).await?;
             }
         }
         marked
