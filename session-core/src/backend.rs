@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{Capabilities, Key, Loaded, Record, Result, Revision, Write};
+use crate::{BatchBackend, Capabilities, Key, Loaded, Record, Result, Revision, Write};
 
 /// A store of sessions: an expiring map from [`Key`] to [`Record`] with compare-and-swap.
 ///
@@ -173,6 +173,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// `InvalidConfig`, `Unavailable`, `Other`; what was removed before stays removed.
     async fn gc(&self, limit: usize) -> Result<u64>;
+
+    /// Many operations in one trip, if the store can do that (default: it can't).
+    fn batch(&self) -> Option<&dyn BatchBackend> {
+        None
+    }
 }
 
 /// A shared store is a store.
@@ -188,6 +193,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn time_limit(&self) -> Option<Duration> {
         (**self).time_limit()
+    }
+
+    fn batch(&self) -> Option<&dyn BatchBackend> {
+        (**self).batch()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {

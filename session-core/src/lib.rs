@@ -21,6 +21,7 @@
 //! ```
 
 mod backend;
+mod batch;
 mod capabilities;
 mod changes;
 mod config;
@@ -39,6 +40,7 @@ mod store;
 pub use {async_trait::async_trait, bytes::Bytes};
 
 pub use backend::Backend;
+pub use batch::{BatchBackend, BatchLimits, CreateItem, DestroyItem, TouchItem, UpdateItem};
 pub use capabilities::{Capabilities, Guarantees};
 pub use config::{Config, RandomSource};
 pub use cookie::{CookieBackend, CookieValue, Expiry, Opened, Sealed};

@@ -18,8 +18,8 @@ pub use self::outcome::{CookieChange, Saved};
 use crate::document::Document;
 use crate::session::{SealedAs, Session, State, Stored, later, unix_millis};
 use crate::{
-    Backend, Capabilities, Config, CookieBackend, CookieValue, Error, ErrorKind, Guarantees, Loaded, Result,
-    SessionId,
+    Backend, Capabilities, Config, CookieBackend, CookieValue, Error, ErrorKind, Guarantees,
+    Loaded, Result, SessionId,
 };
 
 /// A store of sessions, on any backend. Cheap to clone; clones are the same store.

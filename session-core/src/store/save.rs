@@ -314,9 +314,7 @@ impl Save<'_> {
                 self.backend.save(&id.key(), record, Write::Create { ttl }).await
             }
             Target::Update => self.backend.save(&self.key()?, record, Write::Update(update)).await,
-            Target::Rotate(id) => {
-                self.rotate(&self.key()?, &id.key(), record, update).await
-            }
+            Target::Rotate(id) => self.rotate(&self.key()?, &id.key(), record, update).await,
         }
     }
 

@@ -1,0 +1,107 @@
+//! The optional part of the contract for stores that can do many operations in one trip.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::{Key, Loaded, Record, Result, Revision, Update};
+
+/// Many operations of one kind in one trip: a pipeline, one statement, one commit.
+///
+/// A store that implements it returns itself from [`Backend::batch`](crate::Backend::batch). The
+/// handle then sends an operation alone while few are in flight, and otherwise lets it join the next
+/// batch. The methods of `Backend` still have to work: single operations use them.
+///
+/// # The contract
+///
+/// - Each method returns exactly one result for each item, in the order of the items. Each result is
+///   what the single operation would have returned; all clauses of [`Backend`](crate::Backend) hold.
+/// - The keys of one batch are all different.
+/// - One bad item never spoils the others. If the trip fails as a whole, each item gets an error.
+/// - A batch is not a transaction for its callers: some items may succeed while others fail.
+/// - The future may be dropped at any await, as everywhere.
+#[async_trait]
+pub trait BatchBackend: Send + Sync {
+    /// How large batches may be and how many may be in flight.
+    fn limits(&self) -> BatchLimits {
+        BatchLimits::default()
+    }
+
+    /// [`load`](crate::Backend::load) for each key.
+    async fn load_many(&self, keys: &[Key]) -> Vec<Result<Option<Loaded>>>;
+
+    /// [`save`](crate::Backend::save) with [`Write::Create`](crate::Write::Create) for each item.
+    async fn create_many(&self, items: &[CreateItem]) -> Vec<Result<()>>;
+
+    /// [`save`](crate::Backend::save) with [`Write::Update`](crate::Write::Update) for each item.
+    async fn update_many(&self, items: &[UpdateItem]) -> Vec<Result<()>>;
+
+    /// [`touch`](crate::Backend::touch) for each item.
+    async fn touch_many(&self, items: &[TouchItem]) -> Vec<Result<()>>;
+
+    /// [`destroy`](crate::Backend::destroy) for each item.
+    async fn destroy_many(&self, items: &[DestroyItem]) -> Vec<Result<bool>>;
+}
+
+/// The limits of batches, for each kind of operation and each tokio runtime.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// How many operations of one kind go out alone, at the same time, before others have to wait for
+    /// a batch (default: 2).
+    pub alone: usize,
+    /// How many batches of one kind may be in flight (default: 2).
+    pub in_flight: usize,
+    /// The most items of one batch (default: 64).
+    pub items: usize,
+    /// The most payload bytes of one batch; a single larger item is a batch of its own (default:
+    /// 1 MiB).
+    pub bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { alone: 2, in_flight: 2, items: 64, bytes: 1 << 20 }
+    }
+}
+
+/// One create of a batch.
+#[derive(Debug, Clone)]
+pub struct CreateItem {
+    /// The key.
+    pub key: Key,
+    /// The record.
+    pub record: Record,
+    /// The record's life, from now.
+    pub ttl: Duration,
+}
+
+/// One update of a batch.
+#[derive(Debug, Clone)]
+pub struct UpdateItem {
+    /// The key.
+    pub key: Key,
+    /// The record.
+    pub record: Record,
+    /// The expected revision and the new life.
+    pub update: Update,
+}
+
+/// One touch of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct TouchItem {
+    /// The key.
+    pub key: Key,
+    /// The expected revision.
+    pub expected: Revision,
+    /// The new life, from now.
+    pub ttl: Duration,
+}
+
+/// One destroy of a batch.
+#[derive(Debug, Clone, Copy)]
+pub struct DestroyItem {
+    /// The key.
+    pub key: Key,
+    /// Only a record of this revision, if set.
+    pub only: Option<Revision>,
+}
