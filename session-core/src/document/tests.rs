@@ -1,8 +1,11 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
-use super::*;
-use crate::changes::Changes;
+use bytes::Bytes;
+
+use super::parsed::Document;
+use crate::session::Changes;
+use crate::{ErrorKind, Result};
 
 fn decode(text: &str) -> Result<Document> {
     Document::decode(Bytes::copy_from_slice(text.as_bytes()))
