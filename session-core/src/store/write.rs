@@ -61,7 +61,12 @@ impl Save<'_> {
         };
         match self.calls.load(&key).await {
             Ok(Some(found)) if found.record.revision == revision => self.finish(write),
-            Ok(_) => self.end_doubt(),
+            Ok(_) => {
+                if doubt.created {
+                    self.take_back(write).await;
+                }
+                self.end_doubt();
+            }
             Err(error) => return Err(in_doubt(error)),
         }
         Ok(())
@@ -85,6 +90,7 @@ impl Save<'_> {
                     if !self.create(write, new, ttl, ask_first).await? {
                         return Ok(Progress::Replan);
                     }
+                    self.resends = 0;
                     self.session.state(|state| {
                         if let Some(doubt) = &mut state.doubt {
                             doubt.created = true;
