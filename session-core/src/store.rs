@@ -4,13 +4,14 @@ mod calls;
 mod context;
 mod deadline;
 mod gc;
-mod lanes;
 mod medium;
 mod outcome;
+mod queue;
 mod rebase;
 mod save;
 mod sealed;
 mod server;
+mod together;
 mod write;
 
 use std::fmt;

@@ -35,14 +35,6 @@ impl Deadline {
         self.within(ALL, None, work)
     }
 
-    /// Waits for a part of what is left at most, so that the rest remains for what follows.
-    pub(super) fn limit_part<T>(
-        &self,
-        work: impl Future<Output = Result<T>>,
-    ) -> impl Future<Output = Result<T>> {
-        self.within(HALF, None, work)
-    }
-
     /// Waits for this part of what is left at most. What promised to end sooner by itself gets no timer.
     pub(super) async fn within<T>(
         &self,
@@ -79,7 +71,7 @@ impl Deadline {
         }
     }
 
-    fn left(&self) -> Duration {
+    pub(super) fn left(&self) -> Duration {
         self.left_after(Instant::now())
     }
 
@@ -94,6 +86,9 @@ impl Deadline {
 
     /// Sleeps, but not beyond the deadline.
     pub(super) async fn pause(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
         let left = self.left();
         sleep(time.min(left)).await;
     }
