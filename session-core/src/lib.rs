@@ -21,6 +21,8 @@
 
 mod backend;
 mod batch;
+#[allow(dead_code, reason = "the handle is about to use it")]
+mod batcher;
 mod capabilities;
 mod clock;
 mod config;
