@@ -68,7 +68,7 @@ impl SessionStore {
     /// A store on a server side backend: the cookie holds the session id. Settings are the
     /// default ones, see [`with_config`](Self::with_config).
     pub fn new(backend: impl Backend) -> Self {
-        Self::of(Medium::Server(Server(Arc::new(backend))), Config::default())
+        Self::of(Medium::Server(Server::new(Arc::new(backend))), Config::default())
     }
 
     /// A store whose medium is the cookie: the cookie holds the sealed session.

@@ -15,7 +15,7 @@ use super::outcome::{Done, Saved};
 use crate::clock::later;
 use crate::document::Content;
 use crate::session::{Ended, Plan, Session, Version};
-use crate::{Backend, Error, ErrorKind, Key, Result, Revision};
+use crate::{Error, ErrorKind, Key, Result, Revision};
 
 /// How often a save starts again because another request was faster.
 const MAX_CONFLICTS: u32 = 100;
@@ -44,12 +44,7 @@ pub(super) enum Progress {
 }
 
 impl<'a> Save<'a> {
-    pub(super) fn new(
-        context: &'a Context,
-        backend: &'a dyn Backend,
-        session: &'a Session,
-    ) -> Self {
-        let calls = Calls::new(backend, context.config.deadline);
+    pub(super) fn new(context: &'a Context, calls: Calls<'a>, session: &'a Session) -> Self {
         Self { context, calls, session, done: Done::default(), resends: 0 }
     }
 
