@@ -9,3 +9,4 @@ mod life;
 mod races;
 mod save;
 mod support;
+mod together;
