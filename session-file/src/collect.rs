@@ -212,14 +212,20 @@ impl Collection<'_> {
         swept.map(|_| ())
     }
 
-    /// Goes on after the names that were passed before. Returns how many it has passed if it has not
-    /// come to the end. The order of names in a directory may change in between; what is missed for
-    /// that is found by the next sweep.
-    fn sweep_files(&mut self, number: u8, bucket: &Bucket, passed: usize) -> Result<Option<usize>> {
-        let removed_before = self.removed;
+    /// Goes on after the names that were passed before, and returns how many have been passed if it
+    /// does not come to the end. Names of sessions that are due don't count: they will be gone.
+    ///
+    /// The names may change in between. A file that is missed because of it is found by the next sweep.
+    fn sweep_files(
+        &mut self,
+        number: u8,
+        bucket: &Bucket,
+        mut passed: usize,
+    ) -> Result<Option<usize>> {
         let mut due = 0;
-        for (index, name) in bucket.names()?.enumerate().skip(passed) {
+        for name in bucket.names()?.skip(passed) {
             let name = name?;
+            let mut is_due = false;
             match Name::parse(&name, number) {
                 Name::Foreign => {}
                 Name::Temporary => {
@@ -234,19 +240,19 @@ impl Collection<'_> {
                     let expires_at = expiry_of(&key, bucket.open(&name));
                     if let Some(expires_at) = self.check(expires_at).flatten() {
                         self.shared.note(expires_at, &key);
-                        due += usize::from(expires_at <= now());
+                        is_due = expires_at <= now();
                     }
                 }
             }
-            let mut is_idle = true;
+            passed += usize::from(!is_due);
+            due += usize::from(is_due);
+            let mut is_busy = false;
             if due == BATCH {
                 due = 0;
-                is_idle = self.remove_due(number)?;
+                is_busy = !self.remove_due(number)?;
             }
-            if self.is_over() || !is_idle {
-                // What was removed has no name any more.
-                let removed = self.removed - removed_before;
-                return Ok(Some((index + 1).saturating_sub(removed)));
+            if is_busy || self.is_over() {
+                return Ok(Some(passed));
             }
         }
         self.remove_due(number)?;

@@ -15,7 +15,7 @@ pub(crate) struct Expiries {
     /// All sessions that expire before it are in `known`, except those that other processes wrote
     /// since the last sweep. Zero: nothing is known yet.
     horizon: u64,
-    /// How many names the sweep that is not finished has passed.
+    /// How many names an unfinished sweep has passed.
     unfinished: Option<usize>,
 }
 
