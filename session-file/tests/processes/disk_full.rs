@@ -45,7 +45,7 @@ fn test(disk: &Disk) -> Result<(), Failed> {
         assert_full(&error.expect_err("the disk is full"));
         let standing = store.load(&key(0)).await?.ok_or("the session is gone")?;
         assert_eq!(standing.record, record(1, 400));
-        store.touch(&key(0), HOUR).await?;
+        store.touch(&key(0), Revision::from_u64(1), HOUR).await?;
         for sub_directory in std::fs::read_dir(disk.path().join("sessions"))? {
             assert!(!sub_directory?.path().join(".tmp").exists());
         }
@@ -60,6 +60,7 @@ fn test(disk: &Disk) -> Result<(), Failed> {
 
 fn assert_full(error: &session_core::Error) {
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.nothing_was_written(), "{error}");
     assert!(error.message().contains("the disk is full"), "{error}");
     let source = error.source().expect("there is a cause");
     let source = source.downcast_ref::<io::Error>().expect("of this type");
