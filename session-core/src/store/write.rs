@@ -84,9 +84,9 @@ impl Save<'_> {
                 Ok(if created { Progress::Done } else { Progress::Replan })
             }
             Target::Update { key, expected } => self.update(write, key, *expected, ask_first).await,
-            Target::Rotate { old, expected, new, tombstone } => {
+            Target::Rotate { old, expected, expires, new, tombstone } => {
                 if !doubt.created {
-                    let ttl = write.ttl_now().unwrap_or_else(|| self.life_left());
+                    let ttl = write.ttl_now().unwrap_or_else(|| left_until(*expires));
                     if !self.create(write, new, ttl, ask_first).await? {
                         return Ok(Progress::Replan);
                     }
@@ -97,7 +97,7 @@ impl Save<'_> {
                         }
                     });
                 }
-                self.bury(write, old, *expected, tombstone, doubt.created).await
+                self.bury(write, old, *expected, *expires, tombstone, doubt.created).await
             }
         }
     }
@@ -175,10 +175,11 @@ impl Save<'_> {
         write: &Prepared,
         old: &Key,
         expected: Revision,
+        expires: Instant,
         tombstone: &Record,
         ask_first: bool,
     ) -> Result<Progress> {
-        let ttl = self.context.config.tombstone_ttl.min(self.life_left());
+        let ttl = self.context.config.tombstone_ttl.min(left_until(expires));
         let fate = self.compare_and_swap(old, tombstone, expected, || Some(ttl), ask_first).await;
         let fate = match fate {
             // A driver may have sent the request twice.
@@ -265,7 +266,7 @@ impl Save<'_> {
             if found.record.revision != expected {
                 return Fate::Replaced(found);
             }
-            if self.resends == MAX_RESENDS {
+            if self.resends >= MAX_RESENDS {
                 return Fate::Unknown(cause);
             }
             self.resends += 1;
@@ -334,13 +335,10 @@ impl Save<'_> {
     fn end_doubt(&self) {
         self.session.state(|state| state.doubt = None);
     }
+}
 
-    fn life_left(&self) -> Duration {
-        let left = self.session.state(|state| {
-            state.stored.as_ref().map_or(Duration::ZERO, |stored| stored.expires_in(Instant::now()))
-        });
-        left.max(Duration::from_millis(1))
-    }
+fn left_until(expires: Instant) -> Duration {
+    expires.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
 /// Whether the store refused the operation, so that another attempt may succeed.
