@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::rebase::{become_late, install};
 use super::save::{Progress, Save};
 use crate::document::Content;
-use crate::session::{Doubt, Identity, Prepared, Target};
+use crate::session::{Doubt, Identity, Prepared, Target, random_revision};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
 
 /// How often a write is sent again after it turned out not to have been carried out.
@@ -59,17 +59,44 @@ impl Save<'_> {
             }
             Target::Rotate { old, tombstone, .. } => (*old, tombstone.revision),
         };
-        match self.calls.load(&key).await {
-            Ok(Some(found)) if found.record.revision == revision => self.finish(write),
-            Ok(_) => {
-                if doubt.created {
+        loop {
+            let found = self.calls.load(&key).await.map_err(in_doubt)?;
+            match (found, &write.target) {
+                (Some(found), _) if found.record.revision == revision => self.finish(write),
+                (Some(found), Target::Rotate { expected, .. })
+                    if found.record.revision == *expected =>
+                {
+                    if !self.keep_out(&key, found.record).await? {
+                        continue;
+                    }
                     self.take_back(write).await;
                 }
-                self.end_doubt();
+                (_, Target::Rotate { .. }) => self.take_back(write).await,
+                _ => {}
             }
-            Err(error) => return Err(in_doubt(error)),
+            self.end_doubt();
+            return Ok(());
         }
-        Ok(())
+    }
+
+    /// Gives the record another revision, so that a tombstone that is still on its way is refused:
+    /// it would lead to an id that nobody has. `false` when the record was replaced meanwhile.
+    async fn keep_out(&self, key: &Key, mut record: Record) -> Result<bool> {
+        let expected = std::mem::replace(&mut record.revision, random_revision()?);
+        match self.calls.save(key, &record, Write::Update(Update { expected, ttl: None })).await {
+            Ok(()) => {
+                self.session.state(|state| {
+                    if let Some(stored) = &mut state.stored {
+                        stored.revision = record.revision;
+                    }
+                });
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Gone) => {
+                Ok(false)
+            }
+            Err(error) => Err(in_doubt(error)),
+        }
     }
 
     async fn resume(&mut self, doubt: &Doubt, ask_first: bool) -> Result<Progress> {

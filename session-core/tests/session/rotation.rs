@@ -3,8 +3,11 @@
 
 use std::time::Duration;
 
-use crate::support::{load, stored, with_config};
-use session_core::{Config, Owner};
+use std::sync::atomic::Ordering;
+
+use crate::faulty::Fault;
+use crate::support::{load, n, store, stored, with_config};
+use session_core::{Config, Owner, Saved};
 
 #[tokio::test]
 async fn the_tombstone_of_a_session_that_was_destroyed_meanwhile_lasts_as_long_as_any() {
@@ -21,4 +24,22 @@ async fn the_tombstone_of_a_session_that_was_destroyed_meanwhile_lasts_as_long_a
     assert_eq!((backend.len(), backend.tombstones()), (1, 1));
     store.destroy(&elsewhere).await.unwrap();
     assert_eq!(backend.len(), 0, "alive after a logout with the old id");
+}
+
+#[tokio::test]
+async fn a_tombstone_that_arrives_after_its_rotation_was_discarded_ends_no_session() {
+    let (backend, store) = store();
+    let (old, session) = stored(&store).await;
+    session.regenerate();
+    backend.fail(&[Fault::None, Fault::Late]);
+    backend.failing_loads.store(1, Ordering::SeqCst);
+    store.save(&session).await.unwrap_err();
+    session.discard_changes();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
+    assert!(!backend.arrive(), "the session moved to an id that nobody has");
+    assert_eq!((n(&store, &old).await, backend.len()), (0, 1));
+    session.insert("n", 1).unwrap();
+    backend.take_calls();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_eq!(backend.take_calls(), ["save"]);
 }
