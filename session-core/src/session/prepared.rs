@@ -27,7 +27,14 @@ pub(crate) enum Target {
     /// The stored session, if it still has this revision.
     Update { key: Key, expected: Revision },
     /// A new id for the stored session, if it still has this revision.
-    Rotate { old: Key, expected: Revision, new: Identity, tombstone: Record },
+    Rotate {
+        old: Key,
+        expected: Revision,
+        /// When the old record expires.
+        expires: Instant,
+        new: Identity,
+        tombstone: Record,
+    },
 }
 
 /// An id and its key.
