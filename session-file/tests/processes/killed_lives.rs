@@ -1,9 +1,9 @@
-//! kill -9 while sessions are created, rotated and destroyed.
+//! kill -9 while sessions are created, given another key and destroyed.
 
 use std::collections::HashMap;
 
 use libtest_mimic::Failed;
-use session_core::{Backend as _, Key, Result, Revision, Update, Write};
+use session_core::{Backend as _, Key, Result, Revision, Write};
 use session_file::FileBackend;
 
 use crate::killed::{acknowledge, numbered, write_until_killed};
@@ -12,7 +12,7 @@ use crate::{HOUR, open, runtime, start, store_of_child};
 const KILLS: usize = 100;
 /// Each has one session at a time, and each two of them have a sub-directory in common.
 const USERS: u8 = 32;
-/// Steps of a life: created, rotated twice, destroyed.
+/// Steps of a life: created, moved to another key twice, destroyed.
 const STEPS: u64 = 4;
 
 /// Each user takes one step after the other, and acknowledges how many were taken.
@@ -45,7 +45,7 @@ struct Seen {
     not_taken: usize,
     taken: usize,
     /// The old session as it was, and a copy under the new key, which nobody was told.
-    half_rotated: usize,
+    half_moved: usize,
 }
 
 /// Of all keys the user ever had, the one of the last step is live, or the one of the step after it.
@@ -66,7 +66,7 @@ async fn check(store: &FileBackend, user: u8, taken: u64, seen: &mut Seen) -> Re
         let both = [standing(taken), standing(taken + 1)].concat();
         assert_eq!(live, both, "user {user} after {taken} steps");
         assert_eq!(both.len(), 2, "user {user} after {taken} steps");
-        seen.half_rotated += 1;
+        seen.half_moved += 1;
     }
     Ok(())
 }
@@ -96,8 +96,9 @@ async fn step(store: &FileBackend, user: u8, number: u64) -> Result<()> {
         0 => store.destroy(&old, None).await.map(|was_live| assert!(was_live)),
         1 => store.save(&new, &numbered(number), Write::Create { ttl: HOUR }).await,
         _ => {
-            let write = Update { expected: Revision::from_u64(number - 1), ttl: None };
-            store.rotate(&old, &new, &numbered(number), write).await
+            store.save(&new, &numbered(number), Write::Create { ttl: HOUR }).await?;
+            let only = Some(Revision::from_u64(number - 1));
+            store.destroy(&old, only).await.map(|was_live| assert!(was_live))
         }
     }
 }
