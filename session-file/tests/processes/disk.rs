@@ -1,4 +1,4 @@
-//! A full disk: a small one is mounted for it, which takes a privilege.
+//! A full disk and a read-only one: a small one is mounted for it, which takes a privilege.
 
 use std::error::Error as _;
 use std::io;
@@ -12,19 +12,50 @@ use tempfile::TempDir;
 
 use crate::{HOUR, key, runtime};
 
-const NAME: &str = "full_disk_is_an_error_and_the_old_record_stays";
+pub(crate) fn full() -> Trial {
+    trial("full_disk_is_a_refusal_and_the_old_record_stays", test_full)
+}
 
-pub(crate) fn trial() -> Trial {
+pub(crate) fn read_only() -> Trial {
+    trial("read_only_disk_is_a_refusal_and_loads_go_on", test_read_only)
+}
+
+fn trial(name: &str, test: fn(&Disk) -> Result<(), Failed>) -> Trial {
     match Disk::mount() {
-        Ok(disk) => Trial::test(NAME, move || test(&disk)),
+        Ok(disk) => Trial::test(name, move || test(&disk)),
         Err(why) => {
-            let name = format!("{NAME} (skipped: no small disk could be mounted: {why})");
+            let name = format!("{name} (skipped: no small disk could be mounted: {why})");
             Trial::test(name, || Ok(())).with_ignored_flag(true)
         }
     }
 }
 
-fn test(disk: &Disk) -> Result<(), Failed> {
+fn test_read_only(disk: &Disk) -> Result<(), Failed> {
+    runtime().block_on(async {
+        let store = FileBackend::open(disk.path().join("sessions"))?;
+        let create = Write::Create { ttl: HOUR };
+        let update = Write::Update(Update { expected: Revision::from_u64(1), ttl: None });
+        store.save(&key(0), &record(1, 400), create).await?;
+        disk.remount("ro");
+        let errors = [
+            store.save(&key(0), &record(2, 400), update).await.expect_err("an update"),
+            store.save(&key(1), &record(1, 400), create).await.expect_err("a create"),
+            store.touch(&key(0), Revision::from_u64(1), HOUR).await.expect_err("a touch"),
+            store.destroy(&key(0), None).await.expect_err("a destroy"),
+        ];
+        for error in errors {
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            assert!(error.nothing_was_written(), "{error:?}");
+        }
+        let loaded = store.load(&key(0)).await?.ok_or("the session is gone")?;
+        assert_eq!(loaded.record, record(1, 400));
+        disk.remount("rw");
+        store.save(&key(0), &record(2, 400), update).await?;
+        Ok(())
+    })
+}
+
+fn test_full(disk: &Disk) -> Result<(), Failed> {
     runtime().block_on(async {
         let store = FileBackend::open(disk.path().join("sessions"))?;
         let create = Write::Create { ttl: HOUR };
@@ -43,11 +74,11 @@ fn test(disk: &Disk) -> Result<(), Failed> {
         let update = Write::Update(Update { expected: Revision::from_u64(1), ttl: None });
         let error = store.save(&key(0), &record(2, 64 << 10), update).await;
         assert_full(&error.expect_err("the disk is full"));
-        let standing = store.load(&key(0)).await?.ok_or("the session is gone")?;
-        assert_eq!(standing.record, record(1, 400));
+        let loaded = store.load(&key(0)).await?.ok_or("the session is gone")?;
+        assert_eq!(loaded.record, record(1, 400));
         store.touch(&key(0), Revision::from_u64(1), HOUR).await?;
-        for sub_directory in std::fs::read_dir(disk.path().join("sessions"))? {
-            assert!(!sub_directory?.path().join(".tmp").exists());
+        for bucket in std::fs::read_dir(disk.path().join("sessions"))? {
+            assert!(!bucket?.path().join(".tmp").exists());
         }
 
         for number in 1..=filled {
@@ -89,6 +120,13 @@ impl Disk {
             return Err(String::from_utf8_lossy(&mount.stderr).trim().to_owned());
         }
         Ok(Self(directory))
+    }
+
+    /// With another option.
+    fn remount(&self, option: &str) {
+        let mut mount = Command::new("mount");
+        let done = mount.args(["-o", &format!("remount,{option}")]).arg(self.0.path()).status();
+        assert!(done.is_ok_and(|status| status.success()));
     }
 
     fn path(&self) -> PathBuf {
