@@ -79,14 +79,7 @@ macro_rules! backend {
             }
 
             fn capabilities(&self) -> Capabilities {
-                Capabilities {
-                    detects_conflicts: true,
-                    revocable: true,
-                    durable: self.0.settings().durable,
-                    expires_natively: false,
-                    owner_index: true,
-                    rotates_atomically: true,
-                }
+                Capabilities { durable: self.0.settings().durable, expires_natively: false }
             }
 
             async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
@@ -97,8 +90,8 @@ macro_rules! backend {
                 self.0.save(key, record, write).await
             }
 
-            async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-                self.0.touch(key, ttl).await
+            async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+                self.0.touch(key, expected, ttl).await
             }
 
             async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
@@ -107,16 +100,6 @@ macro_rules! backend {
 
             async fn gc(&self, limit: usize) -> Result<u64> {
                 self.0.gc(limit).await
-            }
-
-            async fn rotate(
-                &self,
-                old: &Key,
-                new: &Key,
-                record: &Record,
-                write: Update,
-            ) -> Result<()> {
-                self.0.rotate(old, new, record, write).await
             }
         }
     };

@@ -53,14 +53,6 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
         extensions: &[Extension],
     ) -> impl Future<Output = sqlx::Result<Vec<Verdict>>> + Send;
 
-    /// Like the update of one, and the row gets the key `new`.
-    fn rotate(
-        &self,
-        connection: &mut Connection<Self>,
-        change: &Change,
-        new: &Key,
-    ) -> impl Future<Output = sqlx::Result<Verdict>> + Send;
-
     /// Whether a live record was removed.
     fn destroy(
         &self,
@@ -108,6 +100,7 @@ pub(crate) struct Change {
 #[derive(Clone, Debug)]
 pub(crate) struct Extension {
     pub(crate) key: Key,
+    pub(crate) expected: Revision,
     pub(crate) ttl: i64,
 }
 
@@ -129,6 +122,11 @@ impl Verdict {
             Some(revision) if revision == written => Self::Done,
             Some(_) => Self::Conflict,
         }
+    }
+
+    /// Of a touch that matched nothing, by the live revision under the key.
+    pub(crate) fn of_failed_touch(current: Option<Revision>) -> Self {
+        current.map_or(Self::Gone, |_| Self::Conflict)
     }
 }
 

@@ -13,9 +13,7 @@ use crate::connections::{Connections, Lease};
 use crate::detached::Detached;
 use crate::dialect::{Birth, Change, Dialect, Extension};
 use crate::fault::{Class, Fault};
-use crate::kinds::{
-    Creates, Destroys, End, Kind, Loads, Rotation, Rotations, Sweep, Sweeps, Touches, Updates,
-};
+use crate::kinds::{Creates, Destroys, End, Kind, Loads, Sweep, Sweeps, Touches, Updates};
 use crate::queue::{Queue, Turn, Waiter};
 
 /// How long a statement may take. A connection whose server has vanished is given up then.
@@ -54,7 +52,6 @@ pub(crate) struct Core<D: Dialect> {
     pub(crate) creates: Queue<Birth, ()>,
     pub(crate) updates: Queue<Change, ()>,
     pub(crate) touches: Queue<Extension, ()>,
-    pub(crate) rotations: Queue<Rotation, ()>,
     pub(crate) destroys: Queue<End, bool>,
     pub(crate) sweeps: Queue<Sweep, u64>,
 }
@@ -74,7 +71,6 @@ impl<D: Dialect> Engine<D> {
             creates: Queue::new(lanes),
             updates: Queue::new(lanes),
             touches: Queue::new(lanes),
-            rotations: Queue::new(usize::MAX),
             destroys: Queue::new(usize::MAX),
             sweeps: Queue::new(usize::MAX),
         };
@@ -115,29 +111,10 @@ impl<D: Dialect> Engine<D> {
         .await
     }
 
-    pub(crate) async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+    pub(crate) async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
         named::<D, _>("touch", async {
             let ttl = millis(ttl)?;
-            submit::<D, Touches>(&self.core, Extension { key: *key, ttl }).await
-        })
-        .await
-    }
-
-    pub(crate) async fn rotate(
-        &self,
-        old: &Key,
-        new: &Key,
-        record: &Record,
-        write: Update,
-    ) -> Result<()> {
-        named::<D, _>("rotate", async {
-            let change = Change {
-                key: *old,
-                record: record.clone(),
-                expected: write.expected,
-                ttl: write.ttl.map(millis).transpose()?,
-            };
-            submit::<D, Rotations>(&self.core, Rotation { change, new: *new }).await
+            submit::<D, Touches>(&self.core, Extension { key: *key, expected, ttl }).await
         })
         .await
     }
@@ -186,7 +163,7 @@ impl<D: Dialect> Engine<D> {
     /// Proves that the database can be reached.
     pub(crate) async fn check(&self) -> Result<()> {
         let leased = self.core.connections.lease(false).await;
-        let checked = leased.map(drop).map_err(|error| fault::<D>(error).error());
+        let checked = leased.map(drop).map_err(|error| fault::<D>(error).not_sent().error());
         named::<D, _>("connect", async { checked }).await
     }
 }
@@ -324,7 +301,7 @@ impl<D: Dialect, K: Kind<D>> Lane<D, K> {
             Some(lease) => lease,
             None => {
                 let leased = self.core.connections.lease(K::WRITES).await;
-                leased.map_err(fault::<D>)?
+                leased.map_err(|error| fault::<D>(error).not_sent())?
             }
         };
         let run = K::run(&self.core.dialect, lease.connection(), items);

@@ -12,6 +12,8 @@ use sqlx::error::DatabaseError;
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) class: Class,
+    /// Whether the statement may have reached the server.
+    sent: bool,
     cause: Arc<Cause>,
 }
 
@@ -26,6 +28,8 @@ pub(crate) enum Class {
     NoConnection,
     /// No answer in time.
     TimedOut,
+    /// The server cancelled the statement and took it back.
+    Cancelled,
     /// The server ended the statement in favour of another: nothing was written, try again.
     Aborted,
     /// Another held a lock for too long; nothing was written.
@@ -65,11 +69,29 @@ impl Fault {
             | sqlx::Error::BeginFailed => Class::Lost,
             _ => Class::Other,
         };
-        Self { class, cause: Arc::new(Cause::Driver(error)) }
+        Self { class, sent: true, cause: Arc::new(Cause::Driver(error)) }
     }
 
     pub(crate) fn timed_out() -> Self {
-        Self { class: Class::TimedOut, cause: Arc::new(Cause::Time) }
+        Self { class: Class::TimedOut, sent: true, cause: Arc::new(Cause::Time) }
+    }
+
+    /// There was no connection to send the statement on.
+    pub(crate) fn not_sent(self) -> Self {
+        Self { sent: false, ..self }
+    }
+
+    fn nothing_was_written(&self) -> bool {
+        let refused = matches!(
+            self.class,
+            Class::NoConnection
+                | Class::Cancelled
+                | Class::Aborted
+                | Class::Busy
+                | Class::ReadOnly
+                | Class::Full
+        );
+        refused || !self.sent
     }
 
     pub(crate) fn error(&self) -> Error {
@@ -85,6 +107,10 @@ impl Fault {
                 ErrorKind::Unavailable,
                 "no connection to the database could be had in time: it is not reachable, or the \
                  pool is exhausted (then raise its max_connections)",
+            ),
+            Class::Cancelled => (
+                ErrorKind::Unavailable,
+                "the server cancelled the statement (a time limit of its own); nothing was written",
             ),
             Class::TimedOut => (ErrorKind::Unavailable, "the database did not answer in time"),
             Class::Aborted | Class::Busy => (
@@ -120,7 +146,10 @@ impl Fault {
             ),
             Class::Other => (ErrorKind::Other, "the database refused the statement"),
         };
-        let error = Error::new(kind, message);
+        let mut error = Error::new(kind, message);
+        if self.nothing_was_written() {
+            error = error.as_refusal();
+        }
         match self.class {
             // The server's text names the key.
             Class::Duplicate => error,

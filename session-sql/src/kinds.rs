@@ -154,43 +154,6 @@ impl Item for Extension {
     }
 }
 
-pub(crate) enum Rotations {}
-
-#[derive(Debug)]
-pub(crate) struct Rotation {
-    pub(crate) change: Change,
-    pub(crate) new: Key,
-}
-
-impl<D: Dialect> Kind<D> for Rotations {
-    type Item = Rotation;
-    type Reply = ();
-
-    fn queue(core: &Core<D>) -> &Queue<Rotation, ()> {
-        &core.rotations
-    }
-
-    async fn run(
-        dialect: &D,
-        connection: &mut Connection<D>,
-        rotations: &[Rotation],
-    ) -> Outcomes<()> {
-        let mut outcomes = Vec::with_capacity(rotations.len());
-        for Rotation { change, new } in rotations {
-            outcomes.push(dialect.rotate(connection, change, new).await?.into());
-        }
-        Ok(outcomes)
-    }
-}
-
-impl Item for Rotation {
-    const REPEATABLE: bool = false;
-
-    fn key(&self) -> Key {
-        self.change.key
-    }
-}
-
 pub(crate) enum Destroys {}
 
 #[derive(Debug)]

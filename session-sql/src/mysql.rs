@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Key, Loaded, Record, Result, Revision, Update, Write, async_trait,
+    Backend, Capabilities, Key, Loaded, Record, Result, Revision, Write, async_trait,
 };
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{ConnectOptions as _, MySqlPool};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write,
+    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Write,
     async_trait,
 };
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};

@@ -214,11 +214,11 @@ impl Dialect for Statements {
             1213 => Class::Aborted,
             1205 => Class::Busy,
             1021 | 1114 => Class::Full,
-            1040 | 1203 => Class::NoConnection,
+            1040 | 1047 | 1203 | 1226 | 1461 => Class::NoConnection,
             1153 | 1301 => Class::TooLarge,
             // The server is shutting down, or this connection was killed.
             1053 | 1079 | 1927 | 4031 => Class::Lost,
-            1317 | 1969 | 3024 => Class::TimedOut,
+            1317 | 1969 | 3024 => Class::Cancelled,
             _ => Class::Other,
         }
     }
@@ -272,44 +272,27 @@ impl Dialect for Statements {
         Ok(changes.iter().map(verdict).collect())
     }
 
-    /// Those that get the same life, which is nearly always all, go together. When not all were
-    /// found, each is asked for by itself: to touch one once more does no harm.
     async fn touch(
         &self,
         connection: &mut MySqlConnection,
         extensions: &[Extension],
     ) -> sqlx::Result<Vec<Verdict>> {
-        let ttl = extensions.first().map_or(0, |one| one.ttl);
-        if extensions.iter().all(|one| one.ttl == ttl) {
-            let keys = extensions.iter().map(|one| one.key);
-            let query = keys_query(&self.touch, Some(ttl), keys);
-            let found = query.execute(&mut *connection).await?.rows_affected();
-            if found == extensions.len() as u64 {
-                return Ok(vec![Verdict::Done; extensions.len()]);
-            }
-            if extensions.len() == 1 {
-                return Ok(vec![Verdict::Gone]);
-            }
-        }
         let mut verdicts = Vec::with_capacity(extensions.len());
-        for Extension { key, ttl } in extensions {
-            let query = keys_query(&self.touch, Some(*ttl), [*key].into_iter());
-            let found = query.execute(&mut *connection).await?.rows_affected();
-            verdicts.push(if found > 0 { Verdict::Done } else { Verdict::Gone });
+        for Extension { key, expected, ttl } in extensions {
+            let query = sqlx::query(self.touch.clone())
+                .bind(*ttl)
+                .bind(key.as_bytes().to_vec())
+                .bind(expected.to_i64());
+            verdicts.push(match query.execute(&mut *connection).await?.rows_affected() {
+                0 => {
+                    let keys = [*key].into_iter();
+                    let current = self.revisions(connection, &self.standing, keys).await?;
+                    Verdict::of_failed_touch(current.get(key).copied())
+                }
+                _ => Verdict::Done,
+            });
         }
         Ok(verdicts)
-    }
-
-    async fn rotate(
-        &self,
-        connection: &mut MySqlConnection,
-        change: &Change,
-        new: &Key,
-    ) -> sqlx::Result<Verdict> {
-        let query = sqlx::query(self.rotate.clone()).bind(&new.as_bytes()[..]);
-        let query = change_query(query, change);
-        let found = query.execute(&mut *connection).await?.rows_affected();
-        self.verdict_of_one(connection, found, change).await
     }
 
     /// An expired record is left to gc.

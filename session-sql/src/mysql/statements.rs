@@ -18,8 +18,7 @@ pub(super) struct Statements {
     pub(super) update_one: SqlStr,
     pub(super) hold: Ladder,
     pub(super) overwrite: Ladder,
-    pub(super) touch: Ladder,
-    pub(super) rotate: SqlStr,
+    pub(super) touch: SqlStr,
     pub(super) standing: Ladder,
     pub(super) there: Ladder,
     pub(super) destroy: SqlStr,
@@ -64,7 +63,6 @@ impl Statements {
                 )
             }),
             update_one: update_one(""),
-            rotate: update_one("id_hash = ?,"),
             hold: Ladder::new(|rows| {
                 let rows = of_live("id_hash, revision", rows);
                 format!("{rows} ORDER BY id_hash FOR UPDATE")
@@ -78,13 +76,10 @@ impl Statements {
                     list(&format!("(?, ?, ?, ?, COALESCE({NOW} + ?, 0))"), rows)
                 )
             }),
-            touch: Ladder::new(|rows| {
-                let keys = list("?", rows);
-                format!(
-                    "UPDATE {t} SET expires_at = {NOW} + ? \
-                     WHERE id_hash IN ({keys}) AND expires_at > {NOW}"
-                )
-            }),
+            touch: sql(format!(
+                "UPDATE {t} SET expires_at = {NOW} + ? \
+                 WHERE id_hash = ? AND revision = ? AND expires_at > {NOW}"
+            )),
             standing: Ladder::new(|rows| of_live("id_hash, revision", rows)),
             there: Ladder::new(|rows| {
                 let keys = list("?", rows);
@@ -165,8 +160,6 @@ mod tests {
             let plan = plan(&pool, &ladder.step(64).0, None, 64).await;
             assert!(plan.iter().all(|[_, _, key]| key == "PRIMARY"), "{plan:?}");
         }
-        let touch = plan(&pool, &statements.touch.step(64).0, Some(500), 64).await;
-        assert!(touch.iter().all(|[_, _, key]| key == "PRIMARY"), "{touch:?}");
     }
 
     /// Whoever reads the rows leaves out what has no life left, too; the statement must not rely on it.

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use session_core::{Key, Revision};
 use sqlx::error::DatabaseError;
+use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _};
 
 use super::statements::Statements;
@@ -22,7 +23,7 @@ impl Statements {
         &self,
         connection: &mut PgConnection,
         change: &Change,
-        row: &sqlx::postgres::PgRow,
+        row: &PgRow,
     ) -> sqlx::Result<Verdict> {
         if row.try_get(0)? {
             return Ok(Verdict::Done);
@@ -37,6 +38,13 @@ impl Statements {
         let standing = standing.map(Revision::from_i64);
         Ok(Verdict::of_failed_update(standing, change.record.revision))
     }
+}
+
+/// The live rows that a statement locked: whether each was written, and the revision before.
+fn live_rows(rows: &[PgRow]) -> sqlx::Result<HashMap<Key, (bool, Revision)>> {
+    let rows = rows.iter().filter_map(|row| Some((key(row)?, row)));
+    rows.map(|(key, row)| Ok((key, (row.try_get(1)?, Revision::from_i64(row.try_get(2)?)))))
+        .collect()
 }
 
 impl Dialect for Statements {
@@ -54,14 +62,14 @@ impl Dialect for Statements {
             "28000" | "28P01" | "3D000" | "42501" => Class::Denied,
             "25006" => Class::ReadOnly,
             "40001" | "40P01" => Class::Aborted,
-            "55P03" => Class::Busy,
+            "55P03" | "53200" => Class::Busy,
             "53100" => Class::Full,
-            "53300" | "57P03" => Class::NoConnection,
+            "53300" | "53400" | "57P03" => Class::NoConnection,
             "54000" => Class::TooLarge,
             // The server ended this connection.
             "57P01" | "57P02" | "57P05" | "25P03" => Class::Lost,
             code if code.starts_with("08") => Class::Lost,
-            "57014" => Class::TimedOut,
+            "57014" => Class::Cancelled,
             _ => Class::Other,
         }
     }
@@ -147,16 +155,11 @@ impl Dialect for Statements {
             .bind(ttls)
             .fetch_all(connection)
             .await?;
-        let held: sqlx::Result<HashMap<Key, (bool, i64)>> = rows
-            .iter()
-            .filter_map(|row| Some((key(row)?, row)))
-            .map(|(key, row)| Ok((key, (row.try_get(1)?, row.try_get(2)?))))
-            .collect();
-        let held = held?;
-        let verdict = |change: &Change| match held.get(&change.key) {
+        let live = live_rows(&rows)?;
+        let verdict = |change: &Change| match live.get(&change.key) {
             Some((true, _)) => Verdict::Done,
             other => Verdict::of_failed_update(
-                other.map(|(_, revision)| Revision::from_i64(*revision)),
+                other.map(|(_, revision)| *revision),
                 change.record.revision,
             ),
         };
@@ -168,39 +171,21 @@ impl Dialect for Statements {
         connection: &mut PgConnection,
         extensions: &[Extension],
     ) -> sqlx::Result<Vec<Verdict>> {
-        if let [Extension { key, ttl }] = extensions {
-            let query = sqlx::query(self.touch_one.clone()).bind(&key.as_bytes()[..]).bind(ttl);
-            let found = query.execute(connection).await?.rows_affected();
-            return Ok(vec![if found > 0 { Verdict::Done } else { Verdict::Gone }]);
-        }
         let keys: Vec<&[u8]> = extensions.iter().map(|one| &one.key.as_bytes()[..]).collect();
         let ttls: Vec<i64> = extensions.iter().map(|one| one.ttl).collect();
+        let expected: Vec<i64> = extensions.iter().map(|one| one.expected.to_i64()).collect();
         let rows = sqlx::query(self.touch_many.clone())
             .bind(keys)
+            .bind(expected)
             .bind(ttls)
             .fetch_all(connection)
             .await?;
-        let keys = extensions.iter().map(|one| one.key);
-        Ok(verdicts(keys, &rows, Verdict::Gone))
-    }
-
-    async fn rotate(
-        &self,
-        connection: &mut PgConnection,
-        change: &Change,
-        new: &Key,
-    ) -> sqlx::Result<Verdict> {
-        let row = sqlx::query(self.rotate.clone())
-            .bind(&change.key.as_bytes()[..])
-            .bind(change.expected.to_i64())
-            .bind(change.record.revision.to_i64())
-            .bind(&change.record.payload[..])
-            .bind(owner_bytes(&change.record))
-            .bind(change.ttl)
-            .bind(&new.as_bytes()[..])
-            .fetch_one(&mut *connection)
-            .await?;
-        self.verdict_of_one(connection, change, &row).await
+        let live = live_rows(&rows)?;
+        let verdict = |one: &Extension| match live.get(&one.key) {
+            Some((true, _)) => Verdict::Done,
+            other => Verdict::of_failed_touch(other.map(|(_, revision)| *revision)),
+        };
+        Ok(extensions.iter().map(verdict).collect())
     }
 
     async fn destroy(

@@ -20,9 +20,7 @@ pub(super) struct Statements {
     pub(super) create_many: SqlStr,
     pub(super) update_one: SqlStr,
     pub(super) update_many: SqlStr,
-    pub(super) touch_one: SqlStr,
     pub(super) touch_many: SqlStr,
-    pub(super) rotate: SqlStr,
     pub(super) standing: SqlStr,
     pub(super) destroy: SqlStr,
     pub(super) gc: SqlStr,
@@ -64,6 +62,8 @@ impl Statements {
                  ORDER BY id_hash FOR NO KEY UPDATE)"
             )
         };
+        let outcome = "SELECT h.id_hash, w.id_hash IS NOT NULL, h.revision \
+                       FROM held h LEFT JOIN written w ON w.id_hash = h.id_hash";
         Self {
             load_one: sql(format!(
                 "SELECT {columns} FROM {t} WHERE id_hash = $1 AND expires_at > {START}"
@@ -78,7 +78,6 @@ impl Statements {
                  AS i (id_hash, revision, payload, owner, ttl)"
             )),
             update_one: update_one(""),
-            rotate: update_one("id_hash = $7,"),
             update_many: sql(format!(
                 "WITH {held}, written AS (UPDATE {t} AS s SET revision = i.revision, \
                  payload = i.payload, owner = i.owner, \
@@ -86,20 +85,16 @@ impl Statements {
                  FROM unnest($1::bytea[], $2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[], \
                  $6::bigint[]) AS i (id_hash, expected, revision, payload, owner, ttl) \
                  JOIN held h ON h.id_hash = i.id_hash AND h.revision = i.expected \
-                 WHERE s.id_hash = i.id_hash RETURNING s.id_hash) \
-                 SELECT h.id_hash, w.id_hash IS NOT NULL, h.revision \
-                 FROM held h LEFT JOIN written w ON w.id_hash = h.id_hash",
+                 WHERE s.id_hash = i.id_hash RETURNING s.id_hash) {outcome}",
                 held = held("id_hash, revision"),
             )),
-            touch_one: sql(format!(
-                "UPDATE {t} SET expires_at = {NOW} + $2 WHERE id_hash = $1 AND expires_at > {NOW}"
-            )),
             touch_many: sql(format!(
-                "WITH {held} UPDATE {t} AS s SET expires_at = {NOW} + i.ttl \
-                 FROM unnest($1::bytea[], $2::bigint[]) AS i (id_hash, ttl) \
-                 JOIN held h ON h.id_hash = i.id_hash \
-                 WHERE s.id_hash = i.id_hash RETURNING s.id_hash",
-                held = held("id_hash"),
+                "WITH {held}, written AS (UPDATE {t} AS s SET expires_at = {NOW} + i.ttl \
+                 FROM unnest($1::bytea[], $2::bigint[], $3::bigint[]) \
+                 AS i (id_hash, expected, ttl) \
+                 JOIN held h ON h.id_hash = i.id_hash AND h.revision = i.expected \
+                 WHERE s.id_hash = i.id_hash RETURNING s.id_hash) {outcome}",
+                held = held("id_hash, revision"),
             )),
             standing: sql(format!(
                 "SELECT revision FROM {t} WHERE id_hash = $1 AND expires_at > {NOW}"
@@ -181,7 +176,7 @@ mod tests {
         let plans = [
             plan(&pool, &statements.load_many, |query| query.bind(keys.clone())).await,
             plan(&pool, &statements.touch_many, |query| {
-                query.bind(keys.clone()).bind(numbers.clone())
+                query.bind(keys.clone()).bind(numbers.clone()).bind(numbers.clone())
             })
             .await,
             plan(&pool, &statements.update_many, |query| {

@@ -2,7 +2,7 @@
 
 use session_core::{Key, Revision};
 use sqlx::error::DatabaseError;
-use sqlx::sqlite::SqliteArguments;
+use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, Sqlite, SqliteConnection};
 
 use super::statements::Statements;
@@ -24,9 +24,7 @@ impl Statements {
         let rows = keys_query(&self.standing, keys).fetch_all(connection).await?;
         let mut verdicts = Vec::with_capacity(changes.len());
         for change in changes {
-            let row = rows.iter().find(|row| key(*row) == Some(change.key));
-            let standing: Option<i64> = row.map(|row| row.try_get(1)).transpose()?;
-            let standing = standing.map(Revision::from_i64);
+            let standing = revision_of(&rows, change.key)?;
             verdicts.push(Verdict::of_failed_update(standing, change.record.revision));
         }
         Ok(verdicts)
@@ -43,6 +41,12 @@ impl Statements {
             _ => Ok(Verdict::Done),
         }
     }
+}
+
+fn revision_of(rows: &[SqliteRow], of: Key) -> sqlx::Result<Option<Revision>> {
+    let row = rows.iter().find(|row| key(*row) == Some(of));
+    let revision: Option<i64> = row.map(|row| row.try_get(1)).transpose()?;
+    Ok(revision.map(Revision::from_i64))
 }
 
 type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
@@ -169,23 +173,23 @@ impl Dialect for Statements {
     ) -> sqlx::Result<Vec<Verdict>> {
         let (statement, room) = self.touch.step(extensions.len());
         let mut query = sqlx::query(statement);
-        for Extension { key, ttl } in extensions {
-            query = query.bind(key_bytes(*key)).bind(*ttl);
+        for Extension { key, expected, ttl } in extensions {
+            query = query.bind(key_bytes(*key)).bind(expected.to_i64()).bind(*ttl);
         }
-        let query = with_nulls(query, (room - extensions.len()) * 2);
-        let rows = query.fetch_all(connection).await?;
+        let query = with_nulls(query, (room - extensions.len()) * 3);
+        let rows = query.fetch_all(&mut *connection).await?;
         let keys = extensions.iter().map(|one| one.key);
-        Ok(verdicts(keys, &rows, Verdict::Gone))
-    }
-
-    async fn rotate(
-        &self,
-        connection: &mut SqliteConnection,
-        change: &Change,
-        new: &Key,
-    ) -> sqlx::Result<Verdict> {
-        let query = change_query(sqlx::query(self.rotate.clone()), change);
-        self.update_one(connection, query.bind(key_bytes(*new)), change).await
+        let mut outcome = verdicts(keys, &rows, Verdict::Conflict);
+        if outcome.contains(&Verdict::Conflict) {
+            let keys = extensions.iter().map(|one| one.key);
+            let current = keys_query(&self.standing, keys).fetch_all(connection).await?;
+            for (one, verdict) in extensions.iter().zip(&mut outcome) {
+                if *verdict == Verdict::Conflict {
+                    *verdict = Verdict::of_failed_touch(revision_of(&current, one.key)?);
+                }
+            }
+        }
+        Ok(outcome)
     }
 
     async fn destroy(

@@ -18,7 +18,6 @@ pub(super) struct Statements {
     pub(super) update: Ladder,
     pub(super) renew: Ladder,
     pub(super) touch: Ladder,
-    pub(super) rotate: SqlStr,
     pub(super) standing: Ladder,
     pub(super) destroy: SqlStr,
     pub(super) gc: SqlStr,
@@ -70,15 +69,14 @@ impl Statements {
             }),
             update_one: update_one(""),
             renew_one: update_one(&renew),
-            rotate: update_one(&format!("{renew}, id_hash = ?7")),
             update: update(String::new()),
             renew: update(format!(", expires_at = coalesce({NOW} + i.column6, s.expires_at)")),
             touch: Ladder::new(|rows| {
                 format!(
-                    "UPDATE {t} AS s SET expires_at = {NOW} + i.column2 \
+                    "UPDATE {t} AS s SET expires_at = {NOW} + i.column3 \
                      FROM (VALUES {}) AS i WHERE s.id_hash = i.column1 \
-                     AND +s.expires_at > {NOW} RETURNING id_hash",
-                    list("(?, ?)", rows)
+                     AND +s.revision = i.column2 AND +s.expires_at > {NOW} RETURNING id_hash",
+                    list("(?, ?, ?)", rows)
                 )
             }),
             standing: Ladder::new(|rows| {
@@ -141,12 +139,7 @@ mod tests {
         assert!(gc.contains("PRIMARY KEY (id_hash=?)"), "{gc}");
         assert!(!gc.contains("SCAN sessions"), "{gc}");
 
-        let one = [
-            &statements.update_one,
-            &statements.renew_one,
-            &statements.rotate,
-            &statements.destroy,
-        ];
+        let one = [&statements.update_one, &statements.renew_one, &statements.destroy];
         let ladders = [&statements.load, &statements.update, &statements.renew, &statements.touch];
         let many = ladders.map(|ladder| [1, 64].map(|rows| ladder.step(rows).0));
         let standing = [1, 64].map(|rows| statements.standing.step(rows).0);

@@ -31,6 +31,10 @@ pub(crate) fn record(revision: u64) -> Record {
     }
 }
 
+pub(crate) fn revision(number: u64) -> Revision {
+    Revision::from_u64(number)
+}
+
 pub(crate) fn create() -> Write {
     Write::Create { ttl: LIFE }
 }
@@ -67,15 +71,21 @@ pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend
             tokio::spawn(async move {
                 let expected = if number < each { 1 } else { 7 };
                 let saved = backend.save(&key(number), &record(2), over(expected)).await;
-                let touched = backend.touch(&key(number), LIFE * 2).await;
+                let other = backend.touch(&key(number), revision(9), LIFE * 3).await;
+                let expects = if number < each { 2 } else { 1 };
+                let touched = backend.touch(&key(number), revision(expects), LIFE * 2).await;
                 let again = backend.save(&key(number), &record(3), create()).await;
-                (number, saved, touched, again, backend.load(&key(number)).await.unwrap())
+                (number, saved, other, touched, again, backend.load(&key(number)).await.unwrap())
             })
         })
         .collect();
     for write in writes {
-        let (number, saved, touched, again, loaded) = write.await.unwrap();
+        let (number, saved, other, touched, again, loaded) = write.await.unwrap();
         let loaded = loaded.unwrap();
+        let absent = number / each > 1;
+        let expected = if absent { ErrorKind::Gone } else { ErrorKind::Conflict };
+        assert_eq!(kind(other), expected);
+        assert!(loaded.expires_in <= LIFE * 2);
         match number / each {
             0 => {
                 saved.unwrap();
@@ -119,7 +129,7 @@ pub(crate) async fn a_flood_holds_up_no_logout(backend: Arc<dyn Backend>) {
                             "updates" => {
                                 backend.save(&key(number), &record(0), over(0)).await.unwrap();
                             }
-                            _ => backend.touch(&key(number), LIFE).await.unwrap(),
+                            _ => backend.touch(&key(number), revision(0), LIFE).await.unwrap(),
                         }
                     }
                 })

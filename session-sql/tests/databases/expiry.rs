@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use session_core::{Backend, ErrorKind, Key, Result, Revision, Update, Write};
 
-use crate::common::{LIFE, create, key, kind, over, record};
+use crate::common::{LIFE, create, key, kind, over, record, revision};
 use crate::{mariadb, postgres, sqlite};
 
 /// More than go out by themselves, fewer than fill a batch.
@@ -39,7 +39,7 @@ async fn what_expired_is_gone(backend: Arc<dyn Backend>) {
 }
 
 async fn alone(backend: &dyn Backend) {
-    let [old, new, live] = [key(1_000_000), key(1_000_001), key(1_000_002)];
+    let [old, live] = [key(1_000_000), key(1_000_001)];
     backend.save(&live, &record(1), create()).await.unwrap();
     expire(backend, &[old]).await;
     let renewal = |expected| Update { expected: Revision::from_u64(expected), ttl: Some(LIFE) };
@@ -49,12 +49,10 @@ async fn alone(backend: &dyn Backend) {
         assert_eq!(kind(backend.save(&old, &record(2), over(expected)).await), ErrorKind::Gone);
         let renewed = backend.save(&old, &record(2), Write::Update(renewal(expected))).await;
         assert_eq!(kind(renewed), ErrorKind::Gone);
-        let rotated = backend.rotate(&old, &new, &record(2), renewal(expected)).await;
-        assert_eq!(kind(rotated), ErrorKind::Gone);
+        let touched = backend.touch(&old, Revision::from_u64(expected), LIFE).await;
+        assert_eq!(kind(touched), ErrorKind::Gone);
     }
-    assert_eq!(kind(backend.touch(&old, LIFE).await), ErrorKind::Gone);
     assert!(backend.load(&old).await.unwrap().is_none());
-    assert!(backend.load(&new).await.unwrap().is_none());
     assert!(!backend.destroy(&old, Some(Revision::from_u64(1))).await.unwrap());
     expire(backend, &[old]).await;
     assert!(!backend.destroy(&old, None).await.unwrap());
@@ -88,16 +86,28 @@ async fn together(backend: &Arc<dyn Backend>) {
     for (number, loaded) in (0..).zip(loaded) {
         assert_eq!(loaded.unwrap().is_some(), lives(number), "load");
     }
-    let touched = each(backend, async |backend, number| backend.touch(&key(number), LIFE).await);
+    let touched =
+        each(backend, async |backend, number| backend.touch(&key(number), revision(1), LIFE).await);
     for (number, touched) in (0..).zip(touched.await) {
         check(number, touched, "touch");
     }
     // Of several lives: where one statement can't give each its own, there is another way.
     let touched = each(backend, async |backend, number| {
-        backend.touch(&key(number), LIFE + Duration::from_secs(number.into())).await
+        backend.touch(&key(number), revision(1), LIFE + Duration::from_secs(number.into())).await
     });
     for (number, touched) in (0..).zip(touched.await) {
         check(number, touched, "touch");
+    }
+    // Of another revision: a conflict with what lives only.
+    let touched = each(backend, async |backend, number| {
+        backend.touch(&key(number), revision(7), LIFE * 9).await
+    });
+    for (number, touched) in (0..).zip(touched.await) {
+        let expected = if lives(number) { ErrorKind::Conflict } else { ErrorKind::Gone };
+        assert_eq!(kind(touched), expected);
+        if let Some(loaded) = backend.load(&key(number)).await.unwrap() {
+            assert!(loaded.expires_in < LIFE * 2);
+        }
     }
     for (expected, ttl) in [(1, None), (1, Some(LIFE))] {
         let saved = each(backend, async |backend, number| {

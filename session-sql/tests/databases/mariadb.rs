@@ -128,7 +128,7 @@ async fn what_is_too_large_is_refused_and_harms_nobody() {
     for _ in 0..3 {
         let saved = backend.save(&key(0), &large(2, 3 << 20), over(1)).await;
         assert!(matches!(kind(saved), ErrorKind::TooLarge | ErrorKind::Unavailable));
-        backend.touch(&key(0), common::LIFE).await.unwrap();
+        backend.touch(&key(0), common::revision(1), common::LIFE).await.unwrap();
         assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
     }
     // Each fits, and so do all together; what a batch is filled up with must not be the largest.
