@@ -29,11 +29,10 @@ macro_rules! on_a_server {
         }
 
         #[tokio::test(flavor = "multi_thread")]
-        async fn each_of_a_batch_has_its_own_verdict() {
-            common::each_of_a_batch_has_its_own_verdict(Arc::new(backend().await), common::MANY)
-                .await;
-            let alone = backend().await.group_commit(false);
-            common::each_of_a_batch_has_its_own_verdict(Arc::new(alone), common::FEW).await;
+        async fn each_has_its_own_result() {
+            let backend = backend().await;
+            common::each_of_a_batch_has_its_own_result(&backend).await;
+            common::each_has_its_own_result(Arc::new(backend), common::MANY).await;
         }
 
         #[tokio::test(flavor = "multi_thread")]
