@@ -16,6 +16,14 @@ macro_rules! on_a_server {
             backend.with_table(&fresh_table()).unwrap()
         }
 
+        pub(crate) async fn backend_and_table() -> (String, $backend) {
+            let table = fresh_table();
+            let backend = $backend::connect(shared()).await.unwrap();
+            let backend = backend.with_table(&table).unwrap();
+            backend.migrate().await.unwrap();
+            (table, backend)
+        }
+
         pub(crate) async fn backend() -> $backend {
             let backend = without_a_table().await;
             backend.migrate().await.unwrap();
