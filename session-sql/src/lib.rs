@@ -28,53 +28,51 @@
 //!
 //! # How operations travel
 //!
-//! Alone, an operation is one prepared statement and one round trip, at once. While a few batches of
-//! one sort (loads, creates, updates, touches) are under way, those that arrive wait for the next
-//! one: one statement, one commit, and for each its own verdict. Nothing waits for a timer.
-//! `group_commit(false)` turns it off. A destroy and a rotation always have their own statement.
-//!
-//! A future that is dropped while it waits for a batch has done nothing; one that is dropped later does
-//! not break off its operation, which the runtime carries on, and never takes others with it.
+//! An operation alone is one prepared statement. While many are in flight the handle sends them in
+//! batches: one statement or one transaction for up to 64 operations, with a result for each. A
+//! connection is used by one operation or batch at a time and given back before its outcome is known to
+//! anybody.
 //!
 //! # Errors
 //!
 //! | kind | when |
 //! |---|---|
-//! | `Unavailable` | no connection within 3 s, no answer within 4 s, a connection that broke, a database that is read-only, full or locked for too long |
+//! | `Unavailable`, a refusal | no connection within 3 s; the database is read-only, full, or locked for too long; deadlocks and serialization failures that go on for 3 s; a statement that the server cancelled |
+//! | `Unavailable` | no answer within 4 s, or a connection that broke while a statement was in flight |
 //! | `InvalidConfig` | a wrong URL, user, password or right; a certificate that is not trusted; the table is missing: call `migrate()` |
 //! | `TooLarge` | a limit of the database, for example MySQL's `max_allowed_packet` (`Unavailable` where the server closes the connection before its answer is read) |
-//! | `Corrupt` | the row is no session; `destroy` removes it |
+//! | `Corrupt` | the row is not a session; `destroy` removes it |
 //!
-//! A load whose connection broke is repeated once on another; a write is not, the handle finds out
-//! what became of it.
-#![cfg_attr(
-    not(all(feature = "mysql", feature = "postgres", feature = "sqlite")),
-    allow(
-        dead_code,
-        unused_imports,
-        unused_macros,
-        reason = "each uses its part of what is shared"
-    )
-)]
-
+//! A load whose connection broke is repeated on another one for up to 3 s. A write is not: the handle
+//! finds out what became of it.
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod backend;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod connections;
-mod detached;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod dialect;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod engine;
-mod fault;
-mod kinds;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod failure;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod ladder;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod operation;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod queue;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod slots;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod table;
 
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 use session_core::{Error, Result, SessionStore, global};
+pub use {session_core, sqlx};
 
 #[cfg(feature = "mysql")]
 pub use mysql::MySqlBackend;

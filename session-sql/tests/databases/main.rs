@@ -7,7 +7,9 @@ mod mariadb;
 mod outages;
 mod postgres;
 mod processes;
+mod runtimes;
 mod servers;
 mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
+mod waits;
