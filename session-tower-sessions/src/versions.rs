@@ -62,15 +62,16 @@ mod v0_15 {
     implement!(tower_sessions_core_015);
 }
 
+#[cfg(not(any(feature = "v0_14", feature = "v0_15")))]
+compile_error!("session-tower-sessions needs one of its features `v0_14` and `v0_15`");
+
 /// An error as tower-sessions has it: a class and a text.
-#[cfg(any(feature = "v0_14", feature = "v0_15"))]
 enum Failure {
     Encode(String),
     Decode(String),
     Backend(String),
 }
 
-#[cfg(any(feature = "v0_14", feature = "v0_15"))]
 fn failure(error: &session_core::Error) -> Failure {
     use session_core::ErrorKind;
 
