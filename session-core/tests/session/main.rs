@@ -7,6 +7,7 @@ mod flash;
 mod interleave;
 mod life;
 mod races;
+mod refusal;
 mod rotation;
 mod save;
 mod support;
