@@ -8,6 +8,7 @@ mod flash;
 mod interleave;
 mod life;
 mod races;
+mod refusal;
 mod rotation;
 mod save;
 mod support;
