@@ -22,6 +22,8 @@
 
 mod backend;
 mod batch;
+#[allow(dead_code, reason = "the handle is about to use it")]
+mod batcher;
 mod capabilities;
 mod changes;
 mod config;
