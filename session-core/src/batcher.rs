@@ -141,7 +141,7 @@ async fn submit<K: Kind>(
             .unwrap_or_else(|_| Err(no_answer(limit))),
         Entered::Waits(answer, batch) => {
             if let Some(batch) = batch {
-                Flight::begin(Arc::clone(shared), runtime, batch);
+                Flight::begin(Arc::clone(shared), &runtime, batch);
             }
             answer.await.unwrap_or_else(|_| {
                 Err(Error::unavailable(
@@ -173,7 +173,7 @@ struct Flight<K: Kind> {
 }
 
 impl<K: Kind> Flight<K> {
-    fn begin(shared: Arc<Shared<K>>, runtime: Handle, batch: Batch<K>) {
+    fn begin(shared: Arc<Shared<K>>, runtime: &Handle, batch: Batch<K>) {
         let flight = Self { shared, runtime: runtime.clone(), ended: false };
         runtime.spawn(flight.run(batch));
     }
@@ -220,7 +220,7 @@ impl<K: Kind> Drop for Flight<K> {
         }
         if std::thread::panicking() {
             if let Some(batch) = self.next() {
-                Self::begin(Arc::clone(&self.shared), self.runtime.clone(), batch);
+                Self::begin(Arc::clone(&self.shared), &self.runtime, batch);
             }
         } else {
             // Dropped after the lock was released: that wakes their callers.

@@ -102,10 +102,13 @@ impl<K: Kind> Batch<K> {
 
 /// The same outcome for another caller. The error's source stays with the first one.
 fn copy<R: Clone>(result: &Result<R>) -> Result<R> {
-    result.as_ref().map(Clone::clone).map_err(|error| {
-        let copy = Error::new(error.kind(), error.message().to_owned());
-        if error.nothing_was_written() { copy.as_refusal() } else { copy }
-    })
+    match result {
+        Ok(reply) => Ok(reply.clone()),
+        Err(error) => {
+            let copy = Error::new(error.kind(), error.message().to_owned());
+            Err(if error.nothing_was_written() { copy.as_refusal() } else { copy })
+        }
+    }
 }
 
 /// The item was sent and its outcome is not known.
