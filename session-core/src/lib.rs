@@ -22,7 +22,6 @@
 
 mod backend;
 mod batch;
-#[allow(dead_code, reason = "the handle is about to use it")]
 mod batcher;
 mod capabilities;
 mod changes;

@@ -1,5 +1,6 @@
 //! The handle: what applications hold.
 
+mod batched;
 mod deadline;
 mod gc;
 mod lanes;
@@ -49,7 +50,7 @@ impl SessionStore {
     /// A store on a server side backend: the cookie holds the session id. Settings are the
     /// default ones, see [`with_config`](Self::with_config).
     pub fn new(backend: impl Backend) -> Self {
-        Self::of(Kind::Server(Arc::new(backend)), Config::default())
+        Self::of(Kind::Server(batched::batched(Arc::new(backend))), Config::default())
     }
 
     /// A store whose place is the cookie: the cookie holds the sealed session.
