@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use crate::batcher::Batcher;
 use crate::{Backend, Capabilities, Key, Loaded, Record, Result, Revision, Write};
 
-const LIMIT: Duration = Duration::from_millis(2500);
+const LIMIT: Duration = Duration::from_secs(2);
 
 pub(super) fn batched(backend: Arc<dyn Backend>) -> Arc<dyn Backend> {
     match Batcher::new(&backend) {

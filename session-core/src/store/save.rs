@@ -79,7 +79,8 @@ impl Save<'_> {
         let next = || self.session.state(|state| state.doomed.last().map(|doomed| doomed.key));
         while let Some(key) = next() {
             any = true;
-            self.deadline.limit(self.backend.destroy(&key, None)).await?;
+            let destroyed = self.backend.destroy(&key, None);
+            self.deadline.within(ALL, self.backend.time_limit(), destroyed).await?;
             self.session.state(|state| state.destroyed(key));
         }
         Ok(any)
