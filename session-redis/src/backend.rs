@@ -370,7 +370,10 @@ fn only<T>(mut results: Vec<Result<T>>) -> Result<T> {
 }
 
 /// What can be sent, and the errors of the other items with their places.
-fn split<I, T>(items: &[I], prepare: impl Fn(&I) -> Result<T>) -> (Vec<T>, Vec<(usize, Error)>) {
+fn split<'a, I, T>(
+    items: &'a [I],
+    prepare: impl Fn(&'a I) -> Result<T>,
+) -> (Vec<T>, Vec<(usize, Error)>) {
     let (mut valid, mut invalid) = (Vec::with_capacity(items.len()), Vec::new());
     for (place, item) in items.iter().enumerate() {
         match prepare(item) {
