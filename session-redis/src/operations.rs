@@ -177,7 +177,7 @@ fn destroyed(reply: &Value) -> Result<bool> {
     match reply {
         Value::Int(1) => Ok(true),
         // No record, another revision, or a value that has none.
-        Value::Int(0 | -1 | -2) => Ok(false),
+        Value::Int(-2..=0) => Ok(false),
         other => match Failure::of_reply(other) {
             failure if failure.is_of_the_record() => Ok(false),
             failure => Err(failure.into()),
