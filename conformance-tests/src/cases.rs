@@ -5,8 +5,8 @@ mod concurrency;
 mod cookie_value;
 mod data;
 mod destroy;
+mod errors;
 mod expiry;
-mod faults;
 mod flash;
 mod gc;
 mod ids;
@@ -15,7 +15,6 @@ mod load;
 mod logout;
 mod merge;
 mod owner;
-mod rotate;
 mod save;
 mod session;
 mod touch;
@@ -29,7 +28,6 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         save::CASES,
         touch::CASES,
         expiry::CASES,
-        rotate::CASES,
         destroy::CASES,
         gc::CASES,
         concurrency::CASES,
@@ -42,7 +40,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         merge::CASES,
         logout::CASES,
         lifetime::CASES,
-        faults::CASES,
+        errors::CASES,
         calls::CASES,
     ]
     .into_iter()

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use session_core::{Config, Saved, SessionStore};
 
-use crate::case::{Context, Verdict, cases, ensure};
+use crate::case::{CaseResult, Context, cases, ensure};
 use crate::spy::Spy;
 use crate::visitor::Visitor;
 
@@ -17,13 +17,13 @@ cases! { "calls":
     "the promise of few store calls" => malformed_ids_are_none,
 }
 
-async fn watched(cx: &Context, config: Config) -> Verdict<(Spy, SessionStore)> {
+async fn watched(cx: &Context, config: Config) -> CaseResult<(Spy, SessionStore)> {
     let spy = Spy::new(cx.backend().await?);
     let store = SessionStore::new(spy.clone()).with_config(config)?;
     Ok((spy, store))
 }
 
-async fn a_read_is_one(cx: &Context) -> Verdict {
+async fn a_read_is_one(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     spy.asked();
@@ -35,7 +35,7 @@ async fn a_read_is_one(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn a_read_and_a_write_are_two(cx: &Context) -> Verdict {
+async fn a_read_and_a_write_are_two(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     spy.asked();
@@ -47,7 +47,7 @@ async fn a_read_and_a_write_are_two(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn a_create_is_one(cx: &Context) -> Verdict {
+async fn a_create_is_one(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     Visitor::known(&store).await?;
     let asked = spy.asked();
@@ -55,7 +55,7 @@ async fn a_create_is_one(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn an_unused_session_is_none(cx: &Context) -> Verdict {
+async fn an_unused_session_is_none(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     let session = store.create();
     let _ = store.save(&session).await?;
@@ -66,7 +66,7 @@ async fn an_unused_session_is_none(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn sliding_is_one_touch_a_window(cx: &Context) -> Verdict {
+async fn sliding_is_one_touch_a_window(cx: &Context) -> CaseResult {
     let window = Duration::from_millis(400);
     let config = Config::default().lifetime(window * 100).sliding(true).renew_after(0.01);
     let (spy, store) = watched(cx, config).await?;
@@ -95,7 +95,7 @@ async fn sliding_is_one_touch_a_window(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn malformed_ids_are_none(cx: &Context) -> Verdict {
+async fn malformed_ids_are_none(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     let visitor = Visitor::known(&store).await?;
     spy.asked();

@@ -2,7 +2,7 @@
 
 use session_core::{Config, FlashMode, Level};
 
-use crate::case::{Context, Verdict, cases, ensure};
+use crate::case::{CaseResult, Context, cases, ensure};
 use crate::visitor::Visitor;
 
 cases! { "flash":
@@ -16,7 +16,7 @@ cases! { "flash":
     "the promise that a request that does not read ages nothing" => unused_request_ages_nothing,
 }
 
-async fn leave(cx: &Context, mode: FlashMode) -> Verdict<Visitor> {
+async fn leave(cx: &Context, mode: FlashMode) -> CaseResult<Visitor> {
     let store = cx.store(Config::default().flash(mode)).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
@@ -29,7 +29,7 @@ async fn leave(cx: &Context, mode: FlashMode) -> Verdict<Visitor> {
     Ok(visitor)
 }
 
-async fn value_is_delivered_once(cx: &Context) -> Verdict {
+async fn value_is_delivered_once(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     let session = visitor.session().await?;
     let notice = session.flash().take::<String>("notice")?;
@@ -40,7 +40,7 @@ async fn value_is_delivered_once(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn messages_are_delivered_once_in_order(cx: &Context) -> Verdict {
+async fn messages_are_delivered_once_in_order(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     let session = visitor.session().await?;
     let infos = session.flash().take_level(&Level::Info);
@@ -63,7 +63,7 @@ async fn messages_are_delivered_once_in_order(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn is_not_seen_by_its_own_request(cx: &Context) -> Verdict {
+async fn is_not_seen_by_its_own_request(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let session = store.create();
     session.flash().insert("notice", "saved")?;
@@ -74,7 +74,7 @@ async fn is_not_seen_by_its_own_request(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn waits_for_the_first_reader(cx: &Context) -> Verdict {
+async fn waits_for_the_first_reader(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     for n in 0..3 {
         let session = visitor.session().await?;
@@ -87,7 +87,7 @@ async fn waits_for_the_first_reader(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn peek_leaves_it(cx: &Context) -> Verdict {
+async fn peek_leaves_it(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     for _ in 0..2 {
         let session = visitor.session().await?;
@@ -101,7 +101,7 @@ async fn peek_leaves_it(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn kept_one_is_delivered_again(cx: &Context) -> Verdict {
+async fn kept_one_is_delivered_again(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     let session = visitor.session().await?;
     let _ = session.flash().take::<String>("notice")?;
@@ -112,7 +112,7 @@ async fn kept_one_is_delivered_again(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn next_request_mode_drops_the_unread(cx: &Context) -> Verdict {
+async fn next_request_mode_drops_the_unread(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::NextRequest).await?;
     let session = visitor.session().await?;
     ensure!(session.flash().contains("notice"), "a flash must live for the next request");
@@ -123,7 +123,7 @@ async fn next_request_mode_drops_the_unread(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn unused_request_ages_nothing(cx: &Context) -> Verdict {
+async fn unused_request_ages_nothing(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::NextRequest).await?;
     let unused = visitor.session().await?;
     let _ = visitor.save(&unused).await?;

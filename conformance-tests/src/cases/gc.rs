@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use session_core::{Backend, ErrorKind};
 
 use crate::case::{
-    Context, LONG, SHORT, Verdict, cases, create, ensure, key, outlive, record, skip, stands,
+    CaseResult, Context, LONG, SHORT, cases, create, ensure, holds, key, outlive, record, skip,
     together, too_late, update,
 };
 
@@ -27,13 +27,13 @@ const BRIEF: Duration = Duration::from_millis(30);
 /// More than any case has, in no round number.
 const PLENTY: usize = 1_000;
 
-async fn of_nothing_is_zero(cx: &Context) -> Verdict {
+async fn of_nothing_is_zero(cx: &Context) -> CaseResult {
     let removed = cx.backend().await?.gc(PLENTY).await?;
     ensure!(removed == 0, "gc of an empty store must remove 0, but says {removed}");
     Ok(())
 }
 
-async fn removes_expired(cx: &Context) -> Verdict {
+async fn removes_expired(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     declares_gc(cx)?;
     expire(&*store, 7, b"x").await?;
@@ -44,7 +44,7 @@ async fn removes_expired(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn frees_the_storage(cx: &Context) -> Verdict {
+async fn frees_the_storage(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     declares_gc(cx)?;
     let Some(dump) = &cx.fixture.dump else {
@@ -62,7 +62,7 @@ async fn frees_the_storage(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn keeps_live(cx: &Context) -> Verdict {
+async fn keeps_live(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let live: Vec<_> = (0..20).map(|n| (key(), record([n]))).collect();
     for (key, record) in &live {
@@ -73,12 +73,12 @@ async fn keeps_live(cx: &Context) -> Verdict {
         store.gc(PLENTY).await?;
     }
     for (key, record) in &live {
-        stands(&*store, key, record, "after gc, though it is live").await?;
+        holds(&*store, key, record, "after gc, though it is live").await?;
     }
     Ok(())
 }
 
-async fn respects_limit(cx: &Context) -> Verdict {
+async fn respects_limit(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     declares_gc(cx)?;
     expire(&*store, 7, b"x").await?;
@@ -95,14 +95,14 @@ async fn respects_limit(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn never_removes_renewed(cx: &Context) -> Verdict {
+async fn never_removes_renewed(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     for ttl in SHORT {
         let (touched, updated, old, new) = (key(), key(), record("old"), record("new"));
         let began = Instant::now();
         store.save(&touched, &old, create(ttl)).await?;
         store.save(&updated, &old, create(ttl)).await?;
-        let touch = store.touch(&touched, LONG).await;
+        let touch = store.touch(&touched, old.revision, LONG).await;
         let update = store.save(&updated, &new, update(&old, Some(LONG))).await;
         if too_late(&touch, began, ttl) || too_late(&update, began, ttl) {
             continue;
@@ -111,26 +111,26 @@ async fn never_removes_renewed(cx: &Context) -> Verdict {
         update?;
         outlive(ttl).await;
         let removed = store.gc(PLENTY).await?;
-        stands(&*store, &touched, &old, "after gc, though a touch renewed it").await?;
-        stands(&*store, &updated, &new, "after gc, though an update renewed it").await?;
+        holds(&*store, &touched, &old, "after gc, though a touch renewed it").await?;
+        holds(&*store, &updated, &new, "after gc, though an update renewed it").await?;
         ensure!(removed == 0, "gc must not count what was renewed, but says {removed}");
         return Ok(());
     }
     Err(crate::case::too_slow())
 }
 
-async fn never_removes_replaced(cx: &Context) -> Verdict {
+async fn never_removes_replaced(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, new) = (key(), record("new"));
     store.save(&key, &record("old"), create(BRIEF)).await?;
     outlive(BRIEF).await;
     store.save(&key, &new, create(LONG)).await?;
     store.gc(PLENTY).await?;
-    stands(&*store, &key, &new, "after gc, though it replaced an expired one").await?;
+    holds(&*store, &key, &new, "after gc, though it replaced an expired one").await?;
     Ok(())
 }
 
-async fn never_removes_renewed_meanwhile(cx: &Context) -> Verdict {
+async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
     let (store, collector) = (cx.backend().await?, cx.backend().await?);
     let mut renewals = Vec::new();
     for n in 0..32_u8 {
@@ -143,7 +143,7 @@ async fn never_removes_renewed_meanwhile(cx: &Context) -> Verdict {
             if n % 2 == 0 {
                 // Renewed just before the deadline, and with it just before a gc.
                 tokio::time::sleep(left.saturating_sub(moment)).await;
-                match store.touch(&key, LONG).await {
+                match store.touch(&key, old.revision, LONG).await {
                     Err(error) if error.kind() == ErrorKind::Gone => {}
                     touched => return touched.map(|()| (key, old)),
                 }
@@ -171,13 +171,13 @@ async fn never_removes_renewed_meanwhile(cx: &Context) -> Verdict {
     collecting.await.expect("gc does not panic")?;
     for renewed in renewed {
         let (key, record) = renewed?;
-        stands(&*store, &key, &record, "after gc, though it was renewed or replaced meanwhile")
+        holds(&*store, &key, &record, "after gc, though it was renewed or replaced meanwhile")
             .await?;
     }
     Ok(())
 }
 
-async fn runs_on_many_nodes(cx: &Context) -> Verdict {
+async fn runs_on_many_nodes(cx: &Context) -> CaseResult {
     let handles = [cx.backend().await?, cx.backend().await?];
     let (live, record) = (key(), record("live"));
     handles[0].save(&live, &record, create(LONG)).await?;
@@ -202,19 +202,19 @@ async fn runs_on_many_nodes(cx: &Context) -> Verdict {
         total += removed;
     }
     ensure!(total <= 40, "gc on 4 nodes must count each of 40 records once, but counts {total}");
-    stands(&*handles[1], &live, &record, "after gc on 4 nodes, though it is live").await?;
+    holds(&*handles[1], &live, &record, "after gc on 4 nodes, though it is live").await?;
     Ok(())
 }
 
-fn declares_gc(cx: &Context) -> Verdict {
+fn declares_gc(cx: &Context) -> CaseResult {
     if cx.capabilities.expires_natively {
         return Err(skip("the server removes expired records by itself"));
     }
     Ok(())
 }
 
-/// Leaves so many expired records.
-async fn expire(store: &dyn Backend, count: usize, payload: &[u8]) -> Verdict {
+/// Leaves `count` expired records.
+async fn expire(store: &dyn Backend, count: usize, payload: &[u8]) -> CaseResult {
     for _ in 0..count {
         store.save(&key(), &record(payload), create(BRIEF)).await?;
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use session_core::{Config, ErrorKind};
 
-use crate::case::{Context, SHORT, SLACK, Verdict, cases, ensure, lives, outlive, refused};
+use crate::case::{CaseResult, Context, SHORT, SLACK, cases, ensure, lives, outlive, refused};
 use crate::visitor::Visitor;
 
 cases! { "lifetime":
@@ -20,7 +20,7 @@ cases! { "lifetime":
 
 const STEP: Duration = Duration::from_millis(10);
 
-async fn fixed_stays_fixed_when_written_often(cx: &Context) -> Verdict {
+async fn fixed_stays_fixed_when_written_often(cx: &Context) -> CaseResult {
     let lifetime = SHORT[0] * 2;
     let store = cx.store(Config::default().lifetime(lifetime)).await?;
     let mut visitor = Visitor::known(&store).await?;
@@ -43,7 +43,7 @@ async fn fixed_stays_fixed_when_written_often(cx: &Context) -> Verdict {
     }
 }
 
-async fn sliding_lives_on(cx: &Context) -> Verdict {
+async fn sliding_lives_on(cx: &Context) -> CaseResult {
     for lifetime in SHORT {
         let config = Config::default().lifetime(lifetime).sliding(true).renew_after(0.1);
         let store = cx.store(config).await?;
@@ -65,7 +65,7 @@ async fn sliding_lives_on(cx: &Context) -> Verdict {
             last = Instant::now();
             tokio::time::sleep(STEP).await;
         };
-        // Who was kept waiting for so long tries again with a longer life.
+        // The machine was too slow for this life: the next is longer.
         ensure!(
             lost + lifetime / 5 >= lifetime,
             "a session of {lifetime:?} that was used {lost:?} ago must live on, but is gone"
@@ -74,7 +74,7 @@ async fn sliding_lives_on(cx: &Context) -> Verdict {
     Err(crate::case::too_slow())
 }
 
-async fn absolute_ends_however_busy(cx: &Context) -> Verdict {
+async fn absolute_ends_however_busy(cx: &Context) -> CaseResult {
     let (lifetime, limit) = (SHORT[0], SHORT[0] * 2);
     let config = Config::default()
         .lifetime(lifetime)
@@ -103,7 +103,7 @@ async fn absolute_ends_however_busy(cx: &Context) -> Verdict {
     }
 }
 
-async fn save_of_expired_is_gone(cx: &Context) -> Verdict {
+async fn save_of_expired_is_gone(cx: &Context) -> CaseResult {
     for lifetime in SHORT {
         let store = cx.store(Config::default().lifetime(lifetime)).await?;
         let mut visitor = Visitor::known(&store).await?;
@@ -123,7 +123,7 @@ async fn save_of_expired_is_gone(cx: &Context) -> Verdict {
     Err(crate::case::too_slow())
 }
 
-async fn idle_sliding_session_expires(cx: &Context) -> Verdict {
+async fn idle_sliding_session_expires(cx: &Context) -> CaseResult {
     let lifetime = SHORT[0];
     let store = cx.store(Config::default().lifetime(lifetime).sliding(true)).await?;
     let visitor = Visitor::known(&store).await?;
@@ -132,7 +132,7 @@ async fn idle_sliding_session_expires(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn set_lifetime_is_for_this_session(cx: &Context) -> Verdict {
+async fn set_lifetime_is_for_this_session(cx: &Context) -> CaseResult {
     let (usual, longer) = (Duration::from_secs(60), Duration::from_secs(30 * 86_400));
     let store = cx.store(Config::default().lifetime(usual)).await?;
     let (mut remembered, other) = (Visitor::known(&store).await?, Visitor::known(&store).await?);
@@ -147,7 +147,7 @@ async fn set_lifetime_is_for_this_session(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn extend_renews(cx: &Context) -> Verdict {
+async fn extend_renews(cx: &Context) -> CaseResult {
     let lifetime = Duration::from_secs(60);
     let store = cx.store(Config::default().lifetime(lifetime)).await?;
     let mut visitor = Visitor::known(&store).await?;
@@ -160,7 +160,7 @@ async fn extend_renews(cx: &Context) -> Verdict {
     lives(left, lifetime, before, "an extended session")
 }
 
-async fn created_at_stays(cx: &Context) -> Verdict {
+async fn created_at_stays(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let created = visitor.session().await?.created_at();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use session_core::{Config, ErrorKind, Saved};
 
-use crate::case::{Context, Verdict, cases, ensure, refused};
+use crate::case::{CaseResult, Context, cases, ensure, refused};
 use crate::visitor::Visitor;
 
 cases! { "logout":
@@ -22,7 +22,7 @@ cases! { "logout":
     "the promise that a failed request changes nothing" => discarded_regenerate_keeps_the_old_id,
 }
 
-async fn destroyed_session_is_none(cx: &Context) -> Verdict {
+async fn destroyed_session_is_none(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
@@ -37,7 +37,7 @@ async fn destroyed_session_is_none(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn destroyed_cookie_is_dead(cx: &Context) -> Verdict {
+async fn destroyed_cookie_is_dead(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
     let (store, elsewhere) =
         (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
@@ -52,7 +52,7 @@ async fn destroyed_cookie_is_dead(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn save_after_destroy_is_gone(cx: &Context) -> Verdict {
+async fn save_after_destroy_is_gone(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
     let (slow, fast) = (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
     let visitor = Visitor::known(&slow).await?;
@@ -75,7 +75,7 @@ async fn save_after_destroy_is_gone(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn sliding_after_destroy_is_gone(cx: &Context) -> Verdict {
+async fn sliding_after_destroy_is_gone(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
     let config = Config::default().sliding(true).renew_after(0.0);
     let store = cx.store(config).await?;
@@ -89,7 +89,7 @@ async fn sliding_after_destroy_is_gone(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn regenerate_after_destroy_is_gone(cx: &Context) -> Verdict {
+async fn regenerate_after_destroy_is_gone(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
     let store = cx.store(Config::default()).await?;
     let visitor = Visitor::known(&store).await?;
@@ -103,7 +103,7 @@ async fn regenerate_after_destroy_is_gone(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn destroy_at_once_needs_no_save(cx: &Context) -> Verdict {
+async fn destroy_at_once_needs_no_save(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
     let store = cx.store(Config::default()).await?;
     let visitor = Visitor::known(&store).await?;
@@ -114,7 +114,7 @@ async fn destroy_at_once_needs_no_save(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn discard_does_not_forget_a_destroy(cx: &Context) -> Verdict {
+async fn discard_does_not_forget_a_destroy(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
@@ -129,7 +129,7 @@ async fn discard_does_not_forget_a_destroy(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn values_after_destroy_get_a_new_id(cx: &Context) -> Verdict {
+async fn values_after_destroy_get_a_new_id(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let old = visitor.cookie()?.to_owned();
@@ -144,13 +144,13 @@ async fn values_after_destroy_get_a_new_id(cx: &Context) -> Verdict {
         keys == ["message"],
         "nothing of the destroyed session must come back, but keys are {keys:?}"
     );
-    if cx.capabilities.revocable {
+    if cx.is_revocable() {
         ensure!(store.load(&old).await?.is_none(), "the old id must load None after a logout");
     }
     Ok(())
 }
 
-async fn destroy_of_unsaved_is_nothing(cx: &Context) -> Verdict {
+async fn destroy_of_unsaved_is_nothing(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let session = store.create();
     session.insert("never saved", &1)?;
@@ -164,7 +164,7 @@ async fn destroy_of_unsaved_is_nothing(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn regenerate_keeps_data(cx: &Context) -> Verdict {
+async fn regenerate_keeps_data(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let old = visitor.cookie()?.to_owned();
@@ -179,7 +179,7 @@ async fn regenerate_keeps_data(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn regenerate_kills_the_old_id(cx: &Context) -> Verdict {
+async fn regenerate_kills_the_old_id(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
     let (store, elsewhere) =
         (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
@@ -194,7 +194,7 @@ async fn regenerate_kills_the_old_id(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn discarded_regenerate_keeps_the_old_id(cx: &Context) -> Verdict {
+async fn discarded_regenerate_keeps_the_old_id(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;

@@ -2,7 +2,7 @@
 
 use session_core::{Config, ErrorKind, Level, Saved, SessionStore};
 
-use crate::case::{Context, Failure, Verdict, cases, ensure, refused, together};
+use crate::case::{CaseResult, Context, Failure, cases, ensure, refused, together};
 use crate::visitor::Visitor;
 
 cases! { "merge":
@@ -17,23 +17,23 @@ cases! { "merge":
 }
 
 /// Two application servers with one store, and a visitor known to both.
-async fn servers(cx: &Context) -> Verdict<(SessionStore, SessionStore, Visitor)> {
+async fn servers(cx: &Context) -> CaseResult<(SessionStore, SessionStore, Visitor)> {
     cx.needs_conflicts()?;
     two_stores(cx).await
 }
 
-async fn two_stores(cx: &Context) -> Verdict<(SessionStore, SessionStore, Visitor)> {
+async fn two_stores(cx: &Context) -> CaseResult<(SessionStore, SessionStore, Visitor)> {
     let (one, other) = (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
     let visitor = Visitor::known(&one).await?;
     Ok((one, other, visitor))
 }
 
-async fn loaded(store: &SessionStore, visitor: &Visitor) -> Verdict<session_core::Session> {
+async fn loaded(store: &SessionStore, visitor: &Visitor) -> CaseResult<session_core::Session> {
     let session = store.load(visitor.cookie()?).await?;
     session.ok_or_else(|| Failure::Failed("a saved session must load, but is None".to_owned()))
 }
 
-async fn different_keys_survive(cx: &Context) -> Verdict {
+async fn different_keys_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.insert("a", &1)?;
@@ -50,7 +50,7 @@ async fn different_keys_survive(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn later_save_of_a_key_wins(cx: &Context) -> Verdict {
+async fn later_save_of_a_key_wins(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.insert("theme", "light")?;
@@ -62,7 +62,7 @@ async fn later_save_of_a_key_wins(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn removal_and_insert_survive(cx: &Context) -> Verdict {
+async fn removal_and_insert_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     ensure!(a.remove("user"), "the value must be there to remove");
@@ -74,7 +74,7 @@ async fn removal_and_insert_survive(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn sixty_four_increments_are_64(cx: &Context) -> Verdict {
+async fn sixty_four_increments_are_64(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let mut requests = Vec::new();
     for _ in 0..32 {
@@ -94,7 +94,7 @@ async fn sixty_four_increments_are_64(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn updates_are_applied_again(cx: &Context) -> Verdict {
+async fn updates_are_applied_again(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
@@ -109,7 +109,7 @@ async fn updates_are_applied_again(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn messages_of_both_survive(cx: &Context) -> Verdict {
+async fn messages_of_both_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.flash().message(Level::Info, "from a");
@@ -123,7 +123,7 @@ async fn messages_of_both_survive(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn save_and_regenerate_survive(cx: &Context) -> Verdict {
+async fn save_and_regenerate_survive(cx: &Context) -> CaseResult {
     let (one, other, mut visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.insert("a", &1)?;
@@ -140,7 +140,7 @@ async fn save_and_regenerate_survive(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn save_after_regenerate_is_gone(cx: &Context) -> Verdict {
+async fn save_after_regenerate_is_gone(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
     let (one, other, mut visitor) = two_stores(cx).await?;
     let old = visitor.cookie()?.to_owned();

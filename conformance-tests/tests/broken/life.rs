@@ -1,14 +1,12 @@
-//! The defects of deadlines, touch, gc and rotation.
+//! The defects of deadlines, touch and gc.
 
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, Error, Key, Record, Result, Update};
+use session_core::{Backend, Bytes, Error, Key, Record, Result, Revision};
 
 use super::store::pause;
 use super::{Broken, Defect};
-use crate::support::reference::{Entry, deadline, expected};
-
-const LONG: Duration = Duration::from_secs(3600);
+use crate::support::reference::{Entry, deadline};
 
 impl Broken {
     /// When a life of `ttl` from now ends, by this store.
@@ -51,19 +49,18 @@ impl Broken {
         }
     }
 
-    pub(super) async fn touched(&self, key: &Key, ttl: Duration) -> Result<()> {
+    pub(super) async fn touched(&self, key: &Key, revision: Revision, ttl: Duration) -> Result<()> {
         let deadline = self.deadline(ttl)?;
         let seen = self.store.entries().get(key).cloned();
         match (seen, self.defect) {
             (_, Defect::TouchIsSilent) => return Ok(()),
             (None, Defect::TouchCreates) => {
-                let payload = session_core::Bytes::new();
-                let revision = session_core::Revision::from_u64(0);
-                let record = Record { payload, revision, owner: None };
+                let record =
+                    Record { payload: Bytes::new(), revision: Revision::from_u64(0), owner: None };
                 self.store.entries().insert(*key, Entry { record, deadline });
                 return Ok(());
             }
-            (Some(seen), Defect::TouchReadsThenWrites) => {
+            (Some(seen), Defect::TouchReadsThenWrites) if seen.record.revision == revision => {
                 pause().await;
                 self.store.entries().insert(*key, Entry { deadline, ..seen });
                 return Ok(());
@@ -77,6 +74,19 @@ impl Broken {
         let revives = self.is(Defect::TouchRevivesExpired);
         let entry = entries.get_mut(key).filter(|entry| entry.live() || revives);
         let entry = entry.ok_or_else(Error::gone)?;
+        let found = self.compared(entry.record.revision);
+        match self.defect {
+            _ if found == self.compared(revision) => {}
+            Defect::TouchIgnoresRevision => {}
+            Defect::TouchOfOtherRevisionIsGone => return Err(Error::gone()),
+            Defect::TouchRenewsBeforeItCompares => {
+                entry.deadline = deadline;
+                return Err(Error::conflict());
+            }
+            // It remembers every revision that the record ever had.
+            Defect::TouchAcceptsOlderRevisions if self.replaced(key, revision) => {}
+            _ => return Err(Error::conflict()),
+        }
         entry.deadline = match self.defect {
             Defect::TouchNeverShortens => entry.deadline.max(deadline),
             _ => deadline,
@@ -85,11 +95,19 @@ impl Broken {
             Defect::TouchRewrites => entry.record.owner = None,
             Defect::TouchChangesRevision => {
                 let number = entry.record.revision.to_u64().wrapping_add(1);
-                entry.record.revision = session_core::Revision::from_u64(number);
+                entry.record.revision = Revision::from_u64(number);
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The revision as a touch of this store compares it.
+    fn compared(&self, revision: Revision) -> u64 {
+        match self.defect {
+            Defect::TouchComparesHalfTheRevision => revision.to_u64() & u64::from(u32::MAX),
+            _ => revision.to_u64(),
+        }
     }
 
     pub(super) async fn collect(&self, limit: usize) -> Result<u64> {
@@ -128,56 +146,5 @@ impl Broken {
             }
             _ => self.store.gc(limit).await,
         }
-    }
-
-    pub(super) async fn moved(
-        &self,
-        old: &Key,
-        new: &Key,
-        mut record: Record,
-        mut write: Update,
-    ) -> Result<()> {
-        let given = write.ttl.map(|ttl| self.deadline(ttl)).transpose()?;
-        let seen = self.store.entries().get(old).cloned();
-        match (seen, self.defect) {
-            (seen, Defect::RotateInserts) if !seen.as_ref().is_some_and(Entry::live) => {
-                let deadline = self.deadline(LONG)?;
-                self.store.entries().insert(*new, Entry { record, deadline });
-                return Ok(());
-            }
-            (Some(seen), Defect::RotateChecksThenMoves) => {
-                expected(&mut self.store.entries(), old, write.expected)?;
-                pause().await;
-                let mut entries = self.store.entries();
-                entries.remove(old);
-                entries.insert(*new, Entry { record, deadline: given.unwrap_or(seen.deadline) });
-                return Ok(());
-            }
-            (Some(seen), Defect::RotateRemovesFirst) => {
-                expected(&mut self.store.entries(), old, write.expected)?;
-                self.store.entries().remove(old);
-                pause().await;
-                let deadline = given.unwrap_or(seen.deadline);
-                self.store.entries().insert(*new, Entry { record, deadline });
-                return Ok(());
-            }
-            (Some(seen), Defect::RotateIgnoresRevision) => write.expected = seen.record.revision,
-            _ => {}
-        }
-        if self.is(Defect::RotateLosesOwner) {
-            record.owner = None;
-        }
-        let mut entries = self.store.entries();
-        let standing = expected(&mut entries, old, write.expected)?.clone();
-        let deadline = match self.defect {
-            Defect::RotateRenews => self.deadline(LONG)?,
-            Defect::RotateNeverRenews => standing.deadline,
-            _ => given.unwrap_or(standing.deadline),
-        };
-        if !self.is(Defect::RotateLeavesOld) {
-            entries.remove(old);
-        }
-        entries.insert(*new, Entry { record, deadline });
-        Ok(())
     }
 }

@@ -11,7 +11,7 @@ use std::time::Instant;
 use conformance_tests::{Fixture, Harness};
 use session_core::{Capabilities, Key, Loaded, Result, async_trait};
 
-use crate::support::reference::{CLAIMS, Reference};
+use crate::support::reference::{CLAIMS, Entry, Reference};
 pub(crate) use table::{BROKEN, Defect};
 
 /// The reference store with one defect.
@@ -30,6 +30,8 @@ struct Memory {
     /// The deadline that a record was created with.
     first_deadlines: Mutex<HashMap<Key, Instant>>,
     destroyed: Mutex<HashSet<Key>>,
+    /// What updates replaced, the oldest first.
+    versions: Mutex<HashMap<Key, Vec<Entry>>>,
     order: Mutex<Vec<Key>>,
 }
 

@@ -9,7 +9,7 @@ use session_core::{
 };
 
 use super::{Broken, Defect};
-use crate::support::reference::{CLAIMS, Entry, expected};
+use crate::support::reference::{Entry, expected};
 
 /// Long enough for another task to come between.
 pub(super) async fn pause() {
@@ -91,7 +91,7 @@ impl Broken {
             return Err(Error::already_exists());
         }
         let deadline = self.deadline(ttl)?;
-        let stands = {
+        let exists = {
             let entries = self.store.entries();
             entries
                 .get(key)
@@ -100,7 +100,7 @@ impl Broken {
         if self.is(Defect::CreateChecksThenWrites) {
             pause().await;
         }
-        if stands && !self.is(Defect::CreateOverwrites) {
+        if exists && !self.is(Defect::CreateOverwrites) {
             return Err(Error::already_exists());
         }
         let mut entries = self.store.entries();
@@ -164,7 +164,10 @@ impl Broken {
         }
         let mut entries = self.store.entries();
         let entry = expected(&mut entries, key, revision)?;
+        lock(&self.memory.versions).entry(*key).or_default().push(entry.clone());
+        let shrinks = record.payload.len() < entry.record.payload.len();
         entry.deadline = match self.defect {
+            Defect::UpdateToSmallerKeepsExpiry if shrinks => entry.deadline,
             Defect::UpdateRenewsAlways => self.deadline(Duration::from_secs(3600))?,
             Defect::UpdateNeverRenews => entry.deadline,
             Defect::UpdateNeverShortens => deadline.unwrap_or(entry.deadline).max(entry.deadline),
@@ -174,7 +177,9 @@ impl Broken {
             let tail = &entry.record.payload[record.payload.len()..];
             record.payload = Bytes::from([&record.payload, tail].concat());
         }
-        if self.is(Defect::UpdateKeepsOwner) {
+        let keeps_owner = self.is(Defect::UpdateKeepsOwner)
+            || (self.is(Defect::UpdateToSmallerKeepsOwner) && shrinks);
+        if keeps_owner {
             record.owner = entry.record.owner.clone();
         }
         entry.record = record.clone();
@@ -194,8 +199,8 @@ impl Backend for Broken {
 
     fn capabilities(&self) -> Capabilities {
         let durable = self.is(Defect::ForgetsWhenReopened);
-        let owner_index = self.is(Defect::ClaimsTooMuch);
-        Capabilities { durable, owner_index, ..CLAIMS }
+        let expires_natively = self.is(Defect::ClaimsTooMuch);
+        Capabilities { durable, expires_natively }
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
@@ -211,6 +216,7 @@ impl Backend for Broken {
             let deadline = now + Duration::from_secs(3600);
             return match self.defect {
                 Defect::MissingIsAnError => Err(Error::gone()),
+                Defect::OlderVersionReturns => Ok(self.older_version(&key, now)),
                 Defect::MissingIsEmptyRecord => {
                     Ok(Some(Loaded { record: empty, expires_in: Duration::from_secs(1) }))
                 }
@@ -245,8 +251,9 @@ impl Backend for Broken {
         }
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        self.touched(&self.filed(key), ttl).await
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+        let (key, expected) = (self.filed(key), self.revision(expected));
+        self.touched(&key, expected, ttl).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
@@ -260,26 +267,37 @@ impl Backend for Broken {
         if self.is(Defect::DestroyCountsExpired) && only.is_none() {
             return Ok(self.store.entries().remove(&key).is_some());
         }
-        let stood = self.store.destroy(&key, only).await?;
+        let live = self.store.destroy(&key, only).await?;
+        if live {
+            lock(&self.memory.versions).remove(&key);
+        }
         if self.is(Defect::DestroyClearsAll) {
             self.store.entries().clear();
         }
-        Ok((stood || self.is(Defect::DestroyAlwaysTrue)) && !self.is(Defect::DestroyAlwaysFalse))
+        Ok((live || self.is(Defect::DestroyAlwaysTrue)) && !self.is(Defect::DestroyAlwaysFalse))
     }
 
     async fn gc(&self, limit: usize) -> Result<u64> {
         self.collect(limit).await
-    }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        let (old, new) = (self.filed(old), self.filed(new));
-        let write = Update { expected: self.revision(write.expected), ..write };
-        self.moved(&old, &new, self.kept(record)?, write).await
     }
 }
 
 impl Broken {
     pub(super) fn first_deadline(&self, key: &Key) -> Option<Instant> {
         lock(&self.memory.first_deadlines).get(key).copied()
+    }
+
+    /// Whether an update replaced a record of this revision.
+    pub(super) fn replaced(&self, key: &Key, revision: Revision) -> bool {
+        lock(&self.memory.versions)
+            .get(key)
+            .is_some_and(|versions| versions.iter().any(|seen| seen.record.revision == revision))
+    }
+
+    /// The newest version that an update replaced and whose life has not ended.
+    fn older_version(&self, key: &Key, now: Instant) -> Option<Loaded> {
+        let versions = lock(&self.memory.versions);
+        let older = versions.get(key)?.iter().rev().find(|older| now < older.deadline)?;
+        Some(Loaded { record: older.record.clone(), expires_in: older.deadline - now })
     }
 }

@@ -25,8 +25,7 @@ broken! {
     CreateOverwrites: "save::create_over_live_already_exists";
     TombstoneRefusesCreate: "save::create_after_destroy_succeeds";
     UpdateInserts: "save::update_of_missing_is_gone", "save::update_after_destroy_is_gone",
-        "logout::save_after_destroy_is_gone", "concurrency::destroy_ends_all_updates",
-        "merge::save_after_regenerate_is_gone";
+        "logout::save_after_destroy_is_gone", "concurrency::destroy_ends_all_updates";
     UpdateOfMissingIsSilent: "save::update_after_destroy_is_gone";
     UpdateIgnoresRevision: "save::update_of_other_revision_conflicts",
         "save::update_of_older_revision_conflicts", "merge::different_keys_survive",
@@ -38,6 +37,10 @@ broken! {
     UpdateNeverRenews: "save::update_with_ttl_renews", "expiry::renewed_by_update_lives_on",
         "lifetime::set_lifetime_is_for_this_session";
     UpdateNeverShortens: "save::update_with_ttl_shortens";
+    UpdateToSmallerKeepsExpiry: "save::update_to_a_small_record_is_complete";
+    UpdateToSmallerKeepsOwner: "save::update_to_a_small_record_is_complete";
+    OlderVersionReturns: "save::update_with_ttl_shortens",
+        "save::update_to_a_small_record_is_complete";
     UpdateKeepsTail: "save::update_replaces_payload", "session::clear_is_saved";
     CountsChangedRows: "save::identical_update_succeeds";
     TouchIsSilent: "touch::renews", "expiry::renewed_by_touch_lives_on", "lifetime::sliding_lives_on",
@@ -47,6 +50,14 @@ broken! {
     TouchChangesRevision: "touch::keeps_the_revision_for_updates";
     TouchCreates: "touch::of_missing_is_gone", "touch::after_destroy_is_gone",
         "logout::sliding_after_destroy_is_gone";
+    TouchIgnoresRevision: "touch::of_other_revision_conflicts", "touch::of_replaced_record_conflicts",
+        "touch::never_prolongs_what_replaced_its_record";
+    TouchOfOtherRevisionIsGone: "touch::of_other_revision_conflicts";
+    TouchRenewsBeforeItCompares: "touch::of_other_revision_conflicts",
+        "touch::of_replaced_record_conflicts", "touch::never_prolongs_what_replaced_its_record";
+    TouchAcceptsOlderRevisions: "touch::of_replaced_record_conflicts",
+        "touch::never_prolongs_what_replaced_its_record";
+    TouchComparesHalfTheRevision: "touch::of_other_revision_conflicts";
     TouchRenewsAll: "touch::leaves_other_records_alone";
     TouchReadsThenWrites: "concurrency::destroy_ends_all_touches";
     ForgetsExpiry: "expiry::expired_is_none", "lifetime::idle_sliding_session_expires",
@@ -62,18 +73,6 @@ broken! {
     ShortTtlRefused: "expiry::shortest_ttl_is_accepted";
     TtlWraps: "expiry::huge_ttl_is_clamped";
     TtlPanics: "expiry::huge_ttl_is_clamped";
-    RotateLeavesOld: "rotate::moves", "rotate::old_key_stays_dead",
-        "logout::regenerate_kills_the_old_id";
-    RotateLosesOwner: "rotate::moves_owner", "session::owner_is_saved";
-    RotateInserts: "rotate::of_missing_is_gone", "rotate::after_destroy_is_gone",
-        "rotate::of_expired_is_gone", "logout::regenerate_after_destroy_is_gone";
-    RotateIgnoresRevision: "rotate::of_other_revision_conflicts",
-        "merge::save_and_regenerate_survive";
-    RotateRenews: "rotate::keeps_deadline";
-    RotateNeverRenews: "rotate::with_ttl_renews";
-    RotateChecksThenMoves: "rotate::one_rotation_wins", "rotate::update_meanwhile_conflicts",
-        "rotate::destroy_meanwhile_wins";
-    RotateRemovesFirst: "concurrency::dropped_rotations_leave_one_session";
     DestroyIsSilent: "destroy::removes", "logout::destroyed_cookie_is_dead",
         "logout::destroy_at_once_needs_no_save";
     DestroyAlwaysTrue: "destroy::of_missing_is_false", "destroy::twice_is_false",

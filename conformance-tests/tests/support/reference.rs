@@ -9,14 +9,7 @@ use session_core::{
     async_trait, ttl_millis,
 };
 
-pub(crate) const CLAIMS: Capabilities = Capabilities {
-    detects_conflicts: true,
-    revocable: true,
-    durable: false,
-    expires_natively: false,
-    owner_index: false,
-    rotates_atomically: true,
-};
+pub(crate) const CLAIMS: Capabilities = Capabilities { durable: false, expires_natively: false };
 
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
@@ -107,11 +100,9 @@ impl Backend for Reference {
         Ok(())
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+    async fn touch(&self, key: &Key, revision: Revision, ttl: Duration) -> Result<()> {
         let deadline = deadline(ttl)?;
-        let mut entries = self.entries();
-        let entry = entries.get_mut(key).filter(|entry| entry.live());
-        entry.ok_or_else(Error::gone)?.deadline = deadline;
+        expected(&mut self.entries(), key, revision)?.deadline = deadline;
         Ok(())
     }
 
@@ -132,15 +123,5 @@ impl Backend for Reference {
             entries.remove(key);
         }
         Ok(dead.len() as u64)
-    }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        let mut entries = self.entries();
-        let entry = expected(&mut entries, old, write.expected)?;
-        let deadline = write.ttl.map_or(Ok(entry.deadline), deadline)?;
-        entries.remove(old);
-        let record = record.clone();
-        entries.insert(*new, Entry { record, deadline });
-        Ok(())
     }
 }
