@@ -55,11 +55,13 @@ pub(crate) type CaseResult<T = ()> = Result<T, Failure>;
 pub(crate) enum Failure {
     Failed(String),
     Skipped(String),
+    /// An operation that must succeed failed.
+    Error(Error),
 }
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        Self::Failed(format!("an operation that must succeed failed: {:?}, {error}", error.kind()))
+        Self::Error(error)
     }
 }
 

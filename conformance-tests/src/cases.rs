@@ -15,9 +15,13 @@ mod load;
 mod logout;
 mod merge;
 mod owner;
+mod refusal;
+mod rotation_races;
 mod save;
 mod session;
+mod tombstone;
 mod touch;
+mod wrapper;
 
 use crate::case::Case;
 
@@ -40,7 +44,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         merge::CASES,
         logout::CASES,
         lifetime::CASES,
+        tombstone::CASES,
+        rotation_races::CASES,
         errors::CASES,
+        refusal::CASES,
+        wrapper::CASES,
         calls::CASES,
     ]
     .into_iter()

@@ -117,6 +117,11 @@ async fn run(harness: &dyn Harness, case: &'static Case) -> Outcome {
         Err(Failure::Failed(message)) => {
             Outcome::Failed(format!("{} is broken: {message}", case.promise))
         }
+        Err(Failure::Error(error)) => Outcome::Failed(format!(
+            "{} is broken: an operation that must succeed failed: {:?}, {error}",
+            case.promise,
+            error.kind()
+        )),
     }
 }
 
