@@ -87,18 +87,31 @@ async fn gives_the_same_each_time(cx: &Context) -> CaseResult {
     Ok(())
 }
 
+/// Both handles load before and after each change: neither may answer from what it saw before.
 async fn every_handle_sees_the_same(cx: &Context) -> CaseResult {
     let (one, other) = (cx.backend().await?, cx.backend().await?);
-    let (key, first, second) = (key(), record("first"), record("second"));
-    one.save(&key, &first, create(LONG)).await?;
-    holds(&*other, &key, &first, "that another handle created").await?;
-    other.save(&key, &second, update(&first, None)).await?;
-    holds(&*one, &key, &second, "that another handle updated").await?;
-    ensure!(
-        one.destroy(&key, None).await?,
-        "the record must be there for the first handle to destroy"
-    );
-    absent(&*other, &key, "after another handle destroyed it").await
+    for (writer, reader) in [(&one, &other), (&other, &one)] {
+        let (key, first, second) = (key(), record("first"), record("second"));
+        for handle in [writer, reader] {
+            absent(&**handle, &key, "of a key that was never saved").await?;
+        }
+        writer.save(&key, &first, create(LONG)).await?;
+        for handle in [writer, reader] {
+            holds(&**handle, &key, &first, "that another handle created").await?;
+        }
+        writer.save(&key, &second, update(&first, None)).await?;
+        for handle in [reader, writer] {
+            holds(&**handle, &key, &second, "that another handle updated").await?;
+        }
+        writer.touch(&key, second.revision, LONG * 2).await?;
+        let left = holds(&**reader, &key, &second, "that another handle renewed").await?.expires_in;
+        ensure!(left > LONG, "another handle renewed the record, but {left:?} are left");
+        ensure!(writer.destroy(&key, None).await?, "the record must be there to be destroyed");
+        for handle in [reader, writer] {
+            absent(&**handle, &key, "after another handle destroyed it").await?;
+        }
+    }
+    Ok(())
 }
 
 async fn finds_records_after_reopening(cx: &Context) -> CaseResult {

@@ -44,6 +44,7 @@ async fn destroyed_cookie_is_dead(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     let old = visitor.cookie()?.to_owned();
     let session = visitor.session().await?;
+    ensure!(elsewhere.load(&old).await?.is_some(), "the session must load before its logout");
     session.destroy();
     let _ = visitor.save(&session).await?;
     for store in [store, elsewhere] {
@@ -186,6 +187,7 @@ async fn regenerate_kills_the_old_id(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     let old = visitor.cookie()?.to_owned();
     let session = visitor.session().await?;
+    ensure!(elsewhere.load(&old).await?.is_some(), "the session must load before its rotation");
     session.regenerate();
     let _ = visitor.save(&session).await?;
     for store in [store, elsewhere] {

@@ -1,4 +1,4 @@
-//! The defects of deadlines, touch and gc.
+//! The defects of expiry, touch and gc.
 
 use std::time::{Duration, Instant};
 
@@ -6,11 +6,11 @@ use session_core::{Backend, Bytes, Error, Key, Record, Result, Revision};
 
 use super::store::pause;
 use super::{Broken, Defect};
-use crate::support::reference::{Entry, deadline};
+use crate::support::reference::{Entry, expiry};
 
 impl Broken {
     /// When a life of `ttl` from now ends, by this store.
-    pub(super) fn deadline(&self, ttl: Duration) -> Result<Instant> {
+    pub(super) fn expiry(&self, ttl: Duration) -> Result<Instant> {
         let now = Instant::now();
         match self.defect {
             Defect::ZeroTtlAccepted if ttl.is_zero() => Ok(now),
@@ -25,7 +25,7 @@ impl Broken {
             Defect::AliveAtDeadline => {
                 Ok(now + Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)))
             }
-            _ => deadline(ttl),
+            _ => expiry(ttl),
         }
     }
 
@@ -33,15 +33,15 @@ impl Broken {
     pub(super) fn loads(&self, entry: &Entry, now: Instant) -> bool {
         match self.defect {
             Defect::ForgetsExpiry => true,
-            // A clock of milliseconds that counts the deadline's own as alive.
-            Defect::AliveAtDeadline => now < entry.deadline + Duration::from_millis(1),
-            _ => now < entry.deadline,
+            // A clock of milliseconds that counts the last one as alive.
+            Defect::AliveAtDeadline => now < entry.expires + Duration::from_millis(1),
+            _ => now < entry.expires,
         }
     }
 
     /// What is left of its life, by this store.
     pub(super) fn left(&self, entry: &Entry, now: Instant) -> Duration {
-        let left = entry.deadline.saturating_duration_since(now);
+        let left = entry.expires.saturating_duration_since(now);
         match self.defect {
             Defect::ReportsSeconds => Duration::from_secs(left.as_secs() + 1),
             Defect::ForgetsExpiry => left.max(Duration::from_secs(1)),
@@ -50,26 +50,26 @@ impl Broken {
     }
 
     pub(super) async fn touched(&self, key: &Key, revision: Revision, ttl: Duration) -> Result<()> {
-        let deadline = self.deadline(ttl)?;
+        let expires = self.expiry(ttl)?;
         let seen = self.store.entries().get(key).cloned();
         match (seen, self.defect) {
             (_, Defect::TouchIsSilent) => return Ok(()),
             (None, Defect::TouchCreates) => {
                 let record =
                     Record { payload: Bytes::new(), revision: Revision::from_u64(0), owner: None };
-                self.store.entries().insert(*key, Entry { record, deadline });
+                self.store.entries().insert(*key, Entry { record, expires });
                 return Ok(());
             }
             (Some(seen), Defect::TouchReadsThenWrites) if seen.record.revision == revision => {
                 pause().await;
-                self.store.entries().insert(*key, Entry { deadline, ..seen });
+                self.store.entries().insert(*key, Entry { expires, ..seen });
                 return Ok(());
             }
             _ => {}
         }
         let mut entries = self.store.entries();
         if self.is(Defect::TouchRenewsAll) {
-            entries.values_mut().for_each(|entry| entry.deadline = deadline);
+            entries.values_mut().for_each(|entry| entry.expires = expires);
         }
         let revives = self.is(Defect::TouchRevivesExpired);
         let entry = entries.get_mut(key).filter(|entry| entry.live() || revives);
@@ -80,16 +80,16 @@ impl Broken {
             Defect::TouchIgnoresRevision => {}
             Defect::TouchOfOtherRevisionIsGone => return Err(Error::gone()),
             Defect::TouchRenewsBeforeItCompares => {
-                entry.deadline = deadline;
+                entry.expires = expires;
                 return Err(Error::conflict());
             }
             // It remembers every revision that the record ever had.
             Defect::TouchAcceptsOlderRevisions if self.replaced(key, revision) => {}
             _ => return Err(Error::conflict()),
         }
-        entry.deadline = match self.defect {
-            Defect::TouchNeverShortens => entry.deadline.max(deadline),
-            _ => deadline,
+        entry.expires = match self.defect {
+            Defect::TouchNeverShortens => entry.expires.max(expires),
+            _ => expires,
         };
         match self.defect {
             Defect::TouchRewrites => entry.record.owner = None,
@@ -129,14 +129,14 @@ impl Broken {
                 let now = Instant::now();
                 let mut entries = self.store.entries();
                 let before = entries.len();
-                entries.retain(|key, _| self.first_deadline(key).is_none_or(|first| now < first));
+                entries.retain(|key, _| self.first_expiry(key).is_none_or(|first| now < first));
                 Ok((before - entries.len()) as u64)
             }
             Defect::GcChecksThenDeletes => {
                 let now = Instant::now();
                 let dead: Vec<Key> = {
                     let entries = self.store.entries();
-                    let dead = entries.iter().filter(|(_, entry)| entry.deadline <= now);
+                    let dead = entries.iter().filter(|(_, entry)| entry.expires <= now);
                     dead.map(|(key, _)| *key).take(limit).collect()
                 };
                 tokio::time::sleep(Duration::from_millis(4)).await;

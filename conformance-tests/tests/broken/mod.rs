@@ -3,6 +3,7 @@
 mod life;
 mod store;
 mod table;
+mod wrapper;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -13,6 +14,7 @@ use session_core::{Capabilities, Key, Loaded, Result, async_trait};
 
 use crate::support::reference::{CLAIMS, Entry, Reference};
 pub(crate) use table::{BROKEN, Defect};
+use wrapper::WrongWrapper;
 
 /// The reference store with one defect.
 #[derive(Debug)]
@@ -27,8 +29,8 @@ pub(crate) struct Broken {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// The deadline that a record was created with.
-    first_deadlines: Mutex<HashMap<Key, Instant>>,
+    /// When a record was to expire, as it was created.
+    first_expiries: Mutex<HashMap<Key, Instant>>,
     destroyed: Mutex<HashSet<Key>>,
     /// What updates replaced, the oldest first.
     versions: Mutex<HashMap<Key, Vec<Entry>>>,
@@ -52,6 +54,12 @@ impl Harness for BrokenHarness {
         let defect = self.0;
         let (store, memory) = (Reference::new(), Arc::<Memory>::default());
         let dumped = Arc::clone(&store);
+        if WrongWrapper::has(defect) {
+            return Ok(Fixture::connecting(move || {
+                let wrapper = WrongWrapper::new(defect, Arc::clone(&store));
+                async move { Ok(wrapper) }
+            }));
+        }
         let fixture = Fixture::connecting(move || {
             let store = match defect {
                 Defect::ForgetsWhenReopened => Reference::new(),

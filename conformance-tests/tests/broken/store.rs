@@ -68,6 +68,10 @@ impl Broken {
                 Err(_) => payload.clone(),
             },
             Defect::TruncatesAt65535 => payload.slice(..payload.len().min(65_535)),
+            Defect::HugePayloadIsCut => payload.slice(..payload.len().min(16 << 20)),
+            Defect::HugePayloadIsUnavailable if payload.len() > 16 << 20 => {
+                return Err(Error::unavailable("the server closed the connection"));
+            }
             Defect::LimitOfOneMebibyte if payload.len() > 1 << 20 => {
                 return Err(Error::new(ErrorKind::TooLarge, "1 MiB is enough"));
             }
@@ -90,7 +94,7 @@ impl Broken {
         if self.is(Defect::TombstoneRefusesCreate) && lock(&self.memory.destroyed).contains(key) {
             return Err(Error::already_exists());
         }
-        let deadline = self.deadline(ttl)?;
+        let expires = self.expiry(ttl)?;
         let exists = {
             let entries = self.store.entries();
             entries
@@ -112,10 +116,10 @@ impl Broken {
             entries.retain(|_, entry| entry.record.owner != record.owner);
         }
         if self.is(Defect::OneDeadlineForAll) {
-            entries.values_mut().for_each(|entry| entry.deadline = deadline);
+            entries.values_mut().for_each(|entry| entry.expires = expires);
         }
-        lock(&self.memory.first_deadlines).entry(*key).or_insert(deadline);
-        entries.insert(*key, Entry { record, deadline });
+        lock(&self.memory.first_expiries).entry(*key).or_insert(expires);
+        entries.insert(*key, Entry { record, expires });
         let mut order = lock(&self.memory.order);
         order.push(*key);
         if self.is(Defect::EvictsTheOldest) && order.len() > 500 {
@@ -125,21 +129,37 @@ impl Broken {
     }
 
     async fn update(&self, key: &Key, mut record: Record, write: Update) -> Result<()> {
-        let deadline = write.ttl.map(|ttl| self.deadline(ttl)).transpose()?;
+        let expires = write.ttl.map(|ttl| self.expiry(ttl)).transpose()?;
         let seen = self.store.entries().get(key).cloned();
         match (&seen, self.defect) {
             (None, Defect::UpdateInserts) => {
-                let deadline = self.deadline(Duration::from_secs(3600))?;
-                self.store.entries().insert(*key, Entry { record, deadline });
+                let expires = self.expiry(Duration::from_secs(3600))?;
+                self.store.entries().insert(*key, Entry { record, expires });
                 return Ok(());
             }
             (None, Defect::UpdateOfMissingIsSilent) => return Ok(()),
+            (Some(entry), Defect::UpdateIsSilent) if entry.record.revision == write.expected => {
+                return Ok(());
+            }
+            (Some(entry), Defect::ConflictWrites) if entry.record.revision != write.expected => {
+                let expires = entry.expires;
+                self.store.entries().insert(*key, Entry { record, expires });
+                return Err(Error::conflict());
+            }
+            (Some(entry), Defect::HugePayloadReplacesAndIsRefused)
+                if record.payload.len() > 16 << 20 =>
+            {
+                let expires = entry.expires;
+                record.payload = Bytes::new();
+                self.store.entries().insert(*key, Entry { record, expires });
+                return Err(Error::new(ErrorKind::TooLarge, "16 MiB is enough"));
+            }
             (Some(entry), Defect::CountsChangedRows) if entry.record == record => {
                 return Err(Error::gone());
             }
             (Some(entry), Defect::UpdateRevivesExpired) if !entry.live() => {
-                let deadline = self.deadline(Duration::from_secs(3600))?;
-                self.store.entries().insert(*key, Entry { record, deadline });
+                let expires = self.expiry(Duration::from_secs(3600))?;
+                self.store.entries().insert(*key, Entry { record, expires });
                 return Ok(());
             }
             (Some(entry), Defect::UpdateChecksThenWrites) if entry.live() => {
@@ -147,8 +167,8 @@ impl Broken {
                     return Err(Error::conflict());
                 }
                 pause().await;
-                let deadline = deadline.unwrap_or(entry.deadline);
-                self.store.entries().insert(*key, Entry { record, deadline });
+                let expires = expires.unwrap_or(entry.expires);
+                self.store.entries().insert(*key, Entry { record, expires });
                 return Ok(());
             }
             _ => {}
@@ -166,12 +186,12 @@ impl Broken {
         let entry = expected(&mut entries, key, revision)?;
         lock(&self.memory.versions).entry(*key).or_default().push(entry.clone());
         let shrinks = record.payload.len() < entry.record.payload.len();
-        entry.deadline = match self.defect {
-            Defect::UpdateToSmallerKeepsExpiry if shrinks => entry.deadline,
-            Defect::UpdateRenewsAlways => self.deadline(Duration::from_secs(3600))?,
-            Defect::UpdateNeverRenews => entry.deadline,
-            Defect::UpdateNeverShortens => deadline.unwrap_or(entry.deadline).max(entry.deadline),
-            _ => deadline.unwrap_or(entry.deadline),
+        entry.expires = match self.defect {
+            Defect::UpdateToSmallerKeepsExpiry if shrinks => entry.expires,
+            Defect::UpdateRenewsAlways => self.expiry(Duration::from_secs(3600))?,
+            Defect::UpdateNeverRenews => entry.expires,
+            Defect::UpdateNeverShortens => expires.unwrap_or(entry.expires).max(entry.expires),
+            _ => expires.unwrap_or(entry.expires),
         };
         if self.is(Defect::UpdateKeepsTail) && entry.record.payload.len() > record.payload.len() {
             let tail = &entry.record.payload[record.payload.len()..];
@@ -213,7 +233,7 @@ impl Backend for Broken {
         let Some(entry) = entries.get_mut(&key).filter(|entry| self.loads(entry, now)) else {
             let empty =
                 Record { payload: Bytes::new(), revision: Revision::from_u64(0), owner: None };
-            let deadline = now + Duration::from_secs(3600);
+            let expires = now + Duration::from_secs(3600);
             return match self.defect {
                 Defect::MissingIsAnError => Err(Error::gone()),
                 Defect::OlderVersionReturns => Ok(self.older_version(&key, now)),
@@ -221,14 +241,14 @@ impl Backend for Broken {
                     Ok(Some(Loaded { record: empty, expires_in: Duration::from_secs(1) }))
                 }
                 Defect::LoadCreates => {
-                    entries.insert(key, Entry { record: empty, deadline });
+                    entries.insert(key, Entry { record: empty, expires });
                     Ok(None)
                 }
                 _ => Ok(None),
             };
         };
         if self.is(Defect::LoadRenews) {
-            entry.deadline = now + Duration::from_secs(3600);
+            entry.expires = now + Duration::from_secs(3600);
         }
         if self.is(Defect::EmptyIsMissing) && entry.record.payload.is_empty() {
             return Ok(None);
@@ -283,8 +303,8 @@ impl Backend for Broken {
 }
 
 impl Broken {
-    pub(super) fn first_deadline(&self, key: &Key) -> Option<Instant> {
-        lock(&self.memory.first_deadlines).get(key).copied()
+    pub(super) fn first_expiry(&self, key: &Key) -> Option<Instant> {
+        lock(&self.memory.first_expiries).get(key).copied()
     }
 
     /// Whether an update replaced a record of this revision.
@@ -297,7 +317,7 @@ impl Broken {
     /// The newest version that an update replaced and whose life has not ended.
     fn older_version(&self, key: &Key, now: Instant) -> Option<Loaded> {
         let versions = lock(&self.memory.versions);
-        let older = versions.get(key)?.iter().rev().find(|older| now < older.deadline)?;
-        Some(Loaded { record: older.record.clone(), expires_in: older.deadline - now })
+        let older = versions.get(key)?.iter().rev().find(|older| now < older.expires)?;
+        Some(Loaded { record: older.record.clone(), expires_in: older.expires - now })
     }
 }

@@ -111,4 +111,22 @@ broken! {
     TrimsOwner: "owner::is_byte_exact";
     OneSessionPerOwner: "owner::of_many_records_is_the_same";
     UpdateKeepsOwner: "owner::update_replaces_owner";
+    WrapperAnswersTouch: "wrapper::forwards_only_the_five_methods", "touch::renews",
+        "touch::of_missing_is_gone";
+    WrapperCachesLoads: "wrapper::forwards_only_the_five_methods", "load::every_handle_sees_the_same",
+        "logout::destroyed_cookie_is_dead";
+    WrapperCreatesWhatIsGone: "wrapper::forwards_only_the_five_methods",
+        "save::update_after_destroy_is_gone", "logout::save_after_destroy_is_gone";
+    WrapperWritesAgain: "wrapper::forwards_only_the_five_methods", "concurrency::one_update_wins",
+        "tombstone::late_requests_change_nothing";
+    WrapperDropsTtl: "save::update_with_ttl_shortens", "tombstone::ends_on_time";
+    WrapperDropsOnly: "destroy::only_matching_revision";
+    WrapperForgetsGc: "wrapper::forwards_only_the_five_methods", "gc::removes_expired";
+    UpdateIsSilent: "save::update_replaces_payload", "logout::regenerate_kills_the_old_id",
+        "tombstone::old_id_is_none_and_the_new_one_has_all";
+    ConflictWrites: "save::update_of_other_revision_conflicts",
+        "refusal::of_any_kind_has_written_nothing";
+    HugePayloadIsCut: "refusal::what_is_too_large_is_refused_or_kept";
+    HugePayloadIsUnavailable: "refusal::what_is_too_large_is_refused_or_kept";
+    HugePayloadReplacesAndIsRefused: "refusal::what_is_too_large_is_refused_or_kept";
 }
