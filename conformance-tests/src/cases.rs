@@ -14,6 +14,7 @@ mod lifetime;
 mod load;
 mod logout;
 mod merge;
+mod model;
 mod owner;
 mod refusal;
 mod rotation_races;
@@ -35,6 +36,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         destroy::CASES,
         gc::CASES,
         concurrency::CASES,
+        model::CASES,
         data::CASES,
         ids::CASES,
         owner::CASES,

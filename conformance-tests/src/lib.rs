@@ -17,6 +17,7 @@ struct Readme;
 mod case;
 mod cases;
 mod fixture;
+mod model;
 mod runner;
 mod spy;
 mod visitor;
