@@ -1,33 +1,54 @@
 //! The settings of a [`SessionStore`](crate::SessionStore).
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::{Error, FlashMode, MAX_TTL, Result};
+use crate::{Error, MAX_TTL, Result};
 
 /// Fills a buffer with cryptographically secure random bytes.
 pub type RandomSource = fn(&mut [u8]) -> io::Result<()>;
 
-/// How sessions live and how the store is used. The defaults are safe for a login:
+/// When a flash entry that was delivered to the client's next request is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum FlashMode {
+    /// When it was read: it waits for the first request that takes it (the default).
+    #[default]
+    UntilRead,
+    /// After the next request that uses the session, whether that request read it or not.
+    NextRequest,
+}
+
+/// How long sessions live and how the store is used. The defaults are safe for a login:
 ///
 /// ```
 /// use std::time::Duration;
 /// use session_core::Config;
 ///
+/// // Ends after half an hour without use, and after 12 hours in any case.
 /// let config = Config::default()
-///     .lifetime(Duration::from_secs(30 * 60))
-///     .sliding(true)
-///     .absolute_lifetime(Duration::from_secs(12 * 3600));
+///     .idle_timeout(Duration::from_secs(30 * 60))
+///     .lifetime(Duration::from_secs(12 * 3600));
 /// # let _ = config;
+/// ```
+///
+/// With the feature `serde` it can be read from a configuration file; a value out of its range is an
+/// error there. Durations are texts such as `"30m"` or `"12h"`:
+///
+/// ```toml
+/// lifetime = "12h"
+/// idle_timeout = "30m"
 /// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Config {
-    pub(crate) lifetime: Duration,
-    pub(crate) sliding: bool,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) renew_after: f64,
-    pub(crate) absolute_lifetime: Option<Duration>,
+    pub(crate) tombstone_ttl: Duration,
+    pub(crate) purpose: Cow<'static, str>,
     pub(crate) deadline: Duration,
     pub(crate) max_record_size: usize,
     pub(crate) flash: FlashMode,
@@ -37,10 +58,11 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            lifetime: Duration::from_secs(2 * 3600),
-            sliding: false,
+            lifetime: Some(Duration::from_secs(2 * 3600)),
+            idle_timeout: None,
             renew_after: 0.1,
-            absolute_lifetime: None,
+            tombstone_ttl: Duration::from_secs(10),
+            purpose: Cow::Borrowed(""),
             deadline: Duration::from_secs(5),
             max_record_size: 1 << 20,
             flash: FlashMode::UntilRead,
@@ -50,36 +72,56 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long a session lives from its creation, or with [`sliding`](Self::sliding) from its last
-    /// use (default: 2 hours; at least a millisecond). OWASP ASVS 5 (7.3) and NIST SP 800-63B-4 (2)
-    /// ask for a limit that fits the risk.
+    /// How long a session lives at most, from its creation or from the last
+    /// [`sign_in`](crate::Session::sign_in), however much it is used (default: 2 hours; at least a
+    /// millisecond; `None`: only the idle timeout limits it). OWASP ASVS 5 (7.3.2) and NIST SP
+    /// 800-63B-4 (2) ask for a limit that fits the risk.
+    ///
+    /// Without an idle timeout the store's clock alone decides. With one, the age is computed from
+    /// the wall clocks of the application servers at each renewal, so a skew between them shifts this
+    /// limit by as much.
     #[must_use]
-    pub fn lifetime(mut self, lifetime: Duration) -> Self {
-        self.lifetime = lifetime;
+    pub fn lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
+        self.lifetime = lifetime.into();
         self
     }
 
-    /// Whether using a session renews its life (default: no).
+    /// How long a session lives without being used (default: `None`, no such limit; at least a
+    /// millisecond; OWASP ASVS 5, 7.3.1). Each use renews it, within the
+    /// [`lifetime`](Self::lifetime).
     #[must_use]
-    pub fn sliding(mut self, sliding: bool) -> Self {
-        self.sliding = sliding;
+    pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.idle_timeout = timeout.into();
         self
     }
 
-    /// The part of the lifetime, from 0 to less than 1, that has to pass before a sliding session is renewed
-    /// again (default: 0.1). A session that is used all the time costs one `touch` per such window.
+    /// The part of the idle timeout, from 0 to less than 1, that has to pass before a session is
+    /// renewed again (default: 0.1). A session that is used all the time costs one `touch` per such
+    /// window.
     #[must_use]
     pub fn renew_after(mut self, part: f64) -> Self {
         self.renew_after = part;
         self
     }
 
-    /// The age that no renewal can push a session past (default: none). The age is taken from the
-    /// application servers' wall clocks, so a skew between them shifts this limit by as much; the
-    /// deadline itself is always kept by the store's one clock.
+    /// How long after a session got a new id a request with the old id counts as late, see
+    /// [`Session::regenerate`](crate::Session::regenerate) (default: 10 seconds). It is never less
+    /// than the [`deadline`](Self::deadline).
     #[must_use]
-    pub fn absolute_lifetime(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.absolute_lifetime = limit.into();
+    pub fn tombstone_ttl(mut self, ttl: Duration) -> Self {
+        self.tombstone_ttl = ttl;
+        self
+    }
+
+    /// What the sessions are for, for example `"admin"` (default: empty). It is hashed into the key,
+    /// so an id of one purpose means nothing for another purpose over the same backend. Two layers
+    /// over one backend need two purposes. Sessions do not survive a change of it.
+    ///
+    /// A cookie store has a purpose of its own, which is part of what it seals: there this setting is
+    /// refused.
+    #[must_use]
+    pub fn purpose(mut self, purpose: impl Into<Cow<'static, str>>) -> Self {
+        self.purpose = purpose.into();
         self
     }
 
@@ -108,7 +150,7 @@ impl Config {
     }
 
     /// Where session ids come from (default: the operating system). It must be cryptographically
-    /// secure; it is settable for machines with a source of their own, and for tests. When it fails,
+    /// secure; the setting is for machines with a source of their own, and for tests. When it fails,
     /// a session can't be stored: there is no fallback.
     #[must_use]
     pub fn random_source(mut self, source: RandomSource) -> Self {
@@ -116,16 +158,21 @@ impl Config {
         self
     }
 
+    /// Checks the ranges of all settings.
     pub(crate) fn validate(mut self) -> Result<Self> {
         let invalid = |what: &'static str| Err(Error::invalid_config(what));
-        if self.lifetime.as_millis() == 0 {
-            return invalid("lifetime must be at least a millisecond");
+        let is_too_short = |time: Option<Duration>| time.is_some_and(|time| time.as_millis() == 0);
+        if is_too_short(self.lifetime) {
+            return invalid("lifetime must be at least a millisecond, or None");
         }
-        if self.absolute_lifetime.is_some_and(|limit| limit.as_millis() == 0) {
-            return invalid("absolute_lifetime must be at least a millisecond, or None");
+        if is_too_short(self.idle_timeout) {
+            return invalid("idle_timeout must be at least a millisecond, or None");
+        }
+        if self.lifetime.is_none() && self.idle_timeout.is_none() {
+            return invalid("set lifetime or idle_timeout: sessions would live forever");
         }
         if !(0.0..1.0).contains(&self.renew_after) {
-            return invalid("renew_after is a part of the lifetime: from 0 to less than 1");
+            return invalid("renew_after is a part of the idle timeout: from 0 to less than 1");
         }
         if self.deadline.is_zero() {
             return invalid("deadline must not be zero: no store could answer in time");
@@ -133,8 +180,10 @@ impl Config {
         if !(256..=1 << 30).contains(&self.max_record_size) {
             return invalid("max_record_size must be from 256 bytes to 1 GiB");
         }
-        self.lifetime = self.lifetime.min(MAX_TTL);
+        self.lifetime = self.lifetime.map(|lifetime| lifetime.min(MAX_TTL));
+        self.idle_timeout = self.idle_timeout.map(|timeout| timeout.min(MAX_TTL));
         self.deadline = self.deadline.min(Duration::from_secs(86_400));
+        self.tombstone_ttl = self.tombstone_ttl.clamp(self.deadline, Duration::from_secs(86_400));
         Ok(self)
     }
 }
@@ -143,12 +192,80 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("lifetime", &self.lifetime)
-            .field("sliding", &self.sliding)
+            .field("idle_timeout", &self.idle_timeout)
             .field("renew_after", &self.renew_after)
-            .field("absolute_lifetime", &self.absolute_lifetime)
+            .field("tombstone_ttl", &self.tombstone_ttl)
+            .field("purpose", &self.purpose)
             .field("deadline", &self.deadline)
             .field("max_record_size", &self.max_record_size)
             .field("flash", &self.flash)
             .finish_non_exhaustive()
+    }
+}
+
+/// The form of a configuration file.
+#[cfg(feature = "serde")]
+mod file {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, de};
+
+    use super::{Config, FlashMode};
+
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        #[serde(default, with = "humantime_serde::option")]
+        lifetime: Option<Duration>,
+        #[serde(default, with = "humantime_serde::option")]
+        idle_timeout: Option<Duration>,
+        renew_after: Option<f64>,
+        #[serde(default, with = "humantime_serde::option")]
+        tombstone_ttl: Option<Duration>,
+        purpose: Option<String>,
+        #[serde(default, with = "humantime_serde::option")]
+        deadline: Option<Duration>,
+        max_record_size: Option<usize>,
+        flash: Option<FlashMode>,
+    }
+
+    /// A setting that is missing has its default. With an `idle_timeout` and no `lifetime`, the
+    /// default lifetime holds, too.
+    impl<'de> Deserialize<'de> for Config {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            let file = File::deserialize(deserializer)?;
+            let default = Self::default();
+            Self {
+                lifetime: file.lifetime.or(default.lifetime),
+                idle_timeout: file.idle_timeout.or(default.idle_timeout),
+                renew_after: file.renew_after.unwrap_or(default.renew_after),
+                tombstone_ttl: file.tombstone_ttl.unwrap_or(default.tombstone_ttl),
+                purpose: file.purpose.map_or(default.purpose, Into::into),
+                deadline: file.deadline.unwrap_or(default.deadline),
+                max_record_size: file.max_record_size.unwrap_or(default.max_record_size),
+                flash: file.flash.unwrap_or(default.flash),
+                random_source: default.random_source,
+            }
+            .validate()
+            .map_err(de::Error::custom)
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn a_file_sets_what_it_names_and_its_mistakes_are_errors() {
+            let json = r#"{"lifetime":"12h","idle_timeout":"30m","flash":"next-request"}"#;
+            let config: Config = serde_json::from_str(json).unwrap();
+            assert_eq!(config.lifetime, Some(Duration::from_secs(12 * 3600)));
+            assert_eq!(config.idle_timeout, Some(Duration::from_secs(1800)));
+            assert_eq!(config.flash, FlashMode::NextRequest);
+            assert_eq!(config.deadline, Config::default().deadline);
+            for bad in [r#"{"lifetime":"0s"}"#, r#"{"lifetme":"2h"}"#, r#"{"lifetime":2}"#] {
+                assert!(serde_json::from_str::<Config>(bad).is_err(), "{bad}");
+            }
+        }
     }
 }

@@ -1,9 +1,10 @@
 //! The second, smaller contract: for stores whose place is the cookie itself.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
-use crate::{Backend, Record, Result, SessionId};
+use crate::{Backend, Error, Record, Result, SessionId};
 
 /// A store without a server side: it turns a session into a cookie value and back.
 ///
@@ -20,9 +21,8 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
     /// A short name for errors and logs, for example `"cookie"`.
     fn name(&self) -> &'static str;
 
-    /// The name of the cookie that values are sealed for: a token (RFC 9110, 5.6.2). The web layer
-    /// must use this one.
-    fn cookie_name(&self) -> &str;
+    /// The name of the cookie that values are sealed for. The web layer must use this one.
+    fn cookie_name(&self) -> &CookieName;
 
     /// Turns a session into the value of a cookie.
     ///
@@ -45,7 +45,7 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
 
     /// How many bytes of attributes may follow name and value in the `Set-Cookie` header, so that
     /// browsers, which need not keep more than 4096 bytes (RFC 6265bis, 5.6), keep it (default: any
-    /// number). The web layer must not use more.
+    /// number). The web layer must not use more. Less than 64, which its defaults take, counts as 64.
     fn attribute_reserve(&self) -> usize {
         usize::MAX
     }
@@ -53,6 +53,39 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
     /// How long after its expiry `open` still accepts a value (default: not at all).
     fn leeway(&self) -> Duration {
         Duration::ZERO
+    }
+}
+
+/// The name of a cookie: a token (RFC 9110, 5.6.2) of at most 256 bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct CookieName(Cow<'static, str>);
+
+impl CookieName {
+    /// The greatest length, in bytes. A longer name would take the value's room.
+    pub const MAX_BYTES: usize = 256;
+
+    /// # Errors
+    /// `InvalidConfig` when the name is empty, too long, or has other characters than letters, digits
+    /// and ``!#$%&'*+-.^_`|~``.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Result<Self> {
+        let name = name.into();
+        let is_token =
+            |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if name.is_empty() || !name.bytes().all(is_token) {
+            return Err(Error::invalid_config(format!(
+                "{name:?} is not a cookie name: use letters, digits, '-' and '_'"
+            )));
+        }
+        if name.len() > Self::MAX_BYTES {
+            return Err(Error::invalid_config("a cookie name has at most 256 bytes"));
+        }
+        Ok(Self(name))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
     }
 }
 
@@ -118,5 +151,20 @@ impl CookieValue {
 impl fmt::Debug for CookieValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CookieValue(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_name_is_a_token() {
+        assert_eq!(CookieName::new("__Host-id").unwrap().as_str(), "__Host-id");
+        for bad in ["", "a b", "a=b", "a;b", "é", "a\0", "a,b", "\"a\""] {
+            assert!(CookieName::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(CookieName::new("n".repeat(256)).is_ok());
+        assert!(CookieName::new("n".repeat(257)).is_err());
     }
 }

@@ -52,10 +52,17 @@ impl SessionId {
         URL_SAFE_NO_PAD.encode(self.0)
     }
 
-    /// What a store files the session under: the SHA-256 of the 32 bytes.
+    /// The key of the session in a store without a purpose: the SHA-256 of the 32 bytes.
     #[must_use]
     pub fn key(&self) -> Key {
-        Key::digest(&self.0)
+        self.key_for("")
+    }
+
+    /// The key of the session in a store with this [purpose](crate::Config::purpose): the SHA-256 of
+    /// the 32 bytes and the purpose.
+    #[must_use]
+    pub fn key_for(&self, purpose: &str) -> Key {
+        Key::digest(&self.0, purpose)
     }
 }
 
@@ -75,6 +82,8 @@ mod tests {
         let text = id.expose();
         assert_eq!(text.len(), 43);
         assert_eq!(SessionId::parse(&text).unwrap().key(), id.key());
+        assert_eq!(id.key_for(""), id.key());
+        assert_ne!(id.key_for("admin"), id.key());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 of a session id.
+/// The SHA-256 of a session id, and of the [purpose](crate::Config::purpose) if there is one.
 ///
 /// Stores see keys only, so nothing that a store, its log or its dump holds can be used as a cookie,
 /// and no store can be tricked by a strange id. All 32 bytes count: two keys that differ anywhere are
@@ -14,8 +14,10 @@ use sha2::{Digest, Sha256};
 pub struct Key([u8; 32]);
 
 impl Key {
-    pub(crate) fn digest(id: &[u8; 32]) -> Self {
-        Self(Sha256::digest(id).into())
+    /// The digest of an id for one purpose. An id has a fixed length, so no other pair of id and
+    /// purpose has the same bytes.
+    pub(crate) fn digest(id: &[u8; 32], purpose: &str) -> Self {
+        Self(Sha256::new().chain_update(id).chain_update(purpose).finalize().into())
     }
 
     /// The key of these bytes, for tests and for tools that read a store.
@@ -39,6 +41,21 @@ impl Key {
             .flat_map(|byte| [byte >> 4, byte & 15])
             .map(|digit| char::from(DIGITS[usize::from(digit)]))
             .collect()
+    }
+
+    /// The key of 64 hexadecimal digits; `None` for any other text.
+    #[must_use]
+    pub fn from_hex(text: &str) -> Option<Self> {
+        let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+        let mut bytes = [0; 32];
+        if pairs.len() != bytes.len() || !rest.is_empty() {
+            return None;
+        }
+        for (byte, pair) in bytes.iter_mut().zip(pairs) {
+            let digit = |digit: u8| char::from(digit).to_digit(16);
+            *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+        }
+        Some(Self(bytes))
     }
 
     /// The first eight bytes as a number: uniformly distributed, for choosing a shard.
@@ -71,5 +88,8 @@ mod tests {
         let key = Key::from_bytes(std::array::from_fn(|i| u8::try_from(i * 8).unwrap()));
         assert!(key.to_hex().starts_with("0008101820"));
         assert_eq!(key.to_hex().len(), 64);
+        assert_eq!(Key::from_hex(&key.to_hex()), Some(key));
+        assert_eq!(Key::from_hex("00"), None);
+        assert_eq!(Key::from_hex(&"g".repeat(64)), None);
     }
 }

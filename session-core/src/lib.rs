@@ -9,32 +9,32 @@
 //! use session_core::{CookieValue, Result, SessionStore};
 //!
 //! /// Counts a visit, whatever the store is; gives the cookie's new value if it needs one.
-//! async fn visit(store: &SessionStore, cookie: Option<&str>) -> Result<Option<CookieValue>> {
+//! async fn visit(store: &SessionStore, cookie: Option<&str>) -> Result<(u64, Option<CookieValue>)> {
 //!     let session = match cookie {
 //!         Some(value) => store.load(value).await?.unwrap_or_else(|| store.create()),
 //!         None => store.create(),
 //!     };
-//!     session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
-//!     let _ = store.save(&session).await?;
-//!     Ok(store.cookie_value(&session))
+//!     let visits = store.update(&session, "visits", |n: Option<u64>| n.unwrap_or(0) + 1).await?;
+//!     Ok((visits, store.cookie_value(&session)))
 //! }
 //! ```
 
 mod backend;
 mod batch;
 mod capabilities;
-mod changes;
+mod clock;
 mod config;
 mod cookie;
 mod document;
 mod error;
-mod flash;
 pub mod global;
 mod id;
+mod json;
 mod key;
 mod record;
 mod session;
 mod store;
+pub mod web;
 
 /// For implementors of [`Backend`]: the attribute that its methods need, and the bytes of a payload.
 pub use {async_trait::async_trait, bytes::Bytes};
@@ -42,12 +42,13 @@ pub use {async_trait::async_trait, bytes::Bytes};
 pub use backend::Backend;
 pub use batch::{BatchBackend, BatchLimits, CreateItem, DestroyItem, TouchItem, UpdateItem};
 pub use capabilities::{Capabilities, Guarantees};
-pub use config::{Config, RandomSource};
-pub use cookie::{CookieBackend, CookieValue, Expiry, Opened, Sealed};
+pub use config::{Config, FlashMode, RandomSource};
+pub use cookie::{CookieBackend, CookieName, CookieValue, Expiry, Opened, Sealed};
+pub use document::{Level, Message};
 pub use error::{Error, ErrorKind, Result};
-pub use flash::{Flash, FlashMode, Level, Message};
 pub use id::SessionId;
 pub use key::Key;
 pub use record::{Loaded, MAX_TTL, Owner, Record, Revision, Update, Write, ttl_millis};
 pub use session::Session;
-pub use store::{CookieChange, Saved, SessionStore};
+pub use session::flash::Flash;
+pub use store::{Saved, SessionStore};

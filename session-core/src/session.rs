@@ -1,26 +1,30 @@
 //! The session: what was loaded and, apart, what this request changed.
 
+mod changes;
+pub(crate) mod flash;
 mod life;
 mod plan;
+mod prepared;
 mod state;
 mod values;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-pub(crate) use plan::{Pending, Plan, Target};
-pub(crate) use state::{SealedAs, State, Stored, later};
-pub(crate) use values::{from_json, to_json};
+#[cfg(test)]
+pub(crate) use changes::Changes;
+pub(crate) use plan::{Plan, random_revision, rotated};
+pub(crate) use prepared::{Doubt, Identity, Prepared, Target, Version};
+pub(crate) use state::{Ended, SealedAs, Staleness, State, Stored};
 
-use crate::Flash;
+use crate::clock::unix_millis;
 
 /// A visitor's session.
 ///
 /// It comes from [`SessionStore::load`](crate::SessionStore::load) or, new,
 /// from [`SessionStore::create`](crate::SessionStore::create), which costs no I/O. Its methods are
 /// synchronous; only [`SessionStore::save`](crate::SessionStore::save) writes, and only what changed.
-/// Clones share one session, so it can be handed to other tasks.
+/// Clones share one session, so it can be passed to other tasks.
 ///
 /// ```
 /// use session_core::Session;
@@ -28,8 +32,6 @@ use crate::Flash;
 /// # fn main() -> session_core::Result<()> {
 /// let session = Session::new();
 /// session.insert("theme", "dark")?;
-/// let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
-/// assert_eq!(visits, 1);
 /// assert_eq!(session.get::<String>("theme")?.as_deref(), Some("dark"));
 /// # Ok(())
 /// # }
@@ -39,7 +41,7 @@ pub struct Session(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// Held during a save: the saves of one session go one after another.
+    /// Held during a save: the saves of one session run one after another.
     saving: tokio::sync::Mutex<()>,
 }
 
@@ -54,23 +56,10 @@ impl Session {
         Self(Arc::new(Shared { state: Mutex::new(state), saving: tokio::sync::Mutex::new(()) }))
     }
 
-    /// The flash: values and messages for a later request.
-    #[must_use]
-    pub fn flash(&self) -> Flash<'_> {
-        Flash(self)
-    }
-
-    /// Whether this request used the session: what it answers depends on the cookie then
-    /// (`Vary: Cookie`). Every method that shows or changes the session counts.
-    #[must_use]
-    pub fn accessed(&self) -> bool {
-        self.state(|state| state.accessed)
-    }
-
-    /// Whether something waits to be saved.
+    /// Whether there is anything to save.
     #[must_use]
     pub fn changed(&self) -> bool {
-        self.state(|state| state.changes.any() || !state.doomed.is_empty())
+        self.state(|state| state.changes.any() || !state.ended.is_empty())
     }
 
     /// Forgets what was changed since the last save, as after a failed request. A
@@ -79,11 +68,11 @@ impl Session {
         self.state(State::discard);
     }
 
-    /// Looks into the session on behalf of the application.
-    pub(crate) fn read<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+    /// Reads the session on behalf of the application.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&State) -> T) -> T {
         self.state(|state| {
             state.accessed = true;
-            look(state)
+            read(state)
         })
     }
 
@@ -95,10 +84,16 @@ impl Session {
         })
     }
 
-    /// The state as it is. No code of the application's runs inside, so a panic can't leave it half
-    /// changed and a poisoned lock is not poisonous.
+    /// The state as it is. No code of the application runs under the lock, nor is anything of the
+    /// application dropped there, so a panic can't leave the state half changed and a poisoned lock
+    /// does no harm.
     pub(crate) fn state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.0.state.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = f(&mut state);
+        let unneeded = state.changes.take_unneeded();
+        drop(state);
+        drop(unneeded);
+        result
     }
 
     pub(crate) async fn turn_to_save(&self) -> tokio::sync::MutexGuard<'_, ()> {
@@ -122,10 +117,4 @@ impl fmt::Debug for Session {
             .field("len", &len)
             .finish_non_exhaustive()
     }
-}
-
-/// This machine's wall clock, in milliseconds since 1970.
-pub(crate) fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,25 +1,34 @@
 //! The handle: what applications hold.
 
+mod calls;
+mod context;
 mod deadline;
 mod gc;
 mod lanes;
+mod medium;
 mod outcome;
+mod rebase;
 mod save;
-mod save_cookie;
+mod sealed;
+mod server;
+mod write;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant, SystemTime};
 
-use self::deadline::{ALL, Deadline, HALF};
-use self::lanes::Lanes;
-pub use self::outcome::{CookieChange, Saved};
-use crate::document::Document;
-use crate::session::{SealedAs, Session, State, Stored, later, unix_millis};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use self::context::Context;
+use self::medium::Medium as _;
+pub use self::outcome::{CookieChange, Found, Saved};
+use self::sealed::Sealed;
+use self::server::Server;
+use crate::json::from_json;
+use crate::session::{Session, Staleness};
 use crate::{
-    Backend, Capabilities, Config, CookieBackend, CookieValue, Error, ErrorKind, Guarantees,
-    Loaded, Result, SessionId,
+    Backend, Config, CookieBackend, CookieName, CookieValue, Error, ErrorKind, Guarantees, Result,
 };
 
 /// A store of sessions, on any backend. Cheap to clone; clones are the same store.
@@ -33,28 +42,37 @@ use crate::{
 pub struct SessionStore(Arc<Inner>);
 
 struct Inner {
-    kind: Kind,
-    config: Config,
-    lanes: Lanes,
+    medium: Medium,
+    context: Context,
     collecting: AtomicBool,
 }
 
 #[derive(Clone)]
-enum Kind {
-    Server(Arc<dyn Backend>),
-    Cookie(Arc<dyn CookieBackend>),
+enum Medium {
+    Server(Server),
+    Sealed(Sealed),
+}
+
+/// Calls the medium. Each has futures of its own, so none has to be boxed.
+macro_rules! medium {
+    ($store:expr, $medium:ident => $call:expr) => {
+        match &$store.0.medium {
+            Medium::Server($medium) => $call,
+            Medium::Sealed($medium) => $call,
+        }
+    };
 }
 
 impl SessionStore {
     /// A store on a server side backend: the cookie holds the session id. Settings are the
     /// default ones, see [`with_config`](Self::with_config).
     pub fn new(backend: impl Backend) -> Self {
-        Self::of(Kind::Server(Arc::new(backend)), Config::default())
+        Self::of(Medium::Server(Server(Arc::new(backend))), Config::default())
     }
 
-    /// A store whose place is the cookie: the cookie holds the sealed session.
+    /// A store whose medium is the cookie: the cookie holds the sealed session.
     pub fn new_cookie(backend: impl CookieBackend) -> Self {
-        Self::of(Kind::Cookie(Arc::new(backend)), Config::default())
+        Self::of(Medium::Sealed(Sealed(Arc::new(backend))), Config::default())
     }
 
     /// The same store with other settings.
@@ -62,12 +80,14 @@ impl SessionStore {
     /// # Errors
     /// `InvalidConfig` when a setting is out of its range.
     pub fn with_config(self, config: Config) -> Result<Self> {
-        Ok(Self::of(self.0.kind.clone(), config.validate()?))
+        let config = config.validate()?;
+        medium!(self, medium => medium.check(&config))?;
+        Ok(Self::of(self.0.medium.clone(), config))
     }
 
-    fn of(kind: Kind, config: Config) -> Self {
-        let (lanes, collecting) = (Lanes::new(), AtomicBool::new(false));
-        Self(Arc::new(Inner { kind, config, lanes, collecting }))
+    fn of(medium: Medium, config: Config) -> Self {
+        let (context, collecting) = (Context::new(config), AtomicBool::new(false));
+        Self(Arc::new(Inner { medium, context, collecting }))
     }
 
     /// A new, empty session. No I/O; nothing is stored until something is put into it and saved.
@@ -76,222 +96,176 @@ impl SessionStore {
         Session::new()
     }
 
-    /// A new, empty session in place of one that [`load`](Self::load) could not read (`Corrupt`). The
-    /// unreadable record is kept, and what is put into this session gets an id of its own; but
-    /// destroying this one destroys the other, too, so that a logout works.
-    #[must_use]
-    pub fn create_instead_of(&self, cookie_value: &str) -> Session {
-        match (&self.0.kind, SessionId::parse(cookie_value)) {
-            (Kind::Server(_), Some(id)) => {
-                Session::from_state(State::instead_of(unix_millis(), id.key()))
-            }
-            _ => self.create(),
-        }
-    }
-
     /// The session of a client's cookie value.
     ///
-    /// `None` when there is none: unknown, expired, destroyed, or not the form of a value at all, in
-    /// which case the backend isn't even asked. Such a value is never adopted; continue with
-    /// [`create`](Self::create).
+    /// `None` when there is none: unknown, expired, destroyed, replaced by another id, or not the form
+    /// of a value at all, in which case the backend isn't even asked. Such a value is never adopted;
+    /// continue with [`create`](Self::create).
     ///
     /// # Errors
     /// `Unavailable` when the store can't be asked, never `None`; `Corrupt` when what it holds is not
     /// a session, whose bytes are kept.
     pub async fn load(&self, cookie_value: &str) -> Result<Option<Session>> {
-        let loaded = match &self.0.kind {
-            Kind::Server(backend) => self.load_server(&**backend, cookie_value).await,
-            Kind::Cookie(backend) => self.load_cookie(&**backend, cookie_value).await,
-        };
-        loaded.map_err(|error| self.explain(error, "load"))
+        Ok(match self.find(cookie_value).await? {
+            Found::Session(session) => Some(session),
+            Found::Rotated(_) | Found::Nothing => None,
+        })
     }
 
-    async fn load_server(&self, backend: &dyn Backend, value: &str) -> Result<Option<Session>> {
-        let Some(id) = SessionId::parse(value) else {
-            return Ok(None);
-        };
-        let key = id.key();
-        let deadline = Deadline::after(self.0.config.deadline);
-        let Some(loaded) = deadline.within(ALL, backend.time_limit(), backend.load(&key)).await?
-        else {
-            return Ok(None);
-        };
-        let Loaded { record, expires_in } = loaded;
-        if expires_in.is_zero() {
-            return Ok(None);
-        }
-        let stored = Stored {
-            id,
-            key,
-            revision: record.revision,
-            owner: record.owner,
-            deadline: later(Instant::now(), expires_in),
-            gone: false,
-            sealed: None,
-        };
-        let document = Document::decode(record.payload)?;
-        Ok(Some(Session::from_state(State::loaded(stored, document))))
-    }
-
-    async fn load_cookie(
-        &self,
-        cookie: &dyn CookieBackend,
-        value: &str,
-    ) -> Result<Option<Session>> {
-        let Some(opened) = cookie.open(value)? else {
-            return Ok(None);
-        };
-        let key = opened.id.key();
-        if let Some(revoked) = cookie.revocation() {
-            let deadline = Deadline::after(self.0.config.deadline);
-            if deadline.limit(revoked.load(&key)).await?.is_some() {
-                return Ok(None);
-            }
-        }
-        let left = opened.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
-        let stored = Stored {
-            id: opened.id,
-            key,
-            revision: opened.record.revision,
-            owner: opened.record.owner,
-            deadline: later(Instant::now(), left),
-            gone: false,
-            sealed: Some(SealedAs {
-                value: value.into(),
-                expires_at: opened.expires_at,
-                reseal: opened.reseal,
-                mark: None,
-            }),
-        };
-        let document = Document::decode(opened.record.payload)?;
-        if let Some(limit) = self.0.config.absolute_lifetime {
-            let end = Duration::from_millis(document.created).saturating_add(limit);
-            if end.saturating_add(cookie.leeway()) <= Duration::from_millis(unix_millis()) {
-                return Ok(None);
-            }
-        }
-        Ok(Some(Session::from_state(State::loaded(stored, document))))
+    pub(crate) async fn find(&self, cookie_value: &str) -> Result<Found> {
+        let found = medium!(self, medium => medium.find(&self.0.context, cookie_value).await);
+        found.map_err(|error| self.explain(error, "load"))
     }
 
     /// Writes what changed, and only that; see [`Saved`] for what to tell the client.
     ///
-    /// - Nothing changed: no I/O, or one `touch` when [sliding](Config::sliding) is on and due. A new
-    ///   session that is still empty is not stored.
-    /// - Another request saved meanwhile: its values and this request's are merged; of one key the
+    /// - Nothing changed: no I/O, or one `touch` when a renewal of the
+    ///   [idle timeout](Config::idle_timeout) is due. A new session that is still empty is not stored.
+    /// - Another request saved meanwhile: its values and this request's are merged; of one value the
     ///   later save wins, and [`update`](Session::update)s are applied again.
     /// - An acknowledgement is lost: the store is asked again and the write repeated only if it was not
     ///   carried out. No write is ever applied twice.
     ///
-    /// The saves of one `Session` and its clones go one after another.
+    /// The saves of one `Session` and its clones run one after another.
     ///
     /// # Errors
-    /// - `Gone`: the session was destroyed or expired meanwhile. Nothing was written; logout wins.
+    /// - `Gone`: the session was destroyed, expired or got a new id meanwhile. Nothing was written;
+    ///   logout wins.
     /// - `TooLarge`: beyond [`Config::max_record_size`]. Nothing was written.
     /// - `Conflict`: others saved again and again within the deadline.
-    /// - `Unavailable`: no answer in time, and it is not known whether the write was carried out. The
-    ///   session is consistent: save it again, and this is found out first.
+    /// - `Unavailable`: the store refused the write
+    ///   ([nothing was written](Error::nothing_was_written)), or it is not known whether it was
+    ///   carried out. The session is consistent: save it again, and this is found out first.
     pub async fn save(&self, session: &Session) -> Result<Saved> {
-        let saved = match &self.0.kind {
-            Kind::Server(backend) => save::save(&self.0, &**backend, session).await,
-            Kind::Cookie(cookie) => save_cookie::save(&self.0, &**cookie, session).await,
-        };
+        let saved = medium!(self, medium => medium.save(&self.0.context, session).await);
         saved.map_err(|error| self.explain(error, "save"))
     }
 
+    /// Changes a value, saves the session and returns the value **that was written**, for limits and
+    /// counters that decide something: N parallel requests that increment get N different numbers.
+    ///
+    /// `f` may run several times, each time with the current value, and should do nothing else. The
+    /// session's other changes are saved, too.
+    ///
+    /// # Errors
+    /// As [`save`](Self::save), and as [`Session::update`]. `Gone` also when the session was destroyed
+    /// by a clone meanwhile. After any error but these the change is still part of the session, like
+    /// any other change.
+    ///
+    /// ```
+    /// use session_core::{Result, Session, SessionStore};
+    ///
+    /// async fn may_try(store: &SessionStore, session: &Session) -> Result<bool> {
+    ///     let tries = store.update(session, "tries", |n: Option<u32>| n.unwrap_or(0) + 1).await?;
+    ///     Ok(tries <= 3)
+    /// }
+    /// ```
+    pub async fn update<T, F>(&self, session: &Session, name: &str, f: F) -> Result<T>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(Option<T>) -> T + Send + Sync + 'static,
+    {
+        let version = session.state(|state| state.version());
+        let watched = session.update_watched(name, f)?;
+        self.save(session).await?;
+        if !session.state(|state| state.is_same_life(version)) {
+            return Err(self.explain(Error::gone(), "update"));
+        }
+        from_json(name, &watched.result())
+    }
+
     /// Ends a session at once. Other changes of this request are dropped, and what is put into the
-    /// `Session` afterwards belongs to a new one. Destroying what is not there (any more) succeeds.
+    /// `Session` afterwards belongs to a new one. Destroying what is not there (any more) succeeds. If
+    /// another request gave the session a new id meanwhile, it is ended under that id.
     ///
     /// # Errors
     /// `Unavailable` when it is not known whether the session is dead; the next
     /// [`save`](Self::save) or `destroy` of it tries again.
     pub async fn destroy(&self, session: &Session) -> Result<()> {
         session.destroy();
-        let deadline = Deadline::after(self.0.config.deadline);
-        let destroyed = match &self.0.kind {
-            Kind::Server(backend) => save::destroy(&**backend, session, deadline).await,
-            Kind::Cookie(cookie) => {
-                save_cookie::destroy(&self.0, &**cookie, session, deadline).await
-            }
-        };
+        let destroyed = medium!(self, medium => medium.destroy(&self.0.context, session).await);
         destroyed.map_err(|error| self.explain(error, "destroy"))
     }
 
-    /// What the client's cookie shall hold: the session id, or the sealed session. `None` for a
+    /// Whether the session is still alive under the id that this handle knows, for tasks that must end
+    /// with it, for example a websocket's. One load.
+    ///
+    /// `false` after a logout or an expiry anywhere, and after another request gave it a new id; also
+    /// for a session that is not stored yet. A cookie store without revocation knows of expiry only.
+    ///
+    /// # Errors
+    /// `Unavailable` when the store can't be asked; `Corrupt`.
+    pub async fn is_alive(&self, session: &Session) -> Result<bool> {
+        let alive = medium!(self, medium => medium.is_alive(&self.0.context, session).await);
+        alive.map_err(|error| self.explain(error, "load"))
+    }
+
+    /// What the client's cookie must hold: the session id, or the sealed session. `None` for a
     /// session that is not stored: new, destroyed or gone. For a changed session, ask after the save.
     #[must_use]
     pub fn cookie_value(&self, session: &Session) -> Option<CookieValue> {
-        session.state(|state| self.value_of(state.live()?))
-    }
-
-    fn value_of(&self, stored: &Stored) -> Option<CookieValue> {
-        Some(CookieValue(match (&self.0.kind, &stored.sealed) {
-            (Kind::Server(_), _) => stored.id.expose(),
-            (Kind::Cookie(_), sealed) => sealed.as_ref()?.value.to_string(),
-        }))
-    }
-
-    /// What the client must be told, from all that became of the session since it was loaded or
-    /// created: for a web layer, which does not see what the application saved or destroyed itself.
-    #[must_use]
-    pub fn cookie_change(&self, session: &Session) -> CookieChange {
-        session.state(|state| match (state.live(), &state.stored) {
-            (Some(stored), _) if state.client.stale || state.client.key != Some(stored.key) => {
-                self.value_of(stored).map_or(CookieChange::Keep, CookieChange::Set)
-            }
-            (None, None) if state.client.ended && state.client.key.is_some() => {
-                CookieChange::Remove
-            }
-            _ => CookieChange::Keep,
+        session.state(|state| {
+            let stored = state.live()?;
+            medium!(self, medium => medium.cookie_value(stored))
         })
     }
 
     /// What this store guarantees.
     #[must_use]
     pub fn guarantees(&self) -> Guarantees {
-        match &self.0.kind {
-            Kind::Server(backend) => {
-                let Capabilities { durable, expires_natively } = backend.capabilities();
-                Guarantees { detects_conflicts: true, revocable: true, durable, expires_natively }
-            }
-            Kind::Cookie(cookie) => Guarantees {
-                revocable: cookie.revocation().is_some(),
-                durable: true,
-                ..Guarantees::default()
-            },
-        }
+        medium!(self, medium => medium.guarantees())
     }
 
     /// The settings.
     #[must_use]
     pub fn config(&self) -> &Config {
-        &self.0.config
+        &self.0.context.config
     }
 
     /// The backend's name, for logs.
     #[must_use]
     pub fn backend_name(&self) -> &'static str {
-        match &self.0.kind {
-            Kind::Server(backend) => backend.name(),
-            Kind::Cookie(cookie) => cookie.name(),
-        }
+        medium!(self, medium => medium.name())
     }
 
-    /// The cookie name that a cookie store seals its values for; `None` where any will do.
-    #[must_use]
-    pub fn cookie_name(&self) -> Option<&str> {
-        match &self.0.kind {
-            Kind::Server(_) => None,
-            Kind::Cookie(cookie) => Some(cookie.cookie_name()),
-        }
+    pub(crate) fn instead_of(&self, cookie_value: &str) -> Session {
+        medium!(self, medium => medium.instead_of(&self.0.context, cookie_value))
     }
 
-    /// How many bytes of attributes the cookie of a cookie store may have; `None` for a server store.
-    #[must_use]
-    pub fn attribute_reserve(&self) -> Option<usize> {
-        match &self.0.kind {
-            Kind::Server(_) => None,
-            Kind::Cookie(cookie) => Some(cookie.attribute_reserve()),
-        }
+    pub(crate) fn cookie_change(&self, session: &Session) -> CookieChange {
+        session.state(|state| {
+            let value = state
+                .live()
+                .and_then(|stored| medium!(self, medium => medium.cookie_value(stored)));
+            let key = state.live().map(|stored| stored.identity.key);
+            match value {
+                Some(value) if state.client.cookie != key => CookieChange::Set(value),
+                Some(value) => match state.client.stale {
+                    Staleness::Nothing => CookieChange::Keep,
+                    Staleness::Expiry => CookieChange::Renew(value),
+                    Staleness::Value => CookieChange::Set(value),
+                },
+                None if state.stored.is_none()
+                    && state.client.ended
+                    && state.client.cookie.is_some() =>
+                {
+                    CookieChange::Remove
+                }
+                None => CookieChange::Keep,
+            }
+        })
+    }
+
+    pub(crate) fn cookie(&self) -> Option<(&CookieName, usize)> {
+        medium!(self, medium => medium.cookie())
+    }
+
+    fn backend(&self) -> Option<&dyn Backend> {
+        medium!(self, medium => medium.backend())
+    }
+
+    fn collecting(&self) -> &AtomicBool {
+        &self.0.collecting
     }
 
     /// Names backend and operation in the error and leaves a trace. No error holds a secret.
@@ -307,27 +281,11 @@ impl SessionStore {
     }
 }
 
-impl Inner {
-    /// A new id from the configured random source.
-    fn new_id(&self) -> Result<SessionId> {
-        let mut bytes = [0; 32];
-        let failed = |error| {
-            Error::new(ErrorKind::Other, "the random source failed; no session id can be made")
-                .with_source(error)
-        };
-        (self.config.random_source)(&mut bytes).map_err(failed)?;
-        if bytes == [0; 32] {
-            return Err(failed(std::io::Error::other("it gave zeros only")));
-        }
-        Ok(SessionId::from_bytes(bytes))
-    }
-}
-
 impl fmt::Debug for SessionStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionStore")
             .field("backend", &self.backend_name())
-            .field("config", &self.0.config)
+            .field("config", self.config())
             .finish_non_exhaustive()
     }
 }

@@ -2,9 +2,9 @@
 
 use bytes::Bytes;
 
+use super::flash::FlashEntry;
 use super::index::{Codes, DATA, FLASH, LIFETIME};
-use super::{Data, Document, Member, VERSION};
-use crate::flash::FlashEntry;
+use super::parsed::{Data, Document, Member, VERSION};
 
 /// Writes a document from its parts, in this order: head, values, flash.
 pub(crate) struct Encoder {
@@ -41,7 +41,9 @@ impl Encoder {
     /// Writes a value of another document as it stands there.
     pub(crate) fn copy(&mut self, member: &Member<'_>) {
         let Some(text) = member.text else {
-            return self.value(&String::from_utf8_lossy(member.key), member.json);
+            let name =
+                std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
+            return self.value(name, member.json);
         };
         self.separate();
         self.codes.push(member.key.len(), member.json.len(), false);
@@ -83,7 +85,9 @@ impl Encoder {
         let raw = Bytes::from(self.out);
         let data = match packed {
             Some(packed) => Data::Packed(packed),
-            None => Document::scan(&raw).map(|document| document.data).unwrap_or_default(),
+            None => {
+                Document::scan(&raw).expect("an encoder writes documents that can be read").data
+            }
         };
         Document { raw, created: self.created, lifetime: self.lifetime, data, flash }
     }

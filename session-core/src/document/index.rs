@@ -4,12 +4,10 @@
 //! bits a character from `0` to `O`. A document with longer ones, with keys that hold escapes or with
 //! more than [`MAX_ENTRIES`] has no index and is scanned.
 
-use bytes::Bytes;
 use memchr::memrchr;
 
-use super::scan::Span;
-use super::{Data, Document};
-use crate::flash::FlashEntry;
+use super::flash::FlashEntry;
+use super::span::Span;
 
 /// Up to here a search from the front is as good as any.
 pub(super) const MAX_ENTRIES: usize = 64;
@@ -34,10 +32,10 @@ pub(super) struct Packed {
 
 /// What a document holds beside its bytes.
 pub(super) struct Outline {
-    created: u64,
-    lifetime: Option<u64>,
-    packed: Packed,
-    flash: Vec<FlashEntry>,
+    pub(super) created: u64,
+    pub(super) lifetime: Option<u64>,
+    pub(super) packed: Packed,
+    pub(super) flash: Vec<FlashEntry>,
 }
 
 /// The lengths of keys and values while a document is written.
@@ -74,13 +72,6 @@ pub(super) fn read(raw: &[u8]) -> Option<Outline> {
         flash => serde_json::from_slice(flash.strip_prefix(FLASH)?).ok()?,
     };
     Some(Outline { created, lifetime, packed, flash })
-}
-
-impl Outline {
-    pub(super) fn into_document(self, raw: Bytes) -> Document {
-        let Self { created, lifetime, packed, flash } = self;
-        Document { raw, created, lifetime, data: Data::Packed(packed), flash }
-    }
 }
 
 impl Packed {
@@ -145,7 +136,7 @@ impl Codes {
         }
         if !self.unfit {
             let code = key << 18 | value;
-            let digit = |n: usize| b'0' + u8::try_from(code >> (5 * n) & 31).unwrap_or_default();
+            let digit = |n: usize| b'0' + u8::try_from(code >> (5 * n) & 31).expect("five bits");
             self.codes.extend_from_slice(&[digit(4), digit(3), digit(2), digit(1), digit(0)]);
         }
     }

@@ -1,52 +1,18 @@
 //! Finds the structure of a JSON text without decoding its values.
 
 use std::fmt;
-use std::ops::Range;
 
 use memchr::memchr2;
 
-use crate::{Error, Result};
+use super::span::Span;
 
 /// How deep a value may be nested, so that serde_json reads it back from inside a flash entry inside
 /// a list inside a document, too (it stops at 128).
 const MAX_DEPTH: u32 = 100;
 
-/// A part of a text. 32 bits are enough: a record is far smaller than 4 GiB.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    pub(super) fn new(start: usize, end: usize) -> Self {
-        // `Scanner::new` refuses texts beyond 32 bits, and `Config` records beyond 1 GiB.
-        let narrow = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Self { start: narrow(start), end: narrow(end) }
-    }
-
-    pub(super) fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
-
-    pub(super) fn of(self, text: &[u8]) -> &[u8] {
-        text.get(self.range()).unwrap_or_default()
-    }
-
-    /// From here to the end of the other.
-    pub(super) fn up_to(self, last: Self) -> Self {
-        Self { start: self.start, end: last.end }
-    }
-
-    /// With the quotes around it.
-    pub(super) fn quoted(self) -> Self {
-        Self { start: self.start - 1, end: self.end + 1 }
-    }
-}
-
 /// What is wrong with a text, and where; not what stands there.
 #[derive(Debug)]
-pub(super) struct Malformed {
+pub(crate) struct Malformed {
     what: &'static str,
     at: usize,
 }
@@ -249,15 +215,11 @@ fn find_quote_or_backslash(text: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// Refuses a value that could be written but not read back.
-pub(crate) fn check_nesting(json: &[u8]) -> Result<()> {
+pub(crate) fn check_nesting(json: &[u8]) -> Result<(), Malformed> {
     if !matches!(json.first(), Some(b'{' | b'[')) {
         return Ok(());
     }
-    Scanner::new(json)
-        .and_then(|mut scanner| {
-            scanner.max_depth = MAX_DEPTH;
-            scanner.value()
-        })
-        .map(drop)
-        .map_err(|malformed| Error::invalid_value("the value can't be kept").with_source(malformed))
+    let mut scanner = Scanner::new(json)?;
+    scanner.max_depth = MAX_DEPTH;
+    scanner.value().map(drop)
 }

@@ -4,110 +4,86 @@ use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::state::{State, later};
-use super::unix_millis;
-use crate::document::Document;
-use crate::{Config, Error, ErrorKind, FlashMode, MAX_TTL, Record, Result, Revision, SessionId};
+use super::prepared::{Identity, Prepared, Target, Version};
+use super::state::State;
+use crate::clock::unix_millis;
+use crate::document::Tombstone;
+use crate::{Config, Error, ErrorKind, FlashMode, Key, MAX_TTL, Record, Result, Revision};
 
 pub(crate) enum Plan {
     Nothing,
-    Touch { ttl: Duration, seq: u64, epoch: u64 },
-    Write(Arc<Pending>),
-}
-
-/// A write, ready to be sent and to be sent again.
-pub(crate) struct Pending {
-    pub(crate) target: Target,
-    pub(crate) record: Record,
-    /// `None` for a new session.
-    pub(crate) expected: Option<Revision>,
-    /// The new life, or `None`: it stays as it is.
-    pub(crate) ttl: Option<Duration>,
-    /// When the new life begins: with the request, not with its last repetition.
-    begins: Option<Instant>,
-    /// What the session is based on once this was written.
-    pub(crate) document: Document,
-    /// The last change that it holds.
-    pub(super) seq: u64,
-    pub(crate) epoch: u64,
-}
-
-pub(crate) enum Target {
-    Create(SessionId),
-    Update,
-    Rotate(SessionId),
-}
-
-impl Pending {
-    /// The life that is left to give, for a write that is sent now.
-    pub(crate) fn ttl_now(&self) -> Option<Duration> {
-        let spent = self.begins.map_or(Duration::ZERO, |begins| begins.elapsed());
-        self.ttl.map(|ttl| ttl.saturating_sub(spent).max(Duration::from_millis(1)))
-    }
-
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        Some(later(self.begins?, self.ttl?))
-    }
+    Touch { key: Key, expected: Revision, ttl: Duration, version: Version },
+    Write(Arc<Prepared>),
 }
 
 impl State {
-    /// What a save has to write, if anything; `new_id` is for a session that needs one.
+    /// What a save has to write, if anything; `new` is for a session that needs an id.
     pub(crate) fn plan(
         &mut self,
         config: &Config,
-        new_id: impl FnOnce() -> Result<SessionId>,
+        new: impl FnOnce() -> Result<Identity>,
     ) -> Result<Plan> {
         if config.flash == FlashMode::NextRequest && self.accessed {
             self.age_flash();
         }
         let target = match &self.stored {
+            None if self.late && self.changes.sign_in.is_none() => {
+                return if self.changes.any() { Err(rotated()) } else { Ok(Plan::Nothing) };
+            }
             None if !self.worth_storing() => return Ok(Plan::Nothing),
-            None => Target::Create(new_id()?),
+            None => Target::Create(new()?),
             Some(stored) if stored.gone => {
                 return if self.changes.any() { Err(Error::gone()) } else { Ok(Plan::Nothing) };
             }
-            Some(_) if self.changes.regenerate.is_some() => Target::Rotate(new_id()?),
-            // A logout marks an id for as long as its cookies were to live, so one that is to live
-            // longer needs another id.
-            Some(stored) if stored.sealed.is_some() && self.lengthens(config) => {
-                Target::Rotate(new_id()?)
-            }
-            Some(_) if self.changes.alter_record() => Target::Update,
-            Some(stored) => match (self.renewal(config), &stored.sealed) {
-                // What stands in the cookie can't be touched, only sealed anew.
-                (Some(_), Some(_)) => Target::Update,
-                (None, Some(sealed)) if sealed.reseal => Target::Update,
-                (Some(ttl), None) => {
-                    return Ok(Plan::Touch { ttl, seq: self.changes.last(), epoch: self.epoch });
-                }
-                (None, _) => {
+            Some(stored) => {
+                let (key, expected) = (stored.identity.key, stored.revision);
+                let sealed = stored.sealed.as_ref();
+                // A logout marks an id for as long as its cookies may live. So an id has one
+                // lifetime, and another lifetime needs another id.
+                let other_life = sealed.is_some() && self.changes.lifetime.is_some();
+                let renewal = self.renewal(config);
+                if self.changes.new_id() || other_life {
+                    let new = new()?;
+                    let tombstone =
+                        Tombstone { at: unix_millis(), key: new.key, replaced: expected };
+                    let tombstone = Record {
+                        payload: tombstone.encode(),
+                        revision: random_revision()?,
+                        owner: None,
+                    };
+                    Target::Rotate { old: key, expected, new, tombstone }
+                } else if self.changes.alter_record() {
+                    Target::Update { key, expected }
+                } else if sealed.is_some_and(|sealed| sealed.reseal || renewal.is_some()) {
+                    // A cookie can't be touched, only sealed anew.
+                    Target::Update { key, expected }
+                } else if let Some(ttl) = renewal {
+                    return Ok(Plan::Touch { key, expected, ttl, version: self.version() });
+                } else {
                     self.changes.reset(); // at most an `extend` that gains nothing
                     return Ok(Plan::Nothing);
                 }
-            },
+            }
         };
         let ttl = match &self.stored {
             None => Some(self.full_life(config)),
             Some(_) => self.renewal(config),
         };
-        let document = self.changes.encode(&self.base);
+        let document = self.changes.encode(&self.base, unix_millis);
         let payload = document.payload();
         if payload.len() > config.max_record_size {
             return Err(too_large(payload.len(), config.max_record_size));
         }
-        let pending = Arc::new(Pending {
+        let write = Arc::new(Prepared {
             target,
             record: Record { payload, revision: random_revision()?, owner: self.owner() },
-            expected: self.stored.as_ref().map(|stored| stored.revision),
             ttl,
-            begins: ttl.map(|_| Instant::now()),
+            begins: Instant::now(),
             document,
-            seq: self.changes.last(),
-            epoch: self.epoch,
+            version: self.version(),
         });
-        self.pending = Some(Arc::clone(&pending));
-        self.abandoned = false;
-        Ok(Plan::Write(pending))
+        self.doubt = Some(Arc::clone(&write).into());
+        Ok(Plan::Write(write))
     }
 
     /// A new session that is still empty is not stored: crawlers would fill the store.
@@ -122,21 +98,23 @@ impl State {
     fn age_flash(&mut self) {
         let delivered = std::mem::take(&mut self.delivered);
         if !delivered.is_empty() {
-            let seq = self.changes.next();
-            self.remove_flash(|entry| delivered.contains(&entry.id), seq);
+            let number = self.changes.next();
+            self.remove_flash(|entry| delivered.contains(&entry.id), number);
         }
     }
 
-    /// The life that begins with this save, or `None` when the deadline stays where it is.
+    /// The life that begins with this save, or `None` when the expiry stays where it is.
     fn renewal(&self, config: &Config) -> Option<Duration> {
-        if config.absolute_lifetime.is_some_and(|limit| self.age() >= limit) {
-            return None; // nothing can push it past that
-        }
-        if self.changes.lifetime.is_some() {
+        if self.changes.lifetime.is_some() || self.changes.sign_in.is_some() {
             return Some(self.full_life(config));
         }
         let asked = self.changes.extend.is_some();
-        if !asked && !config.sliding {
+        // A lifetime of its own ends unless `extend` renews it.
+        let can_renew = match self.base.lifetime {
+            Some(_) => asked,
+            None => config.idle_timeout.is_some() && !self.is_over(config),
+        };
+        if !can_renew {
             return None;
         }
         let left = self.stored.as_ref()?.expires_in(Instant::now());
@@ -146,26 +124,37 @@ impl State {
         (gain > threshold).then_some(life)
     }
 
-    /// The life of a session that is renewed now: its lifetime, within the absolute one.
+    /// The life of a session that begins or is renewed now.
     fn full_life(&self, config: &Config) -> Duration {
-        let own = || self.base.lifetime.map(Duration::from_millis);
-        let changed = self.changes.lifetime.map(|(_, lifetime)| lifetime);
-        let lifetime = changed.or_else(own).unwrap_or(config.lifetime).min(MAX_TTL);
-        let Some(limit) = config.absolute_lifetime else {
-            return lifetime;
+        let own = match self.changes.lifetime {
+            Some((_, own)) => own,
+            None => self.base.lifetime.map(Duration::from_millis),
         };
-        lifetime.min(limit.saturating_sub(self.age())).max(Duration::from_millis(1))
+        if let Some(own) = own {
+            return own.min(MAX_TTL);
+        }
+        let age = if self.changes.new_life() { Duration::ZERO } else { self.age() };
+        let rest = config.lifetime.map(|lifetime| lifetime.saturating_sub(age));
+        let life = rest.into_iter().chain(config.idle_timeout).min().unwrap_or(MAX_TTL);
+        life.clamp(Duration::from_millis(1), MAX_TTL)
     }
 
-    /// Whether this request gives the session a longer lifetime than it had.
-    fn lengthens(&self, config: &Config) -> bool {
-        let before = self.base.lifetime.map_or(config.lifetime, Duration::from_millis);
-        self.changes.lifetime.is_some_and(|(_, lifetime)| lifetime > before.max(config.lifetime))
+    /// Whether the session has reached the store's lifetime, by this machine's clock.
+    fn is_over(&self, config: &Config) -> bool {
+        config.lifetime.is_some_and(|lifetime| self.age() >= lifetime)
     }
 
-    pub(crate) fn age(&self) -> Duration {
+    fn age(&self) -> Duration {
         Duration::from_millis(unix_millis().saturating_sub(self.base.created))
     }
+}
+
+/// What this request changed is not stored, because the session has another id since.
+pub(crate) fn rotated() -> Error {
+    Error::new(
+        ErrorKind::Gone,
+        "another request gave the session a new id, so the changes of this one are not stored",
+    )
 }
 
 fn too_large(size: usize, limit: usize) -> Error {
@@ -176,8 +165,8 @@ fn too_large(size: usize, limit: usize) -> Error {
 }
 
 /// Revisions need not be secret, only different from each other: a generator for each thread, seeded
-/// by the operating system, spares a system call for each write.
-fn random_revision() -> Result<Revision> {
+/// by the operating system, avoids a system call for each write.
+pub(crate) fn random_revision() -> Result<Revision> {
     thread_local! {
         static RANDOM: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
     }

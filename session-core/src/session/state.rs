@@ -1,14 +1,13 @@
-//! The inside of a session, and how it answers to what a save finds out.
+//! The inside of a session, and how it responds to what a save learns.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::plan::{Pending, Target};
-use super::unix_millis;
-use crate::changes::Changes;
-use crate::document::Document;
-use crate::flash::FlashEntry;
-use crate::{Key, Owner, Record, Revision, SessionId};
+use super::changes::Changes;
+use super::prepared::{Doubt, Identity, Prepared, Target, Version};
+use crate::clock::unix_millis;
+use crate::document::{Document, FlashEntry};
+use crate::{Key, Owner, Record, Revision};
 
 pub(crate) struct State {
     /// The session in the store, as it was last seen.
@@ -16,30 +15,29 @@ pub(crate) struct State {
     /// What was loaded or last saved.
     pub(crate) base: Document,
     pub(crate) changes: Changes,
-    /// A write whose outcome is not known: it was sent and no answer came, or nobody waited for it.
-    pub(crate) pending: Option<Arc<Pending>>,
-    /// The pending write's changes were discarded: if it was not carried out, it is not sent again.
-    pub(crate) abandoned: bool,
-    /// Sessions that the next save has to destroy.
-    pub(crate) doomed: Vec<Doomed>,
+    pub(crate) doubt: Option<Doubt>,
+    /// Sessions that the next save has to destroy, in this order.
+    pub(crate) ended: Vec<Ended>,
     /// The flash entries that this request was sent and has neither kept nor seen age.
     pub(crate) delivered: Vec<u64>,
     pub(crate) accessed: bool,
-    /// Changes when the session is destroyed: a save that was under way must not bring it back.
-    pub(crate) epoch: u64,
+    /// See [`Version::life`].
+    pub(super) life: u64,
     pub(crate) client: Client,
-    /// A record that could not be read, which this session stands in for.
+    /// The request came with an id that another request replaced a moment ago. Nothing but an
+    /// explicit sign-in is stored.
+    pub(crate) late: bool,
+    /// A record that could not be read, in whose place this session was created.
     unreadable: Option<Key>,
 }
 
 pub(crate) struct Stored {
-    pub(crate) id: SessionId,
-    pub(crate) key: Key,
+    pub(crate) identity: Identity,
     pub(crate) revision: Revision,
     pub(crate) owner: Option<Owner>,
-    /// By this process's monotonic clock, from what the store said was left.
-    pub(crate) deadline: Instant,
-    /// The store said that it is not there any more.
+    /// By this process's monotonic clock, from the rest of its life that the store reported.
+    pub(crate) expires: Instant,
+    /// The store reported that there is no such session any more.
     pub(crate) gone: bool,
     /// For a cookie store: the cookie's value and when it expires.
     pub(crate) sealed: Option<SealedAs>,
@@ -50,66 +48,87 @@ pub(crate) struct SealedAs {
     pub(crate) value: Arc<str>,
     pub(crate) expires_at: SystemTime,
     pub(crate) reseal: bool,
-    /// The mark that this session's own rotation left in the revocation store, if it got so far.
+    /// The mark that this session's own rotation left in the revocation store, if it got that far.
     pub(crate) mark: Option<Revision>,
 }
 
-pub(crate) struct Doomed {
+/// A session to destroy.
+#[derive(Clone, Copy)]
+pub(crate) struct Ended {
     pub(crate) key: Key,
+    /// Its revision, as far as known.
+    pub(crate) revision: Option<Revision>,
+    /// Whether the record is to be removed unread: it can't be read, or it may be there or not.
+    pub(crate) unread: bool,
     /// How long a cookie of it could still live.
     pub(crate) expires_in: Duration,
 }
 
-/// What the client holds, to know what it has to be told.
+/// What the client has, to know what it must be told.
 #[derive(Default)]
 pub(crate) struct Client {
-    /// The session that its cookie names.
-    pub(crate) key: Option<Key>,
-    /// The cookie has another content or deadline since.
-    pub(crate) stale: bool,
+    /// The key of the session that its cookie names.
+    pub(crate) cookie: Option<Key>,
+    /// The key that this session has now: another one after a rotation.
+    session: Option<Key>,
+    pub(crate) stale: Staleness,
     /// The session was destroyed.
     pub(crate) ended: bool,
 }
 
+/// What is out of date about the client's cookie.
+#[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Staleness {
+    #[default]
+    Nothing,
+    Expiry,
+    Value,
+}
+
 impl Stored {
     pub(crate) fn expires_in(&self, now: Instant) -> Duration {
-        self.deadline.saturating_duration_since(now)
+        self.expires.saturating_duration_since(now)
     }
 }
 
 impl State {
     pub(crate) fn new(created: u64) -> Self {
-        Self::over(None, Document::new(created))
+        Self::over(None, None, Document::new(created))
     }
 
     pub(crate) fn loaded(stored: Stored, document: Document) -> Self {
-        Self::over(Some(stored), document)
+        Self::over(Some(stored.identity.key), Some(stored), document)
     }
 
-    fn over(stored: Option<Stored>, document: Document) -> Self {
-        let key = stored.as_ref().map(|stored| stored.key);
+    /// An empty session for a request whose id was replaced a moment ago.
+    pub(crate) fn late(old: Key) -> Self {
+        let mut state = Self::over(Some(old), None, Document::new(unix_millis()));
+        state.late = true;
+        state
+    }
+
+    /// A new session in place of one whose record can't be read: that record remains, unless this
+    /// session is destroyed.
+    pub(crate) fn instead_of(unreadable: Key) -> Self {
+        let mut state = Self::over(Some(unreadable), None, Document::new(unix_millis()));
+        state.unreadable = Some(unreadable);
+        state
+    }
+
+    fn over(cookie: Option<Key>, stored: Option<Stored>, document: Document) -> Self {
         Self {
             stored,
             delivered: document.flash.iter().map(|entry| entry.id).collect(),
             base: document,
             changes: Changes::default(),
-            pending: None,
-            abandoned: false,
-            doomed: Vec::new(),
+            doubt: None,
+            ended: Vec::new(),
             accessed: false,
-            epoch: 0,
-            client: Client { key, ..Client::default() },
+            life: 0,
+            client: Client { cookie, session: cookie, ..Client::default() },
+            late: false,
             unreadable: None,
         }
-    }
-
-    /// A new session in place of one whose record can't be read: that one stays as it is, unless
-    /// this one is destroyed.
-    pub(crate) fn instead_of(created: u64, unreadable: Key) -> Self {
-        let mut state = Self::new(created);
-        state.client.key = Some(unreadable);
-        state.unreadable = Some(unreadable);
-        state
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -120,10 +139,13 @@ impl State {
         self.stored.as_ref().filter(|stored| !stored.gone)
     }
 
-    /// The session that a save would write over, and the epoch.
-    pub(crate) fn overwrites(&self) -> Option<(Key, u64)> {
-        let changed = self.changes.alter_record() || self.changes.regenerate.is_some();
-        self.live().filter(|_| changed).map(|stored| (stored.key, self.epoch))
+    pub(crate) fn version(&self) -> Version {
+        Version { life: self.life, change: self.changes.last() }
+    }
+
+    /// Whether this is still the session of that version, and not one that took its place.
+    pub(crate) fn is_same_life(&self, version: Version) -> bool {
+        self.life == version.life
     }
 
     pub(crate) fn owner(&self) -> Option<Owner> {
@@ -138,9 +160,9 @@ impl State {
         self.base.flash.iter().filter(|entry| !self.changes.flash.removed.contains_key(&entry.id))
     }
 
-    pub(crate) fn remove_flash(&mut self, which: impl Fn(&FlashEntry) -> bool, seq: u64) {
+    pub(crate) fn remove_flash(&mut self, which: impl Fn(&FlashEntry) -> bool, number: u64) {
         for entry in self.base.flash.iter().filter(|entry| which(entry)) {
-            self.changes.flash.removed.entry(entry.id).or_insert(seq);
+            self.changes.flash.removed.entry(entry.id).or_insert(number);
         }
     }
 
@@ -148,116 +170,147 @@ impl State {
         for entry in self.base.flash.iter().filter(|entry| which(entry)) {
             let removed = self.changes.flash.removed.remove(&entry.id);
             self.delivered.retain(|id| *id != entry.id);
-            if removed.is_some() && self.pending.is_some() {
-                // The removal may be on its way: put it in again.
-                let seq = self.changes.next();
-                self.changes.flash.added.push((seq, entry.again()));
+            if removed.is_some() && self.doubt.is_some() {
+                // The removal may have been sent: add the entry again.
+                let number = self.changes.next();
+                self.changes.flash.added.push((number, entry.again()));
             }
         }
     }
 
-    /// The longest lifetime that the session has, or is about to have, of its own: a cookie of it that
+    /// The longest lifetime of its own that the session has or is about to have: a cookie of it that
     /// another request was sent may live as long.
-    pub(crate) fn own_lifetime(&mut self) -> Duration {
+    pub(crate) fn own_lifetime(&self) -> Duration {
         let own = self.base.lifetime.map_or(Duration::ZERO, Duration::from_millis);
-        own.max(self.changes.lifetime.map_or(Duration::ZERO, |(_, lifetime)| lifetime))
+        let changed = self.changes.lifetime.and_then(|(_, lifetime)| lifetime);
+        own.max(changed.unwrap_or_default())
     }
 
     /// Turns this into a new session and remembers to destroy the old one.
     pub(crate) fn destroy(&mut self) {
         let longest = self.own_lifetime();
-        if let Some(key) = self.unreadable.take() {
-            self.doomed.push(Doomed { key, expires_in: longest });
+        self.ended.extend(self.unreadable.take().map(|key| Ended {
+            key,
+            revision: None,
+            unread: true,
+            expires_in: longest,
+        }));
+        match self.stored.take() {
+            Some(stored) => self.ended.push(Ended {
+                key: stored.identity.key,
+                revision: Some(stored.revision),
+                unread: false,
+                expires_in: stored.expires_in(Instant::now()).max(longest),
+            }),
+            // A sign-out with the old id ends the session, wherever it is now.
+            None if self.late => self.ended.extend(self.client.session.map(|key| Ended {
+                key,
+                revision: None,
+                unread: false,
+                expires_in: longest,
+            })),
+            None => {}
         }
-        if let Some(stored) = self.stored.take() {
-            let expires_in = stored.expires_in(Instant::now()).max(longest);
-            self.doomed.push(Doomed { key: stored.key, expires_in });
-        }
-        if let Some(pending) = self.pending.take()
-            && let Target::Create(id) | Target::Rotate(id) = &pending.target
-        {
-            let expires_in = pending.ttl.unwrap_or_default().max(longest);
-            self.doomed.push(Doomed { key: id.key(), expires_in });
+        // After the old id, so that a rotation that arrives late finds no session to move.
+        if let Some(new) = self.doubt.as_ref().and_then(|doubt| doubt.write.new_identity()) {
+            let ttl = self.doubt.as_ref().and_then(|doubt| doubt.write.ttl);
+            self.ended.push(Ended {
+                key: new.key,
+                revision: None,
+                unread: true,
+                expires_in: ttl.unwrap_or_default().max(longest),
+            });
         }
         self.base = Document::new(unix_millis());
         self.changes.reset();
         self.delivered.clear();
-        self.abandoned = false;
-        self.epoch += 1;
+        self.doubt = None;
+        self.late = false;
+        self.life += 1;
     }
 
-    /// A destroy was carried out.
+    /// A destruction was carried out.
     pub(crate) fn destroyed(&mut self, key: Key) {
-        self.doomed.retain(|doomed| doomed.key != key);
-        self.client.ended = true;
+        self.ended.retain(|ended| ended.key != key);
+        self.client.ended |= self.client.session == Some(key);
     }
 
     pub(crate) fn discard(&mut self) {
         self.changes.reset();
         self.delivered.clear();
-        self.abandoned = self.pending.is_some();
+        if let Some(doubt) = &mut self.doubt {
+            doubt.discarded = true;
+        }
     }
 
-    /// A write was carried out; whether the client's cookie must change.
-    pub(crate) fn settle(&mut self, pending: &Pending, sealed: Option<SealedAs>) -> bool {
-        if self.epoch != pending.epoch {
-            return false; // destroyed meanwhile; the key is doomed already
+    /// A write was carried out; whether the client's cookie is out of date.
+    pub(crate) fn written(&mut self, write: &Prepared, sealed: Option<SealedAs>) -> bool {
+        if !self.is_same_life(write.version) {
+            return false; // destroyed meanwhile; the key is among the ended ones already
         }
-        let Record { revision, owner, .. } = pending.record.clone();
-        let deadline = pending.deadline();
-        let issued =
-            deadline.is_some() || sealed.is_some() || !matches!(pending.target, Target::Update);
-        match (&pending.target, &mut self.stored) {
-            (Target::Update, Some(stored)) => {
-                stored.revision = revision;
-                stored.owner = owner;
-                stored.deadline = deadline.unwrap_or(stored.deadline);
-                stored.sealed = sealed;
+        let Record { revision, owner, .. } = write.record.clone();
+        let expires = write.expires_at().or(self.stored.as_ref().map(|stored| stored.expires));
+        let stale = match (&write.target, &sealed, write.ttl) {
+            (Target::Update { .. }, None, None) => Staleness::Nothing,
+            // A lifetime of its own may make the cookie a persistent one.
+            (Target::Update { .. }, None, Some(_)) if self.changes.lifetime.is_none() => {
+                Staleness::Expiry
             }
-            (Target::Create(id) | Target::Rotate(id), before) => {
-                let standing = before.as_ref().map(|before| before.deadline);
-                let deadline = deadline.or(standing).unwrap_or_else(Instant::now);
-                let (id, key) = (id.clone(), id.key());
-                *before = Some(Stored { id, key, revision, owner, deadline, gone: false, sealed });
-            }
-            (Target::Update, None) => {}
+            _ => Staleness::Value,
+        };
+        if let Target::Rotate { old, new, .. } = &write.target
+            && self.client.session == Some(*old)
+        {
+            self.client.session = Some(new.key);
         }
-        self.base = pending.document.clone();
-        self.changes.settle(pending.seq);
-        self.forget_pending();
-        self.client.stale |= issued;
-        issued
+        let identity = match (write.new_identity(), self.stored.take()) {
+            (Some(new), _) => Some(new.clone()),
+            (None, stored) => stored.map(|stored| stored.identity),
+        };
+        self.stored = identity.map(|identity| Stored {
+            identity,
+            revision,
+            owner,
+            expires: expires.unwrap_or_else(Instant::now),
+            gone: false,
+            sealed,
+        });
+        self.base = write.document.clone();
+        self.changes.forget_up_to(write.version.change);
+        self.doubt = None;
+        self.late = false;
+        self.client.stale = self.client.stale.max(stale);
+        stale != Staleness::Nothing
     }
 
     /// A renewal was carried out.
-    pub(crate) fn renewed(&mut self, deadline: Instant, seq: u64, epoch: u64) {
-        if self.epoch == epoch {
+    pub(crate) fn renewed(&mut self, expires: Instant, version: Version) {
+        if self.is_same_life(version) {
             if let Some(stored) = &mut self.stored {
-                stored.deadline = deadline;
+                stored.expires = expires;
             }
-            self.changes.settle(seq);
-            self.client.stale = true;
+            self.changes.forget_up_to(version.change);
+            self.client.stale = self.client.stale.max(Staleness::Expiry);
         }
     }
 
-    pub(crate) fn forget_pending(&mut self) {
-        self.pending = None;
-        self.abandoned = false;
-    }
-
-    /// The store said that the session is not there any more.
-    pub(crate) fn set_gone(&mut self, epoch: u64) {
-        if self.epoch == epoch {
+    /// The store reported that the session is not there any more.
+    pub(crate) fn set_gone(&mut self, version: Version) {
+        if self.is_same_life(version) {
             if let Some(stored) = &mut self.stored {
                 stored.gone = true;
             }
-            self.forget_pending();
+            self.doubt = None;
         }
     }
-}
 
-/// A moment that long after another; a life beyond the clock's range ends at its end.
-pub(crate) fn later(now: Instant, life: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
-    now.checked_add(life).unwrap_or_else(|| now + CENTURY)
+    /// The store reported that another request gave the session a new id. What this request changed
+    /// counts only if it signs in; then it becomes a session of its own, based on nothing.
+    pub(crate) fn set_late(&mut self) {
+        self.stored = None;
+        self.base = Document::new(unix_millis());
+        self.delivered.clear();
+        self.doubt = None;
+        self.late = true;
+    }
 }

@@ -1,111 +1,150 @@
 //! The values of a session.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::error::Category;
 
 use super::Session;
-use crate::document::check_nesting;
+use super::changes::Step;
+use crate::json::{from_json, to_json};
 use crate::{Error, Result};
 
-/// How often an update starts again because the value changed under it.
+/// How often an update starts again because the value changed meanwhile.
 const MAX_ROUNDS: u32 = 100;
 
 impl Session {
-    /// The value under a key; `None` when there is none.
+    /// The value of this name; `None` when there is none.
     ///
     /// # Errors
-    /// `InvalidValue` when it is there but is no `T`; `Corrupt` when it is no JSON.
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let json = self.read(|state| state.changes.value(&state.base, key));
-        json.map(|json| from_json(&json)).transpose()
+    /// `InvalidValue` when it can't be read as `T`. The error names the value and the type, and does
+    /// not contain the value. `Corrupt` when it is not JSON.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let json = self.read(|state| state.changes.value(&state.base, name));
+        json.map(|json| from_json(name, &json)).transpose()
     }
 
-    /// Puts a value under a key. When another request saves the same key meanwhile, the later save
-    /// wins; other keys are not affected.
+    /// Sets a value. When another request saves a value of the same name meanwhile, the later save
+    /// wins; other values are not affected.
     ///
     /// Values are kept as JSON: a float that is not finite becomes `null`, as in JavaScript.
     ///
     /// # Errors
     /// `InvalidValue` when the value can't be written as JSON, or is nested more than 100 deep.
-    pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<()> {
-        let json = to_json(value)?;
-        self.write(|state| state.changes.set(key, json));
+    pub fn insert(&self, name: &str, value: impl Serialize) -> Result<()> {
+        let json = to_json(name, &value)?;
+        self.write(|state| state.changes.set(name, json));
         Ok(())
     }
 
-    /// Changes a value by what it was: reads it, applies `f`, keeps and returns the outcome.
+    /// Changes a value and returns a **provisional** result: if another request changes the session
+    /// before this one is saved, `f` is applied again, to what the other request left.
     ///
-    /// When another request changes the session before this one is saved, `f` is applied again to
-    /// what that one left, so a counter that N parallel requests increment ends at N. `f` may
-    /// therefore run several times and should do nothing else. It is kept until the session was
-    /// saved, so it should not hold a clone of the session.
+    /// So a counter that N parallel requests increment ends at N, but all of them may be shown the
+    /// same number. Where the number decides something (a limit, a one-time code), use
+    /// [`SessionStore::update`](crate::SessionStore::update), which saves and returns what was
+    /// written.
+    ///
+    /// `f` may run several times and should do nothing else. It is kept until the session was saved,
+    /// so it should not hold a clone of the session.
     ///
     /// # Errors
-    /// `InvalidValue` when what stands there is no `T` or the outcome can't be written as JSON. From
-    /// [`save`](crate::SessionStore::save) too, when that is found only then.
-    pub fn update<T, F>(&self, key: &str, f: F) -> Result<T>
+    /// `InvalidValue` when the stored value can't be read as `T` or the result can't be written as
+    /// JSON. From [`save`](crate::SessionStore::save) too, when that is found only then.
+    ///
+    /// ```
+    /// # fn main() -> session_core::Result<()> {
+    /// let session = session_core::Session::new();
+    /// let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
+    /// assert_eq!(visits, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn update<T, F>(&self, name: &str, f: F) -> Result<T>
     where
         T: Serialize + DeserializeOwned,
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
-        let apply = move |json: Option<&[u8]>| -> Result<(T, Bytes)> {
-            let value = f(json.map(from_json).transpose()?);
-            let json = to_json(&value)?;
-            Ok((value, json))
-        };
-        let apply = Arc::new(apply);
+        let json = self.record_update(name, &step(name, f))?;
+        from_json(name, &json)
+    }
+
+    /// As [`update`](Self::update), and the place where the result of the last run is.
+    pub(crate) fn update_watched<T, F>(&self, name: &str, f: F) -> Result<Watched>
+    where
+        T: Serialize + DeserializeOwned,
+        F: Fn(Option<T>) -> T + Send + Sync + 'static,
+    {
+        let step = step(name, f);
+        let watched = Watched::default();
+        let results = watched.clone();
+        let watching: Step = Arc::new(move |json| {
+            let result = step(json)?;
+            *results.0.lock().unwrap_or_else(PoisonError::into_inner) = result.clone();
+            Ok(result)
+        });
+        self.record_update(name, &watching)?;
+        Ok(watched)
+    }
+
+    fn record_update(&self, name: &str, step: &Step) -> Result<Bytes> {
         for _ in 0..MAX_ROUNDS {
-            let (epoch, before) =
-                self.read(|state| (state.epoch, state.changes.value(&state.base, key)));
-            // Outside the lock: `f` may use the session, and may take its time.
-            let (value, json) = apply(before.as_deref())?;
-            let step = {
-                let apply = Arc::clone(&apply);
-                Arc::new(move |json: Option<&[u8]>| apply(json).map(|(_, json)| json))
-            };
+            let (life, before) =
+                self.read(|state| (state.version().life, state.changes.value(&state.base, name)));
+            // Outside the lock: the step is the application's code and may use the session.
+            let json = step(before.as_deref())?;
             let recorded = self.state(|state| {
-                let unchanged =
-                    state.epoch == epoch && state.changes.value(&state.base, key) == before;
+                let unchanged = state.version().life == life
+                    && state.changes.value(&state.base, name) == before;
                 if unchanged {
-                    state.changes.update(key, step, json);
+                    state.changes.update(name, Arc::clone(step), json.clone());
                 }
                 unchanged
             });
             if recorded {
-                return Ok(value);
+                return Ok(json);
             }
         }
-        Err(Error::invalid_value("the value changed again and again while it was updated"))
+        Err(Error::invalid_value(format!("the value {name:?} kept changing while it was updated")))
+    }
+
+    /// Removes a value and returns it; `None` when there is none.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); the value remains then.
+    pub fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let value = self.get(name)?;
+        if value.is_some() {
+            self.remove(name);
+        }
+        Ok(value)
     }
 
     /// Removes a value; whether there was one.
-    pub fn remove(&self, key: &str) -> bool {
+    pub fn remove(&self, name: &str) -> bool {
         self.write(|state| {
-            let stood = state.changes.value(&state.base, key).is_some();
-            if stood {
-                state.changes.remove(key);
+            let existed = state.changes.value(&state.base, name).is_some();
+            if existed {
+                state.changes.remove(name);
             }
-            stood
+            existed
         })
     }
 
-    /// Whether there is a value under a key.
+    /// Whether there is a value of this name.
     #[must_use]
-    pub fn contains(&self, key: &str) -> bool {
-        self.read(|state| state.changes.value(&state.base, key).is_some())
+    pub fn contains(&self, name: &str) -> bool {
+        self.read(|state| state.changes.value(&state.base, name).is_some())
     }
 
-    /// All keys, sorted.
+    /// The names of all values, sorted.
     #[must_use]
     pub fn keys(&self) -> Vec<String> {
-        self.read(|state| state.changes.keys(&state.base))
+        self.read(|state| state.changes.names(&state.base))
     }
 
-    /// How many values there are.
+    /// The number of values.
     #[must_use]
     pub fn len(&self) -> usize {
         self.read(|state| state.changes.len(&state.base))
@@ -117,7 +156,7 @@ impl Session {
         self.len() == 0
     }
 
-    /// Removes all values. The session itself stays, and so does the flash; to end a session, use
+    /// Removes all values. The session itself remains, and so does the flash; to end a session, use
     /// [`destroy`](Self::destroy).
     pub fn clear(&self) {
         self.write(|state| {
@@ -128,39 +167,25 @@ impl Session {
     }
 }
 
-pub(crate) fn to_json<T: Serialize + ?Sized>(value: &T) -> Result<Bytes> {
-    let json = serde_json::to_vec(value)
-        .map_err(|_| Error::invalid_value("the value can't be written as JSON"))?;
-    check_nesting(&json)?;
-    Ok(json.into())
+/// The result of an update as its last run left it: what was written, once the session was saved.
+#[derive(Clone, Default)]
+pub(crate) struct Watched(Arc<Mutex<Bytes>>);
+
+impl Watched {
+    pub(crate) fn result(&self) -> Bytes {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
-pub(crate) fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T> {
-    serde_json::from_slice(json).map_err(|error| match error.classify() {
-        Category::Data => {
-            Error::invalid_value("the value is of another type").with_source(Redacted::from(&error))
-        }
-        _ => Error::corrupt("the value is no JSON").with_source(Redacted::from(&error)),
+/// An update of a typed value as one of JSON.
+fn step<T, F>(name: &str, f: F) -> Step
+where
+    T: Serialize + DeserializeOwned,
+    F: Fn(Option<T>) -> T + Send + Sync + 'static,
+{
+    let name: Box<str> = name.into();
+    Arc::new(move |json| {
+        let value = json.map(|json| from_json(&name, json)).transpose()?;
+        to_json(&name, &f(value))
     })
 }
-
-/// Where a value could not be read; serde's own message may quote the value.
-#[derive(Debug)]
-struct Redacted {
-    line: usize,
-    column: usize,
-}
-
-impl From<&serde_json::Error> for Redacted {
-    fn from(error: &serde_json::Error) -> Self {
-        Self { line: error.line(), column: error.column() }
-    }
-}
-
-impl std::fmt::Display for Redacted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "at line {}, column {} of the value", self.line, self.column)
-    }
-}
-
-impl std::error::Error for Redacted {}

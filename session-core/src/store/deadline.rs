@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::task::unconstrained;
 use tokio::time::sleep;
 
-use super::later;
+use crate::clock::later;
 use crate::{Error, Result};
 
 /// Parts of the time that is left.

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use super::{Deadline, Kind, SessionStore};
+use super::SessionStore;
+use super::deadline::Deadline;
 use crate::Result;
 
 /// How many expired records one step removes.
@@ -19,19 +20,15 @@ impl SessionStore {
     /// # Errors
     /// As the backend reports them; what was removed before stays removed.
     pub async fn gc(&self) -> Result<u64> {
-        let backend = match &self.0.kind {
-            Kind::Server(backend) => &**backend,
-            Kind::Cookie(cookie) => match cookie.revocation() {
-                Some(backend) => backend,
-                None => return Ok(0),
-            },
+        let Some(backend) = self.backend() else {
+            return Ok(0);
         };
-        let Some(_turn) = Turn::take(&self.0.collecting) else {
+        let Some(_turn) = Turn::take(self.collecting()) else {
             return Ok(0);
         };
         let mut total = 0;
         loop {
-            let deadline = Deadline::after(self.0.config.deadline);
+            let deadline = Deadline::after(self.config().deadline);
             let removed = deadline
                 .limit(backend.gc(BATCH))
                 .await

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::Deadline;
+use super::deadline::Deadline;
 use crate::Key;
 
 const LANES: usize = 64;

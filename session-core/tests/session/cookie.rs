@@ -85,7 +85,7 @@ fn with_revocation(config: Config) -> (Arc<Faulty>, SessionStore) {
 async fn assert_gone(store: &SessionStore, session: &Session) {
     assert_eq!(store.save(session).await.unwrap_err().kind(), ErrorKind::Gone);
     assert!(store.cookie_value(session).is_none());
-    assert_eq!(store.cookie_change(session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(session), CookieChange::Keep);
 }
 
 #[tokio::test]
@@ -133,7 +133,7 @@ async fn a_rotation_knows_its_own_mark_after_the_answer_was_lost() {
             let mut saved = store.save(&session).await;
             if lost || fault == Fault::LoseRequest {
                 assert_eq!(saved.unwrap_err().kind(), ErrorKind::Unavailable);
-                assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+                assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
                 saved = store.save(&session).await;
             }
             assert_eq!(saved.unwrap(), Saved::Issued, "{lost} {fault:?}");
@@ -167,7 +167,7 @@ async fn a_destroy_during_a_save_loses_nothing_that_came_after_it() {
         let same = session.clone();
         revoked.after("load", 1, async move {
             same.destroy();
-            same.insert("fresh", &1).unwrap();
+            same.insert("fresh", 1).unwrap();
         });
         assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
         let new_cookie = cookie(&store, &session);
@@ -226,11 +226,11 @@ async fn a_logout_that_failed_is_tried_again() {
     for fault in [Fault::LoseRequest, Fault::LoseAnswer] {
         revoked.fail(&[fault]);
         assert_eq!(store.destroy(&session).await.unwrap_err().kind(), ErrorKind::Unavailable);
-        assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+        assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     }
     // Its own mark is there already.
     assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
-    assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
     assert!(store.load(&old_cookie).await.unwrap().is_none());
 }
 
@@ -254,16 +254,16 @@ async fn the_client_is_told_what_the_application_destroyed_and_saved_itself() {
         let (_, session) = stored(&store).await;
         store.destroy(&session).await.unwrap();
         assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
-        assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+        assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
 
         let (_, session) = stored(&store).await;
-        assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+        assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
         increment(&session);
         assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
         assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
         let value = store.cookie_value(&session).unwrap();
         assert_eq!(n(&store, value.as_str()).await, 1);
-        assert_eq!(store.cookie_change(&session), CookieChange::Set(value));
+        assert_eq!(store.web().cookie_change(&session), CookieChange::Set(value));
     }
 }
 
@@ -272,10 +272,10 @@ async fn a_session_that_does_not_fit_a_cookie_leaves_the_client_with_the_one_it_
     let (_, revocable) = with_revocation(config());
     for store in [without_revocation(), revocable] {
         let (old_cookie, session) = stored(&store).await;
-        session.insert("big", &"x".repeat(1000)).unwrap();
+        session.insert("big", "x".repeat(1000)).unwrap();
         session.regenerate();
         assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::TooLarge);
-        assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+        assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
         assert_eq!(n(&store, &old_cookie).await, 0);
         session.remove("big");
         assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
@@ -287,7 +287,7 @@ async fn a_session_that_does_not_fit_a_cookie_leaves_the_client_with_the_one_it_
 async fn a_rotation_that_was_refused_leaves_nothing_to_revoke() {
     let (revoked, store) = with_revocation(config());
     let (_, session) = stored(&store).await;
-    session.insert("big", &"x".repeat(1000)).unwrap();
+    session.insert("big", "x".repeat(1000)).unwrap();
     session.regenerate();
     assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(revoked.len(), 0);

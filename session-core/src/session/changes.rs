@@ -1,0 +1,266 @@
+//! What this request changed, apart from what was loaded: so that it can be applied to what another
+//! request saved meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::document::{Document, Encoder, FlashEntry};
+use crate::{Owner, Result};
+
+/// One read-modify-write, from the value's JSON to the new JSON.
+pub(crate) type Step = Arc<dyn Fn(Option<&[u8]>) -> Result<Bytes> + Send + Sync>;
+
+/// The changes since the last save.
+///
+/// Every change has a number, ascending. A save remembers the last one that it wrote, and when it
+/// succeeded only those are done with: what was changed during the save remains.
+#[derive(Default)]
+pub(crate) struct Changes {
+    last: u64,
+    /// Boxed: the map makes room for eleven at once.
+    values: BTreeMap<Box<str>, Box<Change>>,
+    cleared: Option<u64>,
+    pub(crate) flash: FlashChanges,
+    pub(crate) owner: Option<(u64, Option<Owner>)>,
+    /// The session's own lifetime; `None` inside: the store's lifetime again.
+    pub(crate) lifetime: Option<(u64, Option<Duration>)>,
+    pub(crate) extend: Option<u64>,
+    pub(crate) regenerate: Option<u64>,
+    pub(crate) sign_in: Option<u64>,
+    /// The application's closures that are not needed any more. They may hold anything, so they are
+    /// dropped outside the session's lock.
+    unneeded: Vec<Step>,
+}
+
+/// What this request did to the flash, each with the number of the change.
+#[derive(Default)]
+pub(crate) struct FlashChanges {
+    pub(crate) added: Vec<(u64, FlashEntry)>,
+    pub(crate) removed: BTreeMap<u64, u64>,
+}
+
+/// The change of one value: what this request put or removed itself, if it did, and the updates that
+/// come after that. Updates of the stored value are applied again when another request was faster.
+#[derive(Default)]
+struct Change {
+    own: Option<(u64, Option<Bytes>)>,
+    steps: Vec<(u64, Step)>,
+    /// The value with all of that applied to the present base.
+    value: Option<Bytes>,
+}
+
+impl Changes {
+    /// The number of a new change.
+    pub(crate) fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    /// The number of the latest change.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// No changes; the numbers continue.
+    pub(crate) fn reset(&mut self) {
+        let values = std::mem::take(&mut self.values);
+        let mut unneeded = std::mem::take(&mut self.unneeded);
+        unneeded.extend(values.into_values().flat_map(|change| change.into_steps()));
+        *self = Self { last: self.last, unneeded, ..Self::default() };
+    }
+
+    /// What has to be dropped outside the session's lock.
+    pub(crate) fn take_unneeded(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.unneeded)
+    }
+
+    /// Whether the record has to be written.
+    pub(crate) fn alter_record(&self) -> bool {
+        !self.values.is_empty()
+            || self.cleared.is_some()
+            || !self.flash.added.is_empty()
+            || !self.flash.removed.is_empty()
+            || self.owner.is_some()
+            || self.lifetime.is_some()
+            || self.new_id()
+    }
+
+    /// Whether the session has to get a new id.
+    pub(crate) fn new_id(&self) -> bool {
+        self.regenerate.is_some() || self.sign_in.is_some()
+    }
+
+    /// Whether the session's life starts anew.
+    pub(crate) fn new_life(&self) -> bool {
+        self.sign_in.is_some() || matches!(self.lifetime, Some((_, None)))
+    }
+
+    /// Whether there is anything to save.
+    pub(crate) fn any(&self) -> bool {
+        self.alter_record() || self.extend.is_some()
+    }
+
+    pub(crate) fn set(&mut self, name: &str, value: Bytes) {
+        self.put(name, Some(value));
+    }
+
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.put(name, None);
+    }
+
+    fn put(&mut self, name: &str, value: Option<Bytes>) {
+        let own = Some((self.next(), value.clone()));
+        let change = Box::new(Change { own, steps: Vec::new(), value });
+        let replaced = self.values.insert(name.into(), change);
+        self.unneeded.extend(replaced.into_iter().flat_map(|change| change.into_steps()));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        let values = std::mem::take(&mut self.values);
+        self.unneeded.extend(values.into_values().flat_map(|change| change.into_steps()));
+        self.cleared = Some(self.next());
+    }
+
+    /// Records an update whose result, applied to the present value, is `value`.
+    pub(crate) fn update(&mut self, name: &str, step: Step, value: Bytes) {
+        let number = self.next();
+        let own = self.cleared.map(|cleared| (cleared, None));
+        let change = self
+            .values
+            .entry(name.into())
+            .or_insert_with(|| Box::new(Change { own, ..Change::default() }));
+        change.steps.push((number, step));
+        change.value = Some(value);
+    }
+
+    /// The value as this request sees it.
+    pub(crate) fn value(&self, base: &Document, name: &str) -> Option<Bytes> {
+        match self.values.get(name) {
+            Some(change) => change.value.clone(),
+            None if self.cleared.is_some() => None,
+            None => base.value(name),
+        }
+    }
+
+    /// The names as this request sees them, sorted.
+    pub(crate) fn names(&self, base: &Document) -> Vec<String> {
+        let stored = base.members().map(|member| String::from_utf8_lossy(member.key).into_owned());
+        let stored = stored
+            .filter(|name| self.cleared.is_none() && !self.values.contains_key(name.as_str()));
+        let changed = self.values.iter().filter(|(_, change)| change.value.is_some());
+        let mut names: Vec<_> = stored.chain(changed.map(|(name, _)| name.to_string())).collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn len(&self, base: &Document) -> usize {
+        let keeps_base = self.cleared.is_none();
+        let mut len = if keeps_base { base.len() } else { 0 };
+        for (name, change) in &self.values {
+            match (keeps_base && base.contains(name), change.value.is_some()) {
+                (false, true) => len += 1,
+                (true, false) => len -= 1,
+                _ => {}
+            }
+        }
+        len
+    }
+
+    /// The base with the changes applied, encoded. A new life begins at `now`.
+    pub(crate) fn encode(&self, base: &Document, now: impl FnOnce() -> u64) -> Document {
+        let lifetime = match &self.lifetime {
+            Some((_, own)) => own.and_then(|own| u64::try_from(own.as_millis()).ok()),
+            None => base.lifetime,
+        };
+        let created = if self.new_life() { now() } else { base.created };
+        let added: usize = self
+            .values
+            .iter()
+            .filter_map(|(name, change)| Some(name.len() + change.value.as_ref()?.len() + 9))
+            .sum();
+        let expected = base.len() + self.values.len();
+        let expected_bytes = base.payload().len() + added;
+        let mut encoder = Encoder::new(created, lifetime, expected, expected_bytes);
+        let kept = self.cleared.is_none().then_some(base);
+        for member in kept.into_iter().flat_map(Document::members) {
+            let name =
+                std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
+            match self.values.get(name) {
+                None => encoder.copy(&member),
+                Some(change) => {
+                    if let Some(json) = &change.value {
+                        encoder.value(name, json);
+                    }
+                }
+            }
+        }
+        for (name, change) in &self.values {
+            if let Some(json) = &change.value
+                && kept.is_none_or(|base| !base.contains(name))
+            {
+                encoder.value(name, json);
+            }
+        }
+        let flash = base
+            .flash
+            .iter()
+            .filter(|entry| !self.flash.removed.contains_key(&entry.id))
+            // A change that was written and is applied to its own result again adds nothing.
+            .filter(|entry| self.flash.added.iter().all(|(_, added)| added.id != entry.id))
+            .chain(self.flash.added.iter().map(|(_, entry)| entry))
+            .cloned()
+            .collect();
+        encoder.finish(flash)
+    }
+
+    /// Forgets what a save wrote: every change up to this number.
+    pub(crate) fn forget_up_to(&mut self, written: u64) {
+        if written == self.last {
+            self.reset();
+            return;
+        }
+        let is_later = |number: u64| number > written;
+        let unneeded = &mut self.unneeded;
+        self.values.retain(|_, change| {
+            change.own.take_if(|(number, _)| !is_later(*number));
+            let old = change.steps.extract_if(.., |(number, _)| !is_later(*number));
+            unneeded.extend(old.map(|(_, step)| step));
+            change.own.is_some() || !change.steps.is_empty()
+        });
+        self.flash.added.retain(|(number, _)| is_later(*number));
+        self.flash.removed.retain(|_, number| is_later(*number));
+        self.cleared.take_if(|number| !is_later(*number));
+        self.extend.take_if(|number| !is_later(*number));
+        self.regenerate.take_if(|number| !is_later(*number));
+        self.sign_in.take_if(|number| !is_later(*number));
+        self.owner.take_if(|(number, _)| !is_later(*number));
+        self.lifetime.take_if(|(number, _)| !is_later(*number));
+    }
+
+    /// The updates whose result depends on the stored value, with their names.
+    pub(crate) fn updates(&self) -> Vec<(String, Vec<Step>)> {
+        self.values
+            .iter()
+            .filter(|(_, change)| change.own.is_none())
+            .map(|(name, change)| {
+                (name.to_string(), change.steps.iter().map(|(_, step)| Arc::clone(step)).collect())
+            })
+            .collect()
+    }
+
+    /// Stores the result of the updates of one value, applied to a new base.
+    pub(crate) fn set_result(&mut self, name: &str, result: Option<Bytes>) {
+        if let Some(change) = self.values.get_mut(name) {
+            change.value = result;
+        }
+    }
+}
+
+impl Change {
+    fn into_steps(self) -> impl Iterator<Item = Step> {
+        self.steps.into_iter().map(|(_, step)| step)
+    }
+}

@@ -1,0 +1,136 @@
+//! Flash: values and messages that are delivered once.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Session;
+use crate::Result;
+use crate::document::{FlashContent, FlashEntry, Level, Message};
+use crate::json::{from_json, to_json};
+
+impl Session {
+    /// The flash: values and messages for a later request.
+    #[must_use]
+    pub fn flash(&self) -> Flash<'_> {
+        Flash(self)
+    }
+}
+
+/// The flash of a session: [`Session::flash`].
+///
+/// What a request adds is delivered to a *later* request, the first that reads it: it becomes
+/// visible when it was saved. Two requests that read in the same moment may both get an entry; none is
+/// ever lost unread. A request that does not use the session neither ages nor drops anything.
+#[derive(Debug)]
+pub struct Flash<'a>(&'a Session);
+
+impl Flash<'_> {
+    /// Leaves a value for a later request. It replaces an undelivered one of the same key.
+    ///
+    /// # Errors
+    /// `InvalidValue` when the value can't be written as JSON.
+    pub fn insert(&self, key: &str, value: impl Serialize) -> Result<()> {
+        let json = to_json(key, &value)?;
+        let value = from_json(key, &json)?;
+        let entry = FlashEntry::new(FlashContent::Value { key: key.to_owned(), value });
+        self.0.write(|state| {
+            let number = state.changes.next();
+            state.remove_flash(|old| old.is_value(key), number);
+            state.changes.flash.added.retain(|(_, old)| !old.is_value(key));
+            state.changes.flash.added.push((number, entry));
+        });
+        Ok(())
+    }
+
+    /// Takes a value: no later request will get it.
+    ///
+    /// # Errors
+    /// `InvalidValue` when it can't be read as `T`; it remains then.
+    pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let value = self.peek(key)?;
+        if value.is_some() {
+            self.0.write(|state| {
+                let number = state.changes.next();
+                state.remove_flash(|entry| entry.is_value(key), number);
+            });
+        }
+        Ok(value)
+    }
+
+    /// Reads a value and leaves it for a later request.
+    ///
+    /// # Errors
+    /// `InvalidValue` when it can't be read as `T`.
+    pub fn peek<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let json = self.0.read(|state| {
+            state.visible_flash().rev().find_map(|entry| match &entry.content {
+                FlashContent::Value { key: own, value } if own == key => Some(value.clone()),
+                _ => None,
+            })
+        });
+        json.map(|json| from_json(key, json.get().as_bytes())).transpose()
+    }
+
+    /// Whether there is a value under this key.
+    #[must_use]
+    pub fn contains(&self, key: &str) -> bool {
+        self.0.read(|state| state.visible_flash().any(|entry| entry.is_value(key)))
+    }
+
+    /// Keeps a value for one more request: undoes a [`take`](Self::take) of this request, and with
+    /// [`FlashMode::NextRequest`](crate::FlashMode::NextRequest) prolongs its life by one.
+    pub fn keep(&self, key: &str) {
+        self.0.write(|state| state.keep_flash(|entry| entry.is_value(key)));
+    }
+
+    /// Keeps everything, values and messages, as [`keep`](Self::keep) does.
+    pub fn keep_all(&self) {
+        self.0.write(|state| state.keep_flash(|_| true));
+    }
+
+    /// Leaves a message for a later request. Messages keep their order.
+    pub fn message(&self, level: impl Into<Level>, text: impl Into<String>) {
+        let message = Message { level: level.into(), text: text.into() };
+        let entry = FlashEntry::new(FlashContent::Message(message));
+        self.0.write(|state| {
+            let number = state.changes.next();
+            state.changes.flash.added.push((number, entry));
+        });
+    }
+
+    /// Takes all messages, in the order in which they were left.
+    #[must_use]
+    pub fn take_messages(&self) -> Vec<Message> {
+        self.take_where(|_| true)
+    }
+
+    /// Takes the messages of one level, in the order in which they were left.
+    #[must_use]
+    pub fn take_level(&self, level: &Level) -> Vec<Message> {
+        self.take_where(|message| message.level == *level)
+    }
+
+    /// Reads all messages and leaves them for a later request.
+    #[must_use]
+    pub fn peek_messages(&self) -> Vec<Message> {
+        self.0
+            .read(|state| state.visible_flash().filter_map(FlashEntry::message).cloned().collect())
+    }
+
+    fn take_where(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
+        let wanted = |entry: &FlashEntry| entry.message().is_some_and(&wanted);
+        self.0.write(|state| {
+            let taken: Vec<_> = state
+                .visible_flash()
+                .filter(|entry| wanted(entry))
+                .filter_map(FlashEntry::message)
+                .cloned()
+                .collect();
+            if !taken.is_empty() {
+                let number = state.changes.next();
+                state.remove_flash(wanted, number);
+            }
+            taken
+        })
+    }
+}

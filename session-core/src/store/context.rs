@@ -1,0 +1,36 @@
+//! What all operations of a store share.
+
+use super::lanes::Lanes;
+use crate::session::Identity;
+use crate::{Config, Error, ErrorKind, Key, Result, SessionId};
+
+pub(super) struct Context {
+    pub(super) config: Config,
+    pub(super) lanes: Lanes,
+}
+
+impl Context {
+    pub(super) fn new(config: Config) -> Self {
+        Self { config, lanes: Lanes::new() }
+    }
+
+    pub(super) fn key(&self, id: &SessionId) -> Key {
+        id.key_for(&self.config.purpose)
+    }
+
+    /// A new id from the configured random source.
+    pub(super) fn new_identity(&self) -> Result<Identity> {
+        let mut bytes = [0; 32];
+        let failed = |error| {
+            Error::new(ErrorKind::Other, "the random source failed; no session id can be made")
+                .as_refusal()
+                .with_source(error)
+        };
+        (self.config.random_source)(&mut bytes).map_err(failed)?;
+        if bytes == [0; 32] {
+            return Err(failed(std::io::Error::other("it gave zeros only")));
+        }
+        let id = SessionId::from_bytes(bytes);
+        Ok(Identity { key: self.key(&id), id })
+    }
+}

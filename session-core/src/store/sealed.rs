@@ -1,0 +1,362 @@
+//! Sessions in the cookie: there is nothing to compare with, the cookie is the store.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::calls::Calls;
+use super::context::Context;
+use super::deadline::Deadline;
+use super::medium::Medium;
+use super::outcome::{Done, Found, Saved};
+use super::rebase::become_late;
+use crate::clock::{later, unix_millis};
+use crate::document::{Content, Document, Tombstone};
+use crate::session::{
+    Identity, Plan, Prepared, SealedAs, Session, State, Stored, Target, random_revision,
+};
+use crate::{
+    Backend, Bytes, Config, CookieBackend, CookieName, CookieValue, Error, ErrorKind, Expiry,
+    Guarantees, Key, Loaded, Record, Result, Write,
+};
+
+/// The least room for attributes: enough for the defaults of the web layer.
+const LEAST_ATTRIBUTE_RESERVE: usize = 64;
+/// How often a revocation starts again because the mark that was there expired or changed.
+const MAX_MARKS: u32 = 100;
+
+#[derive(Clone)]
+pub(super) struct Sealed(pub(super) Arc<dyn CookieBackend>);
+
+impl Medium for Sealed {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        let revocable = self.0.revocation().is_some();
+        Guarantees { revocable, durable: true, ..Guarantees::default() }
+    }
+
+    fn check(&self, config: &Config) -> Result<()> {
+        if config.purpose.is_empty() {
+            return Ok(());
+        }
+        Err(Error::invalid_config(
+            "a cookie store has a purpose of its own: set it where the cookie store is built, for \
+             example with CookieStore::with_purpose",
+        ))
+    }
+
+    async fn find(&self, context: &Context, value: &str) -> Result<Found> {
+        let Some(opened) = self.0.open(value)? else {
+            return Ok(Found::Nothing);
+        };
+        let key = context.key(&opened.id);
+        if let Some(revocation) = self.0.revocation() {
+            let calls = Calls::new(revocation, context.config.deadline);
+            if let Some(mark) = calls.load(&key).await? {
+                return Ok(match rotation_of(&mark) {
+                    Some(rotation) if is_recent(&rotation, &context.config) => {
+                        Found::Rotated(Session::from_state(State::late(key)))
+                    }
+                    _ => Found::Nothing,
+                });
+            }
+        }
+        let document = Document::decode(opened.record.payload)?;
+        let limit = context.config.lifetime.filter(|_| document.lifetime.is_none());
+        if let Some(limit) = limit {
+            let end = Duration::from_millis(document.created).saturating_add(limit);
+            if end.saturating_add(self.0.leeway()) <= Duration::from_millis(unix_millis()) {
+                return Ok(Found::Nothing);
+            }
+        }
+        let left = opened.expires_at.duration_since(SystemTime::now()).unwrap_or_default();
+        let stored = Stored {
+            identity: Identity { id: opened.id, key },
+            revision: opened.record.revision,
+            owner: opened.record.owner,
+            expires: later(Instant::now(), left),
+            gone: false,
+            sealed: Some(SealedAs {
+                value: value.into(),
+                expires_at: opened.expires_at,
+                reseal: opened.reseal,
+                mark: None,
+            }),
+        };
+        Ok(Found::Session(Session::from_state(State::loaded(stored, document))))
+    }
+
+    async fn save(&self, context: &Context, session: &Session) -> Result<Saved> {
+        let mut save = SaveSealed::new(context, &*self.0, session);
+        let deadline = Deadline::after(context.config.deadline);
+        let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+        save.run().await
+    }
+
+    async fn destroy(&self, context: &Context, session: &Session) -> Result<()> {
+        let mut save = SaveSealed::new(context, &*self.0, session);
+        let deadline = Deadline::after(context.config.deadline);
+        let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+        save.revoke_ended().await
+    }
+
+    async fn is_alive(&self, context: &Context, session: &Session) -> Result<bool> {
+        let stored = session.state(|state| {
+            let stored = state.live()?;
+            Some((stored.identity.key, stored.expires_in(Instant::now())))
+        });
+        let Some((key, left)) = stored else {
+            return Ok(false);
+        };
+        let is_revoked = match self.0.revocation() {
+            Some(revocation) => {
+                Calls::new(revocation, context.config.deadline).load(&key).await?.is_some()
+            }
+            None => false,
+        };
+        Ok(!is_revoked && !left.is_zero())
+    }
+
+    fn instead_of(&self, _: &Context, _: &str) -> Session {
+        Session::new()
+    }
+
+    fn cookie_value(&self, stored: &Stored) -> Option<CookieValue> {
+        Some(CookieValue(stored.sealed.as_ref()?.value.to_string()))
+    }
+
+    fn backend(&self) -> Option<&dyn Backend> {
+        self.0.revocation()
+    }
+
+    fn cookie(&self) -> Option<(&CookieName, usize)> {
+        let reserve = self.0.attribute_reserve().max(LEAST_ATTRIBUTE_RESERVE);
+        Some((self.0.cookie_name(), reserve))
+    }
+}
+
+/// One save or destruction on its way.
+struct SaveSealed<'a> {
+    context: &'a Context,
+    cookie: &'a dyn CookieBackend,
+    /// The calls of the revocation store.
+    calls: Option<Calls<'a>>,
+    session: &'a Session,
+    done: Done,
+}
+
+impl<'a> SaveSealed<'a> {
+    fn new(context: &'a Context, cookie: &'a dyn CookieBackend, session: &'a Session) -> Self {
+        let deadline = context.config.deadline;
+        let calls = cookie.revocation().map(|revocation| Calls::new(revocation, deadline));
+        Self { context, cookie, calls, session, done: Done::default() }
+    }
+
+    async fn run(&mut self) -> Result<Saved> {
+        loop {
+            self.revoke_ended().await?;
+            let written = self.write_changes().await;
+            // Destroyed meanwhile: whatever became of the write, the session has to be revoked.
+            if !self.session.state(|state| state.ended.is_empty()) {
+                continue;
+            }
+            written?;
+            return Ok(self.done.saved(self.session.state(|state| state.exists())));
+        }
+    }
+
+    async fn write_changes(&mut self) -> Result<()> {
+        loop {
+            let context = self.context;
+            let plan = self
+                .session
+                .state(|state| state.plan(&context.config, || context.new_identity()))?;
+            let Plan::Write(write) = plan else {
+                return Ok(());
+            };
+            let sealed = self.seal(&write).await;
+            let error = match sealed {
+                Ok(sealed) => {
+                    let issued = self.session.state(|state| state.written(&write, Some(sealed)));
+                    self.done.write(issued);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            // Nothing was sent anywhere, so it is never in doubt.
+            self.session.state(|state| state.doubt = None);
+            match error {
+                NotSealed::Rotated => become_late(self.session, write.version)?,
+                NotSealed::Gone => {
+                    self.session.state(|state| state.set_gone(write.version));
+                    return Err(Error::gone());
+                }
+                NotSealed::Failed(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn seal(&self, write: &Prepared) -> Result<SealedAs, NotSealed> {
+        let before = self.session.state(|state| {
+            let stored = state.stored.as_ref()?;
+            Some((
+                stored.identity.clone(),
+                stored.expires_in(Instant::now()),
+                stored.sealed.clone()?,
+            ))
+        });
+        if let (Some(calls), Some((identity, _, sealed))) = (&self.calls, &before)
+            && let Some(mark) = calls.load(&identity.key).await?
+            && Some(mark.record.revision) != sealed.mark
+        {
+            return Err(match rotation_of(&mark) {
+                Some(_) => NotSealed::Rotated,
+                None => NotSealed::Gone,
+            });
+        }
+        // After the look: a slow revocation store must not let a cookie outlive a mark.
+        let expiry = match (write.ttl_now(), &before) {
+            (Some(ttl), _) => Expiry::After(ttl),
+            (None, Some((.., sealed))) => Expiry::At(sealed.expires_at),
+            (None, None) => return Err(NotSealed::Gone), // destroyed meanwhile
+        };
+        let id = match (write.new_identity(), &before) {
+            (Some(new), _) => &new.id,
+            (None, Some((identity, ..))) => &identity.id,
+            (None, None) => return Err(NotSealed::Gone),
+        };
+        let sealed = self.cookie.seal(id, &write.record, expiry)?;
+        if let (Target::Rotate { tombstone, .. }, Some((identity, left, before)), Some(calls)) =
+            (&write.target, &before, &self.calls)
+        {
+            let revision = before.mark.unwrap_or(tombstone.revision);
+            let mark = Record { revision, ..tombstone.clone() };
+            self.mark_rotation(calls, &identity.key, mark, *left).await?;
+        }
+        let (value, expires_at) = (sealed.value.into(), sealed.expires_at);
+        Ok(SealedAs { value, expires_at, reseal: false, mark: None })
+    }
+
+    /// Revokes the id that a rotation leaves behind. Of two rotations one succeeds, and none after a
+    /// logout: the mark of the other is there already then.
+    async fn mark_rotation(
+        &self,
+        calls: &Calls<'_>,
+        old: &Key,
+        mark: Record,
+        left: Duration,
+    ) -> Result<(), NotSealed> {
+        // Remembered first: if the answer is lost, the next save knows its own mark.
+        self.session.state(|state| {
+            let sealed = state.stored.as_mut().and_then(|stored| stored.sealed.as_mut());
+            if let Some(sealed) = sealed {
+                sealed.mark = Some(mark.revision);
+            }
+        });
+        let revision = mark.revision;
+        let error = match self.mark(calls, old, mark, left).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(other)) if other.record.revision == revision => return Ok(()),
+            Ok(Some(other)) => {
+                return Err(match rotation_of(&other) {
+                    Some(_) => NotSealed::Rotated,
+                    None => NotSealed::Gone,
+                });
+            }
+            Err(error) if error.nothing_was_written() => return Err(error.into()),
+            Err(error) => error,
+        };
+        match calls.load(old).await? {
+            Some(found) if found.record.revision == revision => Ok(()),
+            Some(found) if rotation_of(&found).is_some() => Err(NotSealed::Rotated),
+            Some(_) => Err(NotSealed::Gone),
+            None => Err(error.into()),
+        }
+    }
+
+    /// Revokes the sessions that this handle has ended. If another request gave one of them a new id,
+    /// that one is revoked, too.
+    async fn revoke_ended(&mut self) -> Result<()> {
+        while let Some(ended) = self.session.state(|state| state.ended.first().copied()) {
+            let mut next = self.calls.is_some().then_some(ended.key);
+            while let (Some(key), Some(calls)) = (next, &self.calls) {
+                let logout =
+                    Record { payload: Bytes::new(), revision: random_revision()?, owner: None };
+                let other = self.mark(calls, &key, logout, ended.expires_in).await?;
+                next = other.as_ref().and_then(rotation_of).map(|rotation| rotation.key);
+            }
+            self.session.state(|state| state.destroyed(ended.key));
+            self.done.remove();
+        }
+        Ok(())
+    }
+
+    /// Marks a session as revoked for as long as a cookie of it can live. A parallel request may have
+    /// renewed it meanwhile, so that is at least a whole lifetime. `Some` is a mark that was there
+    /// already; it lasts as long then.
+    async fn mark(
+        &self,
+        calls: &Calls<'_>,
+        key: &Key,
+        mark: Record,
+        life: Duration,
+    ) -> Result<Option<Loaded>> {
+        let own = self.session.state(|state| state.own_lifetime());
+        let config = &self.context.config;
+        let usual =
+            config.lifetime.into_iter().chain(config.idle_timeout).min().unwrap_or_default();
+        let ttl = life.max(own).max(usual);
+        // Once for the leeway itself, once for another server's clock that it allows for.
+        let ttl = ttl.saturating_add(self.cookie.leeway().saturating_mul(2));
+        for _ in 0..MAX_MARKS {
+            match calls.save(key, &mark, Write::Create { ttl }).await {
+                Ok(()) => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+            // It may expire at any moment, and be meant for a shorter time.
+            let Some(other) = calls.load(key).await? else {
+                continue;
+            };
+            if other.expires_in >= ttl {
+                return Ok(Some(other));
+            }
+            match calls.touch(key, other.record.revision, ttl).await {
+                Ok(()) => return Ok(Some(other)),
+                Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::Conflict) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(Error::unavailable("the mark of a revoked session kept changing"))
+    }
+}
+
+/// Why a session could not be sealed.
+enum NotSealed {
+    Gone,
+    /// Another request gave it a new id.
+    Rotated,
+    Failed(Error),
+}
+
+impl From<Error> for NotSealed {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// The rotation that left this mark; `None` for the mark of a logout.
+fn rotation_of(mark: &Loaded) -> Option<Tombstone> {
+    match Content::decode(mark.record.payload.clone()) {
+        Ok(Content::Tombstone(rotation)) => Some(rotation),
+        _ => None,
+    }
+}
+
+/// Whether requests with the old id may still be on their way.
+fn is_recent(rotation: &Tombstone, config: &Config) -> bool {
+    let age = Duration::from_millis(unix_millis().saturating_sub(rotation.at));
+    age <= config.tombstone_ttl
+}

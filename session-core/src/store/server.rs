@@ -1,0 +1,103 @@
+//! Sessions on a server: the cookie holds the session id.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::calls::Calls;
+use super::context::Context;
+use super::medium::Medium;
+use super::outcome::{Found, Saved};
+use super::save::Save;
+use crate::clock::later;
+use crate::document::Content;
+use crate::session::{Identity, Session, State, Stored};
+use crate::{
+    Backend, Capabilities, Config, CookieName, CookieValue, Guarantees, Result, SessionId,
+};
+
+#[derive(Clone)]
+pub(super) struct Server(pub(super) Arc<dyn Backend>);
+
+impl Medium for Server {
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        let Capabilities { durable, expires_natively } = self.0.capabilities();
+        Guarantees { detects_conflicts: true, revocable: true, durable, expires_natively }
+    }
+
+    fn check(&self, _: &Config) -> Result<()> {
+        Ok(())
+    }
+
+    async fn find(&self, context: &Context, value: &str) -> Result<Found> {
+        let Some(id) = SessionId::parse(value) else {
+            return Ok(Found::Nothing);
+        };
+        let key = context.key(&id);
+        let calls = Calls::new(&*self.0, context.config.deadline);
+        let Some(loaded) = calls.load(&key).await? else {
+            return Ok(Found::Nothing);
+        };
+        let base = match Content::decode(loaded.record.payload)? {
+            Content::Session(base) => base,
+            Content::Tombstone(_) => {
+                return Ok(Found::Rotated(Session::from_state(State::late(key))));
+            }
+        };
+        let stored = Stored {
+            identity: Identity { id, key },
+            revision: loaded.record.revision,
+            owner: loaded.record.owner,
+            expires: later(Instant::now(), loaded.expires_in),
+            gone: false,
+            sealed: None,
+        };
+        Ok(Found::Session(Session::from_state(State::loaded(stored, base))))
+    }
+
+    async fn save(&self, context: &Context, session: &Session) -> Result<Saved> {
+        let save = Save::new(context, &*self.0, session);
+        let _turn = save.turn().await?;
+        save.run().await
+    }
+
+    async fn destroy(&self, context: &Context, session: &Session) -> Result<()> {
+        let mut save = Save::new(context, &*self.0, session);
+        let _turn = save.turn().await?;
+        save.end_sessions().await
+    }
+
+    async fn is_alive(&self, context: &Context, session: &Session) -> Result<bool> {
+        let Some(key) = session.state(|state| state.live().map(|stored| stored.identity.key))
+        else {
+            return Ok(false);
+        };
+        let calls = Calls::new(&*self.0, context.config.deadline);
+        Ok(match calls.load(&key).await? {
+            Some(found) => matches!(Content::decode(found.record.payload)?, Content::Session(_)),
+            None => false,
+        })
+    }
+
+    fn instead_of(&self, context: &Context, value: &str) -> Session {
+        match SessionId::parse(value) {
+            Some(id) => Session::from_state(State::instead_of(context.key(&id))),
+            None => Session::new(),
+        }
+    }
+
+    fn cookie_value(&self, stored: &Stored) -> Option<CookieValue> {
+        Some(CookieValue(stored.identity.id.expose()))
+    }
+
+    fn backend(&self) -> Option<&dyn Backend> {
+        Some(&*self.0)
+    }
+
+    fn cookie(&self) -> Option<(&CookieName, usize)> {
+        None
+    }
+}
