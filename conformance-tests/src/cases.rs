@@ -20,6 +20,7 @@ mod refusal;
 mod rotation_races;
 mod save;
 mod session;
+mod sign_in;
 mod tombstone;
 mod touch;
 mod wrapper;
@@ -46,6 +47,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         merge::CASES,
         logout::CASES,
         lifetime::CASES,
+        sign_in::CASES,
         tombstone::CASES,
         rotation_races::CASES,
         errors::CASES,

@@ -20,7 +20,7 @@ impl Visitor {
         let mut visitor = Self::new(store);
         let session = store.create();
         session.insert("user", "alice")?;
-        let _ = visitor.save(&session).await?;
+        visitor.save(&session).await?;
         Ok(visitor)
     }
 

@@ -32,7 +32,7 @@ async fn spoiled_with(cx: &Context, config: Config) -> CaseResult<(Spy, Visitor,
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
     increment(&session)?;
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     Ok((spy, visitor, session))
 }
 
@@ -63,10 +63,10 @@ async fn lost_answer_to_an_update(cx: &Context) -> CaseResult {
     let (spy, mut visitor, session) = spoiled(cx).await?;
     increment(&session)?;
     spy.fail_writes(&[Injected::LoseAnswer]);
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     counts(&visitor, 2).await?;
     increment(&session)?;
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     counts(&visitor, 3).await
 }
 
@@ -93,7 +93,7 @@ async fn answers_lost_again_and_again(cx: &Context) -> CaseResult {
         let unknown = visitor.save(&session).await;
         refused(unknown, ErrorKind::Unavailable, "a save that can't find out what became of it")?;
         spy.fail_writes(&[]);
-        let _ = visitor.save(&session).await?;
+        visitor.save(&session).await?;
         counts(&visitor, must).await?;
     }
     Ok(())
@@ -117,7 +117,7 @@ async fn lost_answer_to_a_destroy(cx: &Context) -> CaseResult {
     spy.fail_writes(&[Injected::LoseAnswer]);
     let _ = visitor.save(&session).await;
     spy.fail_writes(&[]);
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     ensure!(visitor.store.load(&old).await?.is_none(), "a destroy that is repeated must hold");
     Ok(())
 }
@@ -126,7 +126,7 @@ async fn lost_request_is_applied_once(cx: &Context) -> CaseResult {
     let (spy, mut visitor, session) = spoiled(cx).await?;
     increment(&session)?;
     spy.fail_writes(&[Injected::LoseRequest]);
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     counts(&visitor, 2).await
 }
 
@@ -159,7 +159,7 @@ async fn hanging_store_is_unavailable_in_time(cx: &Context) -> CaseResult {
     );
     spy.fail_writes(&[]);
     spy.fail_loads(&[]);
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     counts(&visitor, 2).await
 }
 
@@ -178,7 +178,7 @@ async fn dropped_saves_apply_once(cx: &Context) -> CaseResult {
         counts(&visitor, 2).await?;
         if regenerate {
             session.regenerate();
-            let _ = visitor.save(&session).await?;
+            visitor.save(&session).await?;
             counts(&visitor, 2).await?;
         }
         if ended {

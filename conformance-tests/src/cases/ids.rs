@@ -113,7 +113,7 @@ async fn unknown_is_never_adopted(cx: &Context) -> CaseResult {
     ensure!(visitor.load().await?.is_none(), "an unknown id must load None");
     let session = store.create();
     session.insert("user", "mallory")?;
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     ensure!(visitor.cookie()? != unknown.expose(), "an unknown id must not be adopted");
     absent(&*backend, &unknown.key(), "under an id that the client chose").await?;
     ensure!(visitor.session().await?.contains("user"), "the new session must work at once");
@@ -129,7 +129,7 @@ async fn random_ids_leave_nothing(cx: &Context) -> CaseResult {
         let session = store.create();
         let _ = session.contains("user");
         session.destroy();
-        let _ = store.save(&session).await?;
+        store.save(&session).await?;
     }
     let asked = spy.asked();
     ensure!(
@@ -237,7 +237,7 @@ async fn none_in_any_dump(cx: &Context) -> CaseResult {
     let session = visitor.session().await?;
     session.insert("mark", &String::from_utf8_lossy(MARK))?;
     session.regenerate();
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     ids.push(visitor.cookie()?.to_owned());
     let mut shown = dump().await?;
     ensure!(

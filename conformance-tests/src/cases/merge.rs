@@ -55,8 +55,8 @@ async fn later_save_of_a_key_wins(cx: &Context) -> CaseResult {
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.insert("theme", "light")?;
     b.insert("theme", "dark")?;
-    let _ = other.save(&b).await?;
-    let _ = one.save(&a).await?;
+    other.save(&b).await?;
+    one.save(&a).await?;
     let theme = visitor.session().await?.get::<String>("theme")?;
     ensure!(theme.as_deref() == Some("light"), "the later save must win, but theme is {theme:?}");
     Ok(())
@@ -67,8 +67,8 @@ async fn removal_and_insert_survive(cx: &Context) -> CaseResult {
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     ensure!(a.remove("user"), "the value must be there to remove");
     b.insert("b", &2)?;
-    let _ = other.save(&b).await?;
-    let _ = one.save(&a).await?;
+    other.save(&b).await?;
+    one.save(&a).await?;
     let keys = visitor.session().await?.keys();
     ensure!(keys == ["b"], "the removal and the insert must both hold, but keys are {keys:?}");
     Ok(())
@@ -99,8 +99,8 @@ async fn updates_are_applied_again(cx: &Context) -> CaseResult {
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
     b.update("n", |n: Option<u64>| n.unwrap_or(10) * 2)?;
-    let _ = other.save(&b).await?;
-    let _ = one.save(&a).await?;
+    other.save(&b).await?;
+    one.save(&a).await?;
     let n = visitor.session().await?.get::<u64>("n")?;
     ensure!(
         n == Some(21),
@@ -114,8 +114,8 @@ async fn messages_of_both_survive(cx: &Context) -> CaseResult {
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.flash().message(Level::Info, "from a");
     b.flash().message(Level::Info, "from b");
-    let _ = one.save(&a).await?;
-    let _ = other.save(&b).await?;
+    one.save(&a).await?;
+    other.save(&b).await?;
     let messages = visitor.session().await?.flash().take_messages();
     let mut texts: Vec<_> = messages.into_iter().map(|message| message.text).collect();
     texts.sort();
@@ -129,9 +129,9 @@ async fn save_and_regenerate_survive(cx: &Context) -> CaseResult {
     a.insert("a", &1)?;
     b.regenerate();
     b.insert("b", &2)?;
-    let _ = one.save(&a).await?;
+    one.save(&a).await?;
     visitor.store = other;
-    let _ = visitor.save(&b).await?;
+    visitor.save(&b).await?;
     let keys = visitor.session().await?.keys();
     ensure!(
         keys == ["a", "b", "user"],
@@ -146,7 +146,7 @@ async fn save_after_regenerate_is_gone(cx: &Context) -> CaseResult {
     let old = visitor.cookie()?.to_owned();
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     b.regenerate();
-    let _ = visitor.save(&b).await?;
+    visitor.save(&b).await?;
     a.insert("late", &1)?;
     refused(one.save(&a).await, ErrorKind::Gone, "a save with the id from before a login")?;
     ensure!(one.cookie_value(&a).is_none(), "a session that is gone must have no cookie value");

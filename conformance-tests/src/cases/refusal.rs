@@ -179,7 +179,7 @@ async fn of_a_rotation_keeps_the_old_id(cx: &Context) -> CaseResult {
 }
 
 async fn of_a_renewal_needs_no_inquiry(cx: &Context) -> CaseResult {
-    let config = Config::default().sliding(true).renew_after(0.0);
+    let config = Config::default().idle_timeout(LONG).renew_after(0.0);
     let (spy, mut visitor) = refusing(cx, config).await?;
     tokio::time::sleep(Duration::from_millis(2)).await;
     let session = visitor.session().await?;

@@ -31,7 +31,7 @@ async fn round_trip(cx: &Context, values: &[(&str, Value)]) -> CaseResult {
     for (key, value) in values {
         session.insert(key, value)?;
     }
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let after = visitor.session().await?;
     for (key, value) in values {
         let found = after.get::<Value>(key)?;
@@ -126,7 +126,7 @@ async fn all_of_unicode(cx: &Context) -> CaseResult {
         let mut visitor = Visitor::new(&store);
         let session = store.create();
         session.insert("text", &text)?;
-        let _ = visitor.save(&session).await?;
+        visitor.save(&session).await?;
         let found = visitor.session().await?.get::<String>("text")?.unwrap_or_default();
         if let Some((is, must)) = found.chars().zip(text.chars()).find(|(is, must)| is != must) {
             return Err(Failure::Failed(format!("{must:?} must come back, but is {is:?}")));
@@ -205,7 +205,7 @@ async fn clear_is_saved(cx: &Context) -> CaseResult {
     let session = visitor.session().await?;
     session.clear();
     session.insert("after", &1)?;
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let keys = visitor.session().await?.keys();
     ensure!(keys == ["after"], "clear must be saved, but keys are {keys:?}");
     Ok(())
@@ -216,7 +216,7 @@ async fn emptied_session_still_exists(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
     session.remove("user");
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let after = visitor.session().await?;
     ensure!(after.exists() && after.is_empty(), "an emptied session must load as an empty one");
     Ok(())
@@ -244,7 +244,7 @@ async fn owner_is_saved(cx: &Context) -> CaseResult {
         let session = visitor.session().await?;
         session.set_owner(name.map(owner));
         session.regenerate();
-        let _ = visitor.save(&session).await?;
+        visitor.save(&session).await?;
         let found = visitor.session().await?.owner();
         ensure!(
             found == name.map(owner),
@@ -268,7 +268,7 @@ async fn too_large_keeps_the_old(cx: &Context) -> CaseResult {
     );
     session.remove("big");
     session.insert("small", &1)?;
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     ensure!(visitor.session().await?.contains("small"), "a later save within the limit must work");
     Ok(())
 }

@@ -25,33 +25,42 @@ broken! {
     CreateOverwrites: "save::create_over_live_already_exists";
     TombstoneRefusesCreate: "save::create_after_destroy_succeeds";
     UpdateInserts: "save::update_of_missing_is_gone", "save::update_after_destroy_is_gone",
-        "logout::save_after_destroy_is_gone", "concurrency::destroy_ends_all_updates";
+        "logout::save_after_destroy_is_gone", "concurrency::destroy_ends_all_updates",
+        "logout::regenerate_after_destroy_is_gone", "tombstone::logout_between_the_steps_wins",
+        "sign_in::after_destroy_is_gone";
     UpdateOfMissingIsSilent: "save::update_after_destroy_is_gone";
     UpdateIgnoresRevision: "save::update_of_other_revision_conflicts",
         "save::update_of_older_revision_conflicts", "merge::different_keys_survive",
         "merge::removal_and_insert_survive", "merge::messages_of_both_survive",
-        "merge::updates_are_applied_again", "merge::sixty_four_increments_are_64";
+        "merge::updates_are_applied_again", "merge::sixty_four_increments_are_64",
+        "merge::save_and_regenerate_survive", "merge::save_after_regenerate_is_gone",
+        "tombstone::save_between_the_steps_is_not_lost", "tombstone::rotation_between_the_steps_wins",
+        "tombstone::one_of_many_rotations_wins", "tombstone::late_requests_change_nothing",
+        "sign_in::keeps_what_others_saved_before";
     UpdateIgnoresKey: "save::update_leaves_other_records_alone";
     UpdateRenewsAlways: "save::update_without_ttl_keeps_deadline",
         "expiry::frequent_updates_do_not_prolong", "lifetime::fixed_stays_fixed_when_written_often";
     UpdateNeverRenews: "save::update_with_ttl_renews", "expiry::renewed_by_update_lives_on",
         "lifetime::set_lifetime_is_for_this_session";
     UpdateNeverShortens: "save::update_with_ttl_shortens";
-    UpdateToSmallerKeepsExpiry: "save::update_to_a_small_record_is_complete";
-    UpdateToSmallerKeepsOwner: "save::update_to_a_small_record_is_complete";
+    UpdateToSmallerKeepsExpiry: "save::update_to_a_small_record_is_complete",
+        "tombstone::holds_nothing_of_the_session", "tombstone::ends_on_time";
+    UpdateToSmallerKeepsOwner: "save::update_to_a_small_record_is_complete",
+        "tombstone::holds_nothing_of_the_session";
     OlderVersionReturns: "save::update_with_ttl_shortens",
-        "save::update_to_a_small_record_is_complete";
-    UpdateKeepsTail: "save::update_replaces_payload", "session::clear_is_saved";
+        "save::update_to_a_small_record_is_complete", "tombstone::ends_on_time";
+    UpdateKeepsTail: "save::update_replaces_payload", "session::clear_is_saved",
+        "tombstone::holds_nothing_of_the_session";
     CountsChangedRows: "save::identical_update_succeeds";
-    TouchIsSilent: "touch::renews", "expiry::renewed_by_touch_lives_on", "lifetime::sliding_lives_on",
+    TouchIsSilent: "touch::renews", "expiry::renewed_by_touch_lives_on", "lifetime::idle_timeout_is_renewed",
         "lifetime::extend_renews";
     TouchNeverShortens: "touch::shortens";
     TouchRewrites: "touch::keeps_record";
     TouchChangesRevision: "touch::keeps_the_revision_for_updates";
     TouchCreates: "touch::of_missing_is_gone", "touch::after_destroy_is_gone",
-        "logout::sliding_after_destroy_is_gone";
+        "logout::renewal_after_destroy_is_gone";
     TouchIgnoresRevision: "touch::of_other_revision_conflicts", "touch::of_replaced_record_conflicts",
-        "touch::never_prolongs_what_replaced_its_record";
+        "touch::never_prolongs_what_replaced_its_record", "tombstone::late_requests_change_nothing";
     TouchOfOtherRevisionIsGone: "touch::of_other_revision_conflicts";
     TouchRenewsBeforeItCompares: "touch::of_other_revision_conflicts",
         "touch::of_replaced_record_conflicts", "touch::never_prolongs_what_replaced_its_record";
@@ -60,8 +69,8 @@ broken! {
     TouchComparesHalfTheRevision: "touch::of_other_revision_conflicts";
     TouchRenewsAll: "touch::leaves_other_records_alone";
     TouchReadsThenWrites: "concurrency::destroy_ends_all_touches";
-    ForgetsExpiry: "expiry::expired_is_none", "lifetime::idle_sliding_session_expires",
-        "lifetime::absolute_ends_however_busy", "lifetime::save_of_expired_is_gone";
+    ForgetsExpiry: "expiry::expired_is_none", "lifetime::idle_session_expires",
+        "lifetime::ends_however_busy", "lifetime::save_of_expired_is_gone";
     AliveAtDeadline: "expiry::never_loaded_at_its_deadline";
     ReportsSeconds: "expiry::reports_remaining_life";
     OneDeadlineForAll: "expiry::each_record_has_its_own";
@@ -73,7 +82,8 @@ broken! {
     ShortTtlRefused: "expiry::shortest_ttl_is_accepted";
     TtlWraps: "expiry::huge_ttl_is_clamped";
     TtlPanics: "expiry::huge_ttl_is_clamped";
-    DestroyIsSilent: "destroy::removes", "logout::destroyed_cookie_is_dead",
+    DestroyIsSilent: "destroy::removes", "tombstone::logout_with_the_old_session_follows",
+        "tombstone::logout_with_the_new_id_ends_both", "tombstone::logout_follows_two_rotations", "logout::destroyed_cookie_is_dead",
         "logout::destroy_at_once_needs_no_save";
     DestroyAlwaysTrue: "destroy::of_missing_is_false", "destroy::twice_is_false",
         "destroy::only_of_missing_is_false", "concurrency::one_destroy_is_true";
@@ -89,7 +99,8 @@ broken! {
     GcChecksThenDeletes: "gc::never_removes_renewed_meanwhile", "gc::runs_on_many_nodes";
     CreateChecksThenWrites: "concurrency::one_create_wins";
     UpdateChecksThenWrites: "concurrency::one_update_wins", "concurrency::no_increment_is_lost",
-        "merge::sixty_four_increments_are_64";
+        "merge::sixty_four_increments_are_64", "tombstone::acknowledged_saves_move_along",
+        "tombstone::one_of_many_rotations_wins";
     WritesInParts: "concurrency::loads_see_whole_records",
         "concurrency::dropped_futures_leave_whole_records";
     LossyUtf8: "data::payload_is_byte_exact";
