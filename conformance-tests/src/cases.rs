@@ -16,6 +16,7 @@ mod logout;
 mod merge;
 mod model;
 mod owner;
+mod races;
 mod refusal;
 mod rotation_races;
 mod save;
@@ -37,6 +38,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         destroy::CASES,
         gc::CASES,
         concurrency::CASES,
+        races::CASES,
         model::CASES,
         data::CASES,
         ids::CASES,

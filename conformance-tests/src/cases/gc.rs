@@ -1,9 +1,10 @@
 //! Removing what expired.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, ErrorKind};
+use session_core::{Backend, Error, ErrorKind, Key, Record};
 
 use crate::case::{
     CaseResult, Context, LONG, SHORT, cases, create, ensure, holds, key, outlive, record, skip,
@@ -130,51 +131,73 @@ async fn never_removes_replaced(cx: &Context) -> CaseResult {
     Ok(())
 }
 
+/// Records are renewed just before they expire and replaced just after, each at a moment of its own,
+/// while both handles collect.
 async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
-    let (store, collector) = (cx.backend().await?, cx.backend().await?);
-    let mut renewals = Vec::new();
-    for n in 0..32_u8 {
-        let (store, key, old) = (Arc::clone(&store), key(), record([n]));
-        let ttl = SHORT[0] + Duration::from_millis(u64::from(n));
-        store.save(&key, &old, create(ttl)).await?;
-        renewals.push(async move {
-            let left = store.load(&key).await?.map_or(Duration::ZERO, |loaded| loaded.expires_in);
-            let moment = Duration::from_millis(u64::from(n % 8 / 2));
-            if n % 2 == 0 {
-                // Renewed just before the deadline, and with it just before a gc.
-                tokio::time::sleep(left.saturating_sub(moment)).await;
-                match store.touch(&key, old.revision, LONG).await {
-                    Err(error) if error.kind() == ErrorKind::Gone => {}
-                    touched => return touched.map(|()| (key, old)),
-                }
-            } else {
-                // Replaced just after the deadline, and with it in the middle of a gc.
-                tokio::time::sleep(left + moment).await;
+    let handles = [cx.backend().await?, cx.backend().await?];
+    let ended = Arc::new(AtomicBool::new(false));
+    let collectors = handles.iter().map(|store| {
+        let (store, ended) = (Arc::clone(store), Arc::clone(&ended));
+        async move {
+            while !ended.load(Ordering::Relaxed) {
+                store.gc(PLENTY).await?;
+                tokio::task::yield_now().await;
             }
-            while store.load(&key).await?.is_some() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            let new = record("replaces an expired one");
-            store.save(&key, &new, create(LONG)).await?;
-            Ok::<_, session_core::Error>((key, new))
-        });
-    }
-    let collecting = tokio::spawn(async move {
-        let began = Instant::now();
-        while began.elapsed() < SHORT[0] * 2 {
-            collector.gc(PLENTY).await?;
-            tokio::task::yield_now().await;
+            Ok::<_, Error>(())
         }
-        Ok::<_, session_core::Error>(())
     });
+    let collecting = tokio::spawn(together(collectors.collect::<Vec<_>>()));
+    let mut renewals = Vec::new();
+    for n in 0..RENEWALS {
+        let store = Arc::clone(&handles[n % 2]);
+        let ttl = BRIEF * 2 + Duration::from_micros(n as u64 * 500);
+        renewals.push(async move { renew_or_replace(&*store, ttl, n).await });
+    }
     let renewed = together(renewals).await;
-    collecting.await.expect("gc does not panic")?;
+    // A collection that began before a renewal may end after it.
+    tokio::time::sleep(BRIEF).await;
+    ended.store(true, Ordering::Relaxed);
+    for collected in collecting.await.expect("gc does not panic") {
+        collected?;
+    }
     for renewed in renewed {
         let (key, record) = renewed?;
-        holds(&*store, &key, &record, "after gc, though it was renewed or replaced meanwhile")
-            .await?;
+        let after = "after gc, though it was renewed or replaced meanwhile";
+        holds(&*handles[0], &key, &record, after).await?;
     }
     Ok(())
+}
+
+/// How many records pass their end while gc runs.
+const RENEWALS: usize = 96;
+
+/// A record that is renewed at its last moment, or replaced at the first moment after it.
+async fn renew_or_replace(
+    store: &dyn Backend,
+    ttl: Duration,
+    n: usize,
+) -> Result<(Key, Record), Error> {
+    let (key, old, new) = (key(), record([7; 64]), record("a later one"));
+    store.save(&key, &old, create(ttl)).await?;
+    let early = Duration::from_micros(n as u64 / 3 % 4 * 300);
+    let left = store.load(&key).await?.map_or(Duration::ZERO, |loaded| loaded.expires_in);
+    tokio::time::sleep(left.saturating_sub(early)).await;
+    let renewed = match n % 3 {
+        0 => store.touch(&key, old.revision, LONG).await.map(|()| old),
+        1 => store.save(&key, &new, update(&old, Some(LONG))).await.map(|()| new),
+        _ => Err(Error::gone()),
+    };
+    match renewed {
+        Err(error) if error.kind() == ErrorKind::Gone => {}
+        renewed => return renewed.map(|record| (key, record)),
+    }
+    // It expired: the next create succeeds at once, whether gc has come by or not.
+    while store.load(&key).await?.is_some() {
+        tokio::task::yield_now().await;
+    }
+    let new = record("replaces an expired one");
+    store.save(&key, &new, create(LONG)).await?;
+    Ok((key, new))
 }
 
 async fn runs_on_many_nodes(cx: &Context) -> CaseResult {
@@ -189,7 +212,7 @@ async fn runs_on_many_nodes(cx: &Context) -> CaseResult {
             for _ in 0..5 {
                 total += store.gc(7).await?;
             }
-            Ok::<_, session_core::Error>(total)
+            Ok::<_, Error>(total)
         }
     });
     let mut total = 0;

@@ -136,13 +136,13 @@ fn written(rng: &mut Rng) -> Written {
         return Written::Same;
     }
     let power = if rng.u32(..8) == 0 { rng.u32(11..=17) } else { rng.u32(..=10) };
-    let length = (1_usize << power) + rng.usize(..3) - 1;
+    // One length comes often, so that several keys get equal payloads.
+    let length = if rng.u32(..4) == 0 { 100 } else { (1 << power) + rng.usize(..3) - 1 };
     let revision = match rng.u32(..8) {
         0 => NewRevision::OneBit(rng.u32(..64)),
         1 => NewRevision::Random(*pick(rng, &[0, 1, u64::MAX, 1 << 63, (1 << 53) + 1])),
         _ => NewRevision::Random(rng.u64(..)),
     };
-    // Few patterns: several keys get equal payloads.
     Written::New { length, pattern: rng.u8(..3), owner: *pick(rng, &OWNERS), revision }
 }
 

@@ -2,6 +2,7 @@
 
 mod life;
 mod store;
+mod subtle;
 mod table;
 mod wrapper;
 
@@ -10,9 +11,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use conformance_tests::{Fixture, Harness};
-use session_core::{Capabilities, Key, Loaded, Result, async_trait};
+use session_core::{Capabilities, Key, Loaded, Record, Result, Update, async_trait};
 
 use crate::support::reference::{CLAIMS, Entry, Reference};
+use subtle::Subtle;
 pub(crate) use table::{BROKEN, Defect};
 use wrapper::WrongWrapper;
 
@@ -35,6 +37,7 @@ struct Memory {
     /// What updates replaced, the oldest first.
     versions: Mutex<HashMap<Key, Vec<Entry>>>,
     order: Mutex<Vec<Key>>,
+    batch: Mutex<Vec<(Key, Record, Update)>>,
 }
 
 pub(crate) struct BrokenHarness(pub(crate) Defect);
@@ -58,6 +61,13 @@ impl Harness for BrokenHarness {
             return Ok(Fixture::connecting(move || {
                 let wrapper = WrongWrapper::new(defect, Arc::clone(&store));
                 async move { Ok(wrapper) }
+            }));
+        }
+        if Subtle::has(defect) {
+            let shared = Arc::default();
+            return Ok(Fixture::connecting(move || {
+                let subtle = Subtle::new(defect, Arc::clone(&store), Arc::clone(&shared));
+                async move { Ok(subtle) }
             }));
         }
         let fixture = Fixture::connecting(move || {

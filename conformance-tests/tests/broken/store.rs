@@ -265,6 +265,9 @@ impl Backend for Broken {
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let (key, record) = (self.filed(key), self.kept(record)?);
+        if let (Defect::BatchEndsWithItsLeader, Write::Update(update)) = (self.defect, write) {
+            return self.join_batch(key, record, update).await;
+        }
         match write {
             Write::Create { ttl } => self.create(&key, record, ttl).await,
             Write::Update(update) => self.update(&key, record, update).await,
@@ -281,6 +284,15 @@ impl Backend for Broken {
         lock(&self.memory.destroyed).insert(key);
         let only =
             only.map(|only| self.revision(only)).filter(|_| !self.is(Defect::DestroyIgnoresOnly));
+        if self.is(Defect::DestroyOnlyChecksThenRemoves)
+            && let Some(only) = only
+        {
+            if expected(&mut self.store.entries(), &key, only).is_err() {
+                return Ok(false);
+            }
+            pause().await;
+            return self.store.destroy(&key, None).await;
+        }
         if self.is(Defect::DestroyIsSilent) {
             return Ok(self.store.entries().get(&key).is_some_and(Entry::live));
         }
@@ -303,6 +315,25 @@ impl Backend for Broken {
 }
 
 impl Broken {
+    /// The first one writes for all; if it is dropped, the others' changes are lost.
+    async fn join_batch(&self, key: Key, record: Record, write: Update) -> Result<()> {
+        expected(&mut self.store.entries(), &key, write.expected)?;
+        let leads = {
+            let mut batch = lock(&self.memory.batch);
+            batch.push((key, record, write));
+            batch.len() == 1
+        };
+        pause().await;
+        if !leads {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut *lock(&self.memory.batch));
+        for (key, record, write) in batch {
+            self.update(&key, record, write).await?;
+        }
+        Ok(())
+    }
+
     pub(super) fn first_expiry(&self, key: &Key) -> Option<Instant> {
         lock(&self.memory.first_expiries).get(key).copied()
     }

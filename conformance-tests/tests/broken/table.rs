@@ -140,4 +140,20 @@ broken! {
     HugePayloadIsCut: "refusal::what_is_too_large_is_refused_or_kept";
     HugePayloadIsUnavailable: "refusal::what_is_too_large_is_refused_or_kept";
     HugePayloadReplacesAndIsRefused: "refusal::what_is_too_large_is_refused_or_kept";
+    SubtleEqualPayloadKeepsOwner: "model::random_calls_agree";
+    SubtleTouchDropsFraction: "model::random_calls_agree";
+    SubtleUpdateDropsFraction: "model::random_calls_agree";
+    SubtlePowerOfTwo: "model::random_calls_agree";
+    SubtleSharesPayloads: "model::random_calls_agree";
+    SubtleOnlyComparesHighBits: "model::random_calls_agree";
+    SubtleCreateOverExpiredKeepsOwner: "model::random_calls_agree";
+    SubtleTouchWorksOnce: "model::random_calls_agree";
+    SubtleLongTtlIsNone: "model::random_calls_agree";
+    SubtleNoLimitIsAll: "model::random_calls_agree";
+    SubtleGcCountsToLimit: "model::random_calls_agree";
+    SubtleUpdateForgetsTouch: "model::random_calls_agree";
+    SubtleDestroysSibling: "model::random_calls_agree";
+    SubtleHandleRemembersMissing: "model::random_calls_agree";
+    DestroyOnlyChecksThenRemoves: "concurrency::destroy_or_update_wins";
+    BatchEndsWithItsLeader: "concurrency::dropped_writes_take_no_others_along";
 }
