@@ -52,9 +52,9 @@ async fn destroy_ends_what_was_touched(cx: &Context) -> CaseResult {
     for _ in 0..16 {
         let (key, record) = (key(), record("x"));
         one.save(&key, &record, create(LONG)).await?;
-        let (destroyed, touched) = tokio::join!(
-            one.destroy(&key, Some(record.revision)),
+        let (touched, destroyed) = tokio::join!(
             other.touch(&key, record.revision, LONG),
+            one.destroy(&key, Some(record.revision)),
         );
         ensure!(destroyed?, "a destroy of the record's revision must say true, but said false");
         if touched.is_err() {

@@ -68,7 +68,8 @@ broken! {
         "touch::never_prolongs_what_replaced_its_record";
     TouchComparesHalfTheRevision: "touch::of_other_revision_conflicts";
     TouchRenewsAll: "touch::leaves_other_records_alone";
-    TouchReadsThenWrites: "concurrency::destroy_ends_all_touches";
+    TouchReadsThenWrites: "concurrency::destroy_ends_all_touches",
+        "concurrency::destroy_ends_what_was_touched";
     ForgetsExpiry: "expiry::expired_is_none", "lifetime::idle_session_expires",
         "lifetime::ends_however_busy", "lifetime::save_of_expired_is_gone";
     AliveAtDeadline: "expiry::never_loaded_at_its_deadline";
@@ -83,7 +84,8 @@ broken! {
     TtlWraps: "expiry::huge_ttl_is_clamped";
     TtlPanics: "expiry::huge_ttl_is_clamped";
     DestroyIsSilent: "destroy::removes", "tombstone::logout_with_the_old_session_follows",
-        "tombstone::logout_with_the_new_id_ends_both", "tombstone::logout_follows_two_rotations", "logout::destroyed_cookie_is_dead",
+        "tombstone::logout_with_the_new_id_ends_both", "tombstone::logout_follows_two_rotations",
+        "tombstone::logout_during_the_inquiry_wins", "logout::destroyed_cookie_is_dead",
         "logout::destroy_at_once_needs_no_save";
     DestroyAlwaysTrue: "destroy::of_missing_is_false", "destroy::twice_is_false",
         "destroy::only_of_missing_is_false", "concurrency::one_destroy_is_true";
@@ -117,10 +119,12 @@ broken! {
     KeysByPrefix: "ids::keys_differ_in_every_byte";
     KeysWithoutCase: "ids::keys_are_case_sensitive";
     KeysTrimmed: "ids::keys_of_any_bytes";
-    DropsOwner: "owner::round_trips", "session::owner_is_saved", "session::every_mutator_alone_is_saved";
+    DropsOwner: "owner::round_trips", "session::owner_is_saved", "session::every_mutator_alone_is_saved",
+        "sign_in::renews_id_owner_and_life", "sign_in::late_sign_in_has_an_id_of_its_own";
     FoldsOwner: "owner::is_byte_exact";
     TrimsOwner: "owner::is_byte_exact";
-    OneSessionPerOwner: "owner::of_many_records_is_the_same";
+    OneSessionPerOwner: "owner::of_many_records_is_the_same",
+        "sign_in::submitted_twice_signs_in_twice";
     UpdateKeepsOwner: "owner::update_replaces_owner";
     WrapperAnswersTouch: "wrapper::forwards_only_the_five_methods", "touch::renews",
         "touch::of_missing_is_gone";
@@ -134,7 +138,7 @@ broken! {
     WrapperDropsOnly: "destroy::only_matching_revision";
     WrapperForgetsGc: "wrapper::forwards_only_the_five_methods", "gc::removes_expired";
     UpdateIsSilent: "save::update_replaces_payload", "logout::regenerate_kills_the_old_id",
-        "tombstone::old_id_is_none_and_the_new_one_has_all";
+        "tombstone::old_id_is_none_and_the_new_one_has_all", "sign_in::old_cookie_is_dead";
     ConflictWrites: "save::update_of_other_revision_conflicts",
         "refusal::of_any_kind_has_written_nothing";
     HugePayloadIsCut: "refusal::what_is_too_large_is_refused_or_kept";
