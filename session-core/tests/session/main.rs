@@ -2,10 +2,11 @@
 #![allow(clippy::unwrap_used)]
 mod client;
 // mod cookie;
+mod deadline;
 mod faulty;
 mod flash;
 mod life;
 mod races;
 mod save;
 mod support;
-mod time_limit;
+mod together;
