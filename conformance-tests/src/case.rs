@@ -18,6 +18,11 @@ pub(crate) const LONG: Duration = Duration::from_secs(3600);
 /// stores count whole milliseconds.
 pub(crate) const SLACK: Duration = Duration::from_millis(20);
 
+/// Settings for many requests at the same moment: a machine that is busy is no outage.
+pub(crate) fn patient() -> Config {
+    Config::default().deadline(Duration::from_secs(40))
+}
+
 /// A named fact about a store.
 pub(crate) struct Case {
     /// `group::fact`.

@@ -160,11 +160,18 @@ async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
     for collected in collecting.await.expect("gc does not panic") {
         collected?;
     }
+    let mut compared = 0;
     for renewed in renewed {
-        let (key, record) = renewed?;
+        let (key, record) = match renewed {
+            // The machine was too slow for this life.
+            Err(error) if error.kind() == ErrorKind::Unavailable => continue,
+            renewed => renewed?,
+        };
+        compared += 1;
         let after = "after gc, though it was renewed or replaced meanwhile";
         holds(&*handles[0], &key, &record, after).await?;
     }
+    ensure!(compared > 0, "of {RENEWALS} records none could be renewed or replaced");
     Ok(())
 }
 

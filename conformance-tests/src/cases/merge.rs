@@ -1,8 +1,8 @@
 //! Requests of one visitor at the same moment.
 
-use session_core::{Config, ErrorKind, Level, Saved, SessionStore};
+use session_core::{ErrorKind, Level, Saved, SessionStore};
 
-use crate::case::{CaseResult, Context, Failure, cases, ensure, refused, together};
+use crate::case::{CaseResult, Context, Failure, cases, ensure, patient, refused, together};
 use crate::visitor::Visitor;
 
 cases! { "merge":
@@ -23,7 +23,7 @@ async fn servers(cx: &Context) -> CaseResult<(SessionStore, SessionStore, Visito
 }
 
 async fn two_stores(cx: &Context) -> CaseResult<(SessionStore, SessionStore, Visitor)> {
-    let (one, other) = (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
+    let (one, other) = (cx.store(patient()).await?, cx.store(patient()).await?);
     let visitor = Visitor::known(&one).await?;
     Ok((one, other, visitor))
 }

@@ -7,7 +7,7 @@ use session_core::{Config, Error, ErrorKind, Saved, Session, SessionStore};
 use tokio::sync::oneshot;
 
 use super::tombstone::{Scene, found};
-use crate::case::{CaseResult, Context, Failure, cases, ensure, refused, together};
+use crate::case::{CaseResult, Context, Failure, cases, ensure, patient, refused, together};
 use crate::spy::Injected;
 use crate::visitor::Visitor;
 
@@ -120,7 +120,7 @@ async fn requests(
 
 async fn one_of_many_rotations_wins(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
-    let (one, other) = (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
+    let (one, other) = (cx.store(patient()).await?, cx.store(patient()).await?);
     for _ in 0..8 {
         let visitor = Visitor::known(&one).await?;
         let rotations = requests([&one, &other], &visitor, 6).await?;
@@ -154,7 +154,7 @@ async fn one_of_many_rotations_wins(cx: &Context) -> CaseResult {
 
 async fn acknowledged_saves_move_along(cx: &Context) -> CaseResult {
     cx.needs_conflicts()?;
-    let (one, other) = (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
+    let (one, other) = (cx.store(patient()).await?, cx.store(patient()).await?);
     for round in 0..12_u64 {
         let visitor = Visitor::known(&one).await?;
         let mut rotation = Visitor { store: other.clone(), cookie: visitor.cookie.clone() };

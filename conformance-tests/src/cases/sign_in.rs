@@ -7,7 +7,7 @@ use session_core::{Config, ErrorKind, Saved};
 
 use super::tombstone::{Scene, found};
 use crate::case::{
-    CaseResult, Context, Failure, LONG, cases, ensure, lives, owner, refused, together,
+    CaseResult, Context, Failure, LONG, cases, ensure, lives, owner, patient, refused, together,
 };
 use crate::visitor::Visitor;
 
@@ -155,7 +155,7 @@ async fn late_sign_in_has_an_id_of_its_own(cx: &Context) -> CaseResult {
 
 async fn submitted_twice_signs_in_twice(cx: &Context) -> CaseResult {
     cx.needs_conflicts()?;
-    let (one, other) = (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
+    let (one, other) = (cx.store(patient()).await?, cx.store(patient()).await?);
     for _ in 0..8 {
         let visitor = Visitor::known(&one).await?;
         let mut forms = Vec::new();

@@ -10,7 +10,7 @@ use session_core::{
 
 use super::tombstone::found;
 use crate::case::{
-    CaseResult, Context, Failure, LONG, cases, ensure, outlive, owner, refused, together,
+    CaseResult, Context, Failure, LONG, cases, ensure, outlive, owner, patient, refused, together,
 };
 use crate::visitor::Visitor;
 
@@ -56,7 +56,7 @@ impl Backend for FiveMethods {
 /// One application server has the store itself, the other one a wrapper around it. Each operation is
 /// done by the one and seen by the other, in both directions.
 async fn forwards_only_the_five_methods(cx: &Context) -> CaseResult {
-    let config = Config::default().idle_timeout(LONG).renew_after(0.0);
+    let config = patient().idle_timeout(LONG).renew_after(0.0);
     let wrapped = FiveMethods(cx.backend().await?);
     let wrapped = SessionStore::new(wrapped).with_config(config.clone())?;
     let plain = cx.store(config).await?;
@@ -189,7 +189,7 @@ async fn many_at_once(wrapped: &SessionStore, plain: &SessionStore) -> CaseResul
 async fn collect(cx: &Context, wrapped: &SessionStore) -> CaseResult {
     let lifetime = Duration::from_millis(30);
     let brief = SessionStore::new(FiveMethods(cx.backend().await?))
-        .with_config(Config::default().lifetime(lifetime))?;
+        .with_config(patient().lifetime(lifetime))?;
     let live = Visitor::known(wrapped).await?;
     let expired = Visitor::known(&brief).await?;
     outlive(lifetime).await;
