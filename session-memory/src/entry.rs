@@ -1,37 +1,40 @@
-//! One session as it lies in memory.
+//! One session in memory.
 
 use std::mem::swap;
 use std::sync::Arc;
 
-use session_core::{Bytes, Loaded, Owner, Record, Revision};
+use session_core::{Bytes, Key, Loaded, Owner, Record, Revision};
 
 use crate::clock::{Moment, until};
 
-/// 56 bytes and the payload.
+/// 88 bytes and the payload.
 pub(crate) struct Entry {
-    /// An own copy: the bytes that a caller hands over may be a small part of a large buffer, which
-    /// they would keep alive for as long as the session lives.
+    pub(crate) key: Key,
+    /// A copy of its own: the caller's bytes may be a small part of a large buffer, and would keep
+    /// all of it in memory.
     payload: Arc<[u8]>,
     pub(crate) owner: Option<Owner>,
     pub(crate) revision: Revision,
-    pub(crate) deadline: Moment,
-    /// Where `Deadlines` has filed the session: at its deadline or, after it was prolonged, before.
-    pub(crate) filed: Moment,
+    /// The first moment at which it is expired.
+    pub(crate) expires_at: Moment,
+    /// Where the shard's index has it: at `expires_at` or, after it was prolonged, earlier.
+    pub(crate) indexed_at: Moment,
 }
 
 impl Entry {
-    pub(crate) fn new(record: &Record) -> Self {
+    pub(crate) fn new(key: Key, record: &Record) -> Self {
         Self {
+            key,
             payload: Arc::from(&record.payload[..]),
             owner: record.owner.clone(),
             revision: record.revision,
-            deadline: 0,
-            filed: 0,
+            expires_at: 0,
+            indexed_at: 0,
         }
     }
 
-    /// Takes the other's record, gives its own for it, and keeps its own life.
-    #[must_use = "it is freed after the lock"]
+    /// Takes the record of `other` and keeps its own life. Returns the record that it had.
+    #[must_use = "it is to be freed after the lock"]
     pub(crate) fn replace_record(&mut self, mut other: Self) -> Self {
         swap(&mut self.payload, &mut other.payload);
         swap(&mut self.owner, &mut other.owner);
@@ -40,17 +43,16 @@ impl Entry {
     }
 
     pub(crate) fn is_live(&self, now: Moment) -> bool {
-        now < self.deadline
+        now < self.expires_at
     }
 
-    /// A view of a live entry that stays whole when the entry changes. Nothing is copied but the
-    /// owner.
+    /// A view that does not change when the entry does. Only the owner is copied.
     pub(crate) fn view(&self) -> View {
         View {
             payload: Arc::clone(&self.payload),
             owner: self.owner.clone(),
             revision: self.revision,
-            deadline: self.deadline,
+            expires_at: self.expires_at,
         }
     }
 }
@@ -60,7 +62,7 @@ pub(crate) struct View {
     payload: Arc<[u8]>,
     owner: Option<Owner>,
     revision: Revision,
-    deadline: Moment,
+    expires_at: Moment,
 }
 
 impl View {
@@ -71,7 +73,7 @@ impl View {
                 revision: self.revision,
                 owner: self.owner,
             },
-            expires_in: until(self.deadline, now),
+            expires_in: until(self.expires_at, now),
         }
     }
 }
