@@ -48,8 +48,6 @@ pub(crate) struct SealedAs {
     pub(crate) value: Arc<str>,
     pub(crate) expires_at: SystemTime,
     pub(crate) reseal: bool,
-    /// The mark that this session's own rotation left in the revocation store, if it got that far.
-    pub(crate) mark: Option<Revision>,
 }
 
 /// A session to destroy.
