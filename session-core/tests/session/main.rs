@@ -1,7 +1,7 @@
 //! The session and its save algorithm over a store that fails in every way.
 #![allow(clippy::unwrap_used)]
 mod client;
-// mod cookie;
+mod cookie;
 mod deadline;
 mod faulty;
 mod flash;
