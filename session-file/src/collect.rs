@@ -6,7 +6,7 @@
 //! each process that collects looks at a live file once per sweep interval, and once more when it is
 //! due.
 //!
-//! A collection waits for nobody, and nobody waits for it for longer than the removal of a few files.
+//! A collection does not wait for writers, and writers wait for it while it removes a few files at most.
 //! One runs at a time, on one thread, for two seconds at most. It takes no permit of the writers. The
 //! future of a caller that left does not end it, so without these limits slow ones would pile up.
 
@@ -119,7 +119,7 @@ struct Collection<'a> {
     error: Option<Error>,
 }
 
-/// A bucket that nobody else writes to.
+/// A bucket that has no other writer.
 struct Exclusive {
     // In the order in which they are released.
     bucket: Locked,

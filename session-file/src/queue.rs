@@ -75,7 +75,7 @@ impl Queues {
         permit(&self.readers).await
     }
 
-    /// A bucket that nobody in this process writes to or waits for.
+    /// A bucket that is not in use in this process; no operation waits for it either.
     pub(crate) fn idle_bucket(&self, bucket: u8) -> Option<OwnedMutexGuard<()>> {
         self.bucket(bucket).try_lock_owned().ok()
     }

@@ -6,13 +6,13 @@ use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 use rustix::fs::{AtFlags, Mode, Stat, chmodat, fchmod, fstat, lstat, mkdirat, open, openat};
 use rustix::io::Errno;
 use session_core::{Error, Result};
 
 use crate::bucket::{Bucket, DIRECTORY};
-use crate::clock::now;
 use crate::errors::{no_bucket, not_written, unreadable};
 
 /// How often the store looks whether its path still names the directory that it has open, in
@@ -28,7 +28,8 @@ const CHECK_INTERVAL: u64 = 1_000;
 pub(crate) struct Root {
     path: PathBuf,
     directory: RwLock<Arc<File>>,
-    /// The time of the last look.
+    opened_at: Instant,
+    /// The time of the last look, in milliseconds since `opened_at`.
     checked_at: AtomicU64,
 }
 
@@ -41,7 +42,7 @@ impl Root {
             .map_err(|error| refusal(path, "has no absolute path").with_source(error))?;
         create(&path).map_err(|error| refusal(&path, "can't be created").with_source(error))?;
         let directory = RwLock::new(Arc::new(open_private(&path)?));
-        Ok(Self { path, directory, checked_at: AtomicU64::new(now()) })
+        Ok(Self { path, directory, opened_at: Instant::now(), checked_at: AtomicU64::new(0) })
     }
 
     /// The directory, unless it is time to look whether the path still names it. Never blocks.
@@ -57,7 +58,7 @@ impl Root {
             return Ok(directory);
         }
         // Later ones need not wait for this look.
-        self.checked_at.store(now(), Ordering::Relaxed);
+        self.checked_at.store(self.age(), Ordering::Relaxed);
         let is_same = |there: Stat| {
             fstat(&*directory)
                 .is_ok_and(|here| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
@@ -127,7 +128,11 @@ impl Root {
     }
 
     fn is_recently_checked(&self) -> bool {
-        now() < self.checked_at.load(Ordering::Relaxed).saturating_add(CHECK_INTERVAL)
+        self.age() < self.checked_at.load(Ordering::Relaxed) + CHECK_INTERVAL
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
@@ -180,8 +185,8 @@ fn open_private(path: &Path) -> Result<File> {
         ));
     }
     if mode & 0o070 != 0 {
-        // An orchestrator gives a volume to a group when it mounts it. Nobody but the owner or root
-        // can have done that.
+        // An orchestrator gives a volume to a group when it mounts it. Only the owner or root can have
+        // done that.
         fchmod(&root, Mode::RWXU).map_err(failed("is open to its group, and can't be closed"))?;
     }
     Ok(root.into())

@@ -3,8 +3,17 @@
 /// The interface that the backends share, over a newtype of [`Engine`](crate::engine::Engine) with this
 /// dialect.
 macro_rules! backend {
-    ($backend:ident, $dialect:ident, $pool:ty) => {
+    ($backend:ident, $dialect:ident, $pool:ty, durable: $durable:expr) => {
         impl $backend {
+            /// Uses a pool that the application has, with the options of the application:
+            /// `test_before_acquire(false)` saves a round trip per operation, and an `acquire_timeout`
+            /// of more than 3 s has no effect.
+            #[must_use]
+            pub fn from_pool(pool: $pool) -> Self {
+                let durable = $durable(&pool);
+                Self(Engine::shared($dialect::new(Table::default()), pool, durable))
+            }
+
             /// Another table than `sessions`: `name`, or `schema.name`. The schema is not created.
             ///
             /// # Errors
@@ -32,11 +41,11 @@ macro_rules! backend {
                 self.0.dialect().schema()
             }
 
-            /// The statement of gc with its one parameter, to look at its plan.
+            /// A statement, to look at its plan.
             #[doc(hidden)]
             #[must_use]
-            pub fn gc_statement(&self) -> &str {
-                self.0.dialect().gc_statement()
+            pub fn statement(&self, name: &str, rows: usize) -> Option<sqlx::SqlStr> {
+                self.0.dialect().statement(name, rows)
             }
 
             /// A pool to the same database, for the application's own statements. After `connect` it

@@ -11,7 +11,7 @@ use session_core::{
     UpdateItem, ttl_millis,
 };
 use sqlx::error::DatabaseError;
-use sqlx::{ColumnIndex, Database, Decode, Row, Type};
+use sqlx::{ColumnIndex, Database, Decode, Row, SqlStr, Type};
 
 use crate::failure::Class;
 
@@ -68,7 +68,8 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
         items: &[&DestroyItem],
     ) -> impl Future<Output = sqlx::Result<Vec<bool>>> + Send;
 
-    fn gc_statement(&self) -> &str;
+    /// The statement of this name, for as many rows as it has room for, to look at its plan.
+    fn statement(&self, name: &str, rows: usize) -> Option<SqlStr>;
 
     /// How many expired records were removed, at most `limit`.
     fn gc(

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use session_core::{Result, ttl_millis};
+use sqlx::{ConnectOptions as _, Pool};
 use tokio::time::{sleep, timeout};
 
 use crate::connections::Connections;
@@ -26,6 +27,8 @@ const GC_REST: u32 = 7;
 const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Where the disk is slow, gc leaves the rest to the next one after this time.
 const GC_PATIENCE: Duration = Duration::from_secs(2);
+
+type Options<D> = <Connection<D> as sqlx::Connection>::Options;
 
 /// One table in one database. Cheap to clone.
 pub(crate) struct Engine<D: Dialect> {
@@ -74,12 +77,27 @@ impl<D: Dialect> Work<D> for Sweep {
 }
 
 impl<D: Dialect> Engine<D> {
-    pub(crate) fn new(
-        dialect: D,
-        connections: Arc<Connections<D::Database>>,
-        durable: bool,
-    ) -> Self {
+    fn new(dialect: D, connections: Arc<Connections<D::Database>>, durable: bool) -> Self {
         Self { dialect: Arc::new(dialect), connections, durable }
+    }
+
+    /// A pool that the application has.
+    pub(crate) fn shared(dialect: D, pool: Pool<D::Database>, durable: bool) -> Self {
+        let connections = Connections::shared(pool, D::LOCAL, D::classify);
+        Self::new(dialect, Arc::new(connections), durable)
+    }
+
+    /// Up to `most` connections of its own. They are opened when they are needed.
+    pub(crate) fn own(dialect: D, options: Options<D>, most: usize, durable: bool) -> Self {
+        let options = options.disable_statement_logging();
+        let pool = Pool::connect_lazy_with(options.clone());
+        let connections = Connections::own(options, pool, most, D::LOCAL, D::classify);
+        Self::new(dialect, Arc::new(connections), durable)
+    }
+
+    pub(crate) fn parse(url: &str) -> Result<Options<D>> {
+        let options = url.parse().map_err(|error| not_sent::<D>(error).error());
+        named::<D, _>("connect", options)
     }
 
     /// The same database with other statements.
@@ -258,9 +276,9 @@ fn named<D: Dialect, T>(operation: &'static str, outcome: Result<T>) -> Result<T
 }
 
 fn failed<D: Dialect>(error: sqlx::Error) -> Failure {
-    Failure::new(error, D::classify)
+    Failure::new(&error, D::classify)
 }
 
 fn not_sent<D: Dialect>(error: sqlx::Error) -> Failure {
-    Failure::not_sent(error, D::classify)
+    Failure::not_sent(&error, D::classify)
 }

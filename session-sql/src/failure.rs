@@ -7,14 +7,19 @@ use std::sync::Arc;
 use session_core::{Error, ErrorKind};
 use sqlx::error::DatabaseError;
 
-/// An error of the driver or the server, classified. Cheap to clone: all items of a batch get it.
+/// An error of the driver or the server, classified.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
     pub(crate) class: Class,
     /// Whether the statement may have reached the server.
     sent: bool,
-    cause: Arc<Cause>,
+    source: Source,
 }
+
+/// The text of the driver's error, without what a server may add to it: PostgreSQL's `DETAIL` shows whole
+/// rows.
+#[derive(Clone)]
+struct Source(Arc<str>);
 
 /// What a failure means for the caller and for the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,59 +114,50 @@ impl Class {
         }
     }
 
-    fn kind(self) -> ErrorKind {
+    fn describe(self) -> (ErrorKind, &'static str) {
+        use ErrorKind::{AlreadyExists, InvalidConfig, Other, TooLarge, Unavailable};
         match self {
-            Self::Untrusted | Self::NoTable | Self::Denied | Self::Misconfigured => {
-                ErrorKind::InvalidConfig
-            }
-            Self::Duplicate => ErrorKind::AlreadyExists,
-            Self::TooLarge => ErrorKind::TooLarge,
-            Self::Other => ErrorKind::Other,
-            _ => ErrorKind::Unavailable,
-        }
-    }
-
-    fn message(self) -> &'static str {
-        match self {
-            Self::Broken => "the connection to the database broke",
-            Self::Untrusted => {
-                "no encrypted connection to the database: check that the server offers TLS, that \
-                 its certificate is valid and trusted (sslrootcert, ssl-ca), and that the cargo \
-                 feature tls is on"
-            }
-            Self::NoConnection => {
+            Self::Broken => (Unavailable, "the connection to the database broke"),
+            Self::Untrusted => (
+                InvalidConfig,
+                "no encrypted connection to the database: check that the server offers TLS, that its \
+                 certificate is valid and trusted (sslrootcert, ssl-ca), and that the cargo feature \
+                 tls is on",
+            ),
+            Self::NoConnection => (
+                Unavailable,
                 "no connection to the database: it is not reachable, it accepts no more connections, \
-                 or the pool is exhausted (then raise its max_connections)"
-            }
-            Self::TimedOut => "the database did not answer in time",
-            Self::Cancelled => {
-                "the database cancelled the statement (a time limit of the server); nothing was written"
-            }
+                 or the pool is exhausted (then raise its max_connections)",
+            ),
+            Self::TimedOut => (Unavailable, "the database did not answer in time"),
+            Self::Cancelled => (Unavailable, "the database cancelled the statement"),
             Self::Aborted | Self::Busy => {
-                "the database is too busy (deadlock, lock or serialization); nothing was written"
+                (Unavailable, "the database is too busy (deadlock, lock or serialization)")
             }
-            Self::Stale => {
-                "the connection's prepared statements are gone, changed or too many; nothing was \
-                 written"
-            }
-            Self::Duplicate => "there is a session under this key",
-            Self::NoTable => {
+            Self::Stale => (
+                Unavailable,
+                "the connection's prepared statements are lost, out of date or too many: a pooler \
+                 must support them, and max_prepared_stmt_count must be large enough",
+            ),
+            Self::Duplicate => (AlreadyExists, "there is a session under this key"),
+            Self::NoTable => (
+                InvalidConfig,
                 "the table of the sessions is missing or has other columns: call migrate() at the \
-                 start, or execute what schema() returns"
-            }
-            Self::Denied => {
+                 start, or execute what schema() returns",
+            ),
+            Self::Denied => (
+                InvalidConfig,
                 "the database refuses this user: check the user, the password, the database's name \
-                 and the user's rights to the table"
-            }
-            Self::Misconfigured => "the database's URL or a setting is wrong",
-            Self::ReadOnly => "the database is read-only; nothing was written",
-            Self::NotServing => "the database does not serve at present; nothing was written",
-            Self::Full => "the database's disk is full; nothing was written",
+                 and the user's rights to the table",
+            ),
+            Self::Misconfigured => (InvalidConfig, "the database's URL or a setting is wrong"),
+            Self::ReadOnly => (Unavailable, "the database is read-only"),
+            Self::NotServing => (Unavailable, "the database does not serve at present"),
+            Self::Full => (Unavailable, "the database's disk is full"),
             Self::TooLarge => {
-                "the record exceeds a limit of the database (MySQL: max_allowed_packet); nothing was \
-                 written"
+                (TooLarge, "the record exceeds a limit of the database (MySQL: max_allowed_packet)")
             }
-            Self::Other => "the database reported an error",
+            Self::Other => (Other, "the database reported an error"),
         }
     }
 }
@@ -189,64 +185,53 @@ fn is_of_tls(error: &std::io::Error) -> bool {
 
 impl Failure {
     /// The statement was sent.
-    pub(crate) fn new(error: sqlx::Error, classify: fn(&dyn DatabaseError) -> Class) -> Self {
-        let class = class_of(&error, classify);
-        Self { class, sent: true, cause: Arc::new(Cause::Driver(error)) }
+    pub(crate) fn new(error: &sqlx::Error, classify: fn(&dyn DatabaseError) -> Class) -> Self {
+        let text = match error {
+            sqlx::Error::Database(error) => {
+                format!("{}: {}", error.code().unwrap_or_default(), error.message())
+            }
+            error => error.to_string(),
+        };
+        Self { class: class_of(error, classify), sent: true, source: Source(text.into()) }
     }
 
     /// There was no connection on which the statement could have been sent.
-    pub(crate) fn not_sent(error: sqlx::Error, classify: fn(&dyn DatabaseError) -> Class) -> Self {
-        let class = match class_of(&error, classify) {
+    pub(crate) fn not_sent(error: &sqlx::Error, classify: fn(&dyn DatabaseError) -> Class) -> Self {
+        let failure = Self::new(error, classify);
+        let class = match failure.class {
             Class::Broken => Class::NoConnection,
             class => class,
         };
-        Self { class, sent: false, cause: Arc::new(Cause::Driver(error)) }
+        Self { class, sent: false, ..failure }
     }
 
     pub(crate) fn timed_out() -> Self {
-        Self { class: Class::TimedOut, sent: true, cause: Arc::new(Cause::Time) }
+        Self { class: Class::TimedOut, sent: true, source: Source("timed out".into()) }
     }
 
     pub(crate) fn error(&self) -> Error {
-        let mut error = Error::new(self.class.kind(), self.class.message());
+        let (kind, message) = self.class.describe();
+        let mut error = Error::new(kind, message);
         if !self.sent || self.class.is_refusal() {
             error = error.as_refusal();
         }
         match self.class {
             // The server's text names the key.
             Class::Duplicate => error,
-            _ => error.with_source(Source(Arc::clone(&self.cause))),
+            _ => error.with_source(self.source.clone()),
         }
     }
 }
 
-#[derive(Debug)]
-enum Cause {
-    Driver(sqlx::Error),
-    Time,
-}
-
-/// The driver's error without what a server may add to it (PostgreSQL's `DETAIL` shows whole rows).
-struct Source(Arc<Cause>);
-
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Cause::Driver(sqlx::Error::Database(error)) => {
-                if let Some(code) = error.code() {
-                    write!(f, "{code}: ")?;
-                }
-                f.write_str(error.message())
-            }
-            Cause::Driver(error) => error.fmt(f),
-            Cause::Time => f.write_str("timed out"),
-        }
+        f.write_str(&self.0)
     }
 }
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+        f.write_str(&self.0)
     }
 }
 

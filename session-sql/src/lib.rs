@@ -33,6 +33,19 @@
 //! connection is used by one operation or batch at a time and given back before its outcome is known to
 //! anybody.
 //!
+//! # The table
+//!
+//! | column | holds |
+//! |---|---|
+//! | `id_hash`, primary key | the SHA-256 of the session id, 32 bytes |
+//! | `revision` | 64 random bits of the last writer |
+//! | `expires_at` | the expiry, in milliseconds since 1970 UTC by the database's clock |
+//! | `owner`, or null | the owner, UTF-8 |
+//! | `payload` | the session's document, JSON in UTF-8 |
+//!
+//! No column is text: no collation, no case folding and no padding can make two keys one. gc finds what
+//! expired by the index `<table>_expires_at`; `<table>_owner` finds the sessions of an owner.
+//!
 //! # Errors
 //!
 //! | kind | when |
@@ -90,25 +103,20 @@ pub use sqlite::SqliteBackend;
 /// `migrate` of the backend say.
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub async fn start_session(url: &str) -> Result<SessionStore> {
+    macro_rules! open {
+        ($backend:ident) => {{
+            let backend = $backend::connect(url).await?;
+            backend.migrate().await?;
+            SessionStore::new(backend)
+        }};
+    }
     let store = match url.split_once(':').map_or("", |(scheme, _)| scheme) {
         #[cfg(feature = "sqlite")]
-        "sqlite" => {
-            let backend = SqliteBackend::connect(url).await?;
-            backend.migrate().await?;
-            SessionStore::new(backend)
-        }
+        "sqlite" => open!(SqliteBackend),
         #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => {
-            let backend = PostgresBackend::connect(url).await?;
-            backend.migrate().await?;
-            SessionStore::new(backend)
-        }
+        "postgres" | "postgresql" => open!(PostgresBackend),
         #[cfg(feature = "mysql")]
-        "mysql" | "mariadb" => {
-            let backend = MySqlBackend::connect(url).await?;
-            backend.migrate().await?;
-            SessionStore::new(backend)
-        }
+        "mysql" | "mariadb" => open!(MySqlBackend),
         _ => {
             return Err(Error::invalid_config(
                 "the URL begins with sqlite:, postgres: or mysql:, and the cargo feature of that \

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use session_core::{CreateItem, DestroyItem, Key, Loaded, Result, TouchItem, UpdateItem};
 
-use crate::dialect::{Connection, Dialect, Written};
+use crate::dialect::{Connection, Dialect};
 
 /// One result for each item.
 pub(crate) type Results<T> = sqlx::Result<Vec<Result<T>>>;
@@ -57,74 +57,34 @@ impl<D: Dialect> Operation<D> for Key {
     }
 }
 
-impl<D: Dialect> Operation<D> for CreateItem {
-    type Reply = ();
+macro_rules! write {
+    ($item:ty, $name:literal, $method:ident -> $reply:ty, $result:expr, $ttl:expr) => {
+        impl<D: Dialect> Operation<D> for $item {
+            type Reply = $reply;
 
-    const NAME: &'static str = "save";
+            const NAME: &'static str = $name;
 
-    fn key(&self) -> &Key {
-        &self.key
-    }
+            fn key(&self) -> &Key {
+                &self.key
+            }
 
-    fn ttl(&self) -> Option<Duration> {
-        Some(self.ttl)
-    }
+            fn ttl(&self) -> Option<Duration> {
+                $ttl(self)
+            }
 
-    async fn run(dialect: &D, connection: &mut Connection<D>, items: &[&Self]) -> Results<()> {
-        Ok(results(dialect.create(connection, items).await?))
-    }
+            async fn run(
+                dialect: &D,
+                connection: &mut Connection<D>,
+                items: &[&Self],
+            ) -> Results<$reply> {
+                let outcomes = dialect.$method(connection, items).await?;
+                Ok(outcomes.into_iter().map($result).collect())
+            }
+        }
+    };
 }
 
-impl<D: Dialect> Operation<D> for UpdateItem {
-    type Reply = ();
-
-    const NAME: &'static str = "save";
-
-    fn key(&self) -> &Key {
-        &self.key
-    }
-
-    fn ttl(&self) -> Option<Duration> {
-        self.update.ttl
-    }
-
-    async fn run(dialect: &D, connection: &mut Connection<D>, items: &[&Self]) -> Results<()> {
-        Ok(results(dialect.update(connection, items).await?))
-    }
-}
-
-impl<D: Dialect> Operation<D> for TouchItem {
-    type Reply = ();
-
-    const NAME: &'static str = "touch";
-
-    fn key(&self) -> &Key {
-        &self.key
-    }
-
-    fn ttl(&self) -> Option<Duration> {
-        Some(self.ttl)
-    }
-
-    async fn run(dialect: &D, connection: &mut Connection<D>, items: &[&Self]) -> Results<()> {
-        Ok(results(dialect.touch(connection, items).await?))
-    }
-}
-
-impl<D: Dialect> Operation<D> for DestroyItem {
-    type Reply = bool;
-
-    const NAME: &'static str = "destroy";
-
-    fn key(&self) -> &Key {
-        &self.key
-    }
-
-    async fn run(dialect: &D, connection: &mut Connection<D>, items: &[&Self]) -> Results<bool> {
-        Ok(dialect.destroy(connection, items).await?.into_iter().map(Ok).collect())
-    }
-}
-
-fn results(written: Vec<Written>) -> Vec<Result<()>> {
-    written.into_iter().map(Into::into).collect()
-}
+write!(CreateItem, "save", create -> (), Into::into, |item: &CreateItem| Some(item.ttl));
+write!(UpdateItem, "save", update -> (), Into::into, |item: &UpdateItem| item.update.ttl);
+write!(TouchItem, "touch", touch -> (), Into::into, |item: &TouchItem| Some(item.ttl));
+write!(DestroyItem, "destroy", destroy -> bool, Ok, |_: &DestroyItem| None);

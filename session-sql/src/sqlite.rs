@@ -1,22 +1,20 @@
 //! SQLite.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::{
     Backend, BatchBackend, BatchLimits, Capabilities, CreateItem, DestroyItem, Error, ErrorKind,
     Key, Loaded, Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait,
 };
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
-use sqlx::{ConnectOptions as _, SqlitePool};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};
 use tokio::time::{Instant, sleep};
 
 use crate::backend::backend;
-use crate::connections::{ACQUIRE_TIMEOUT, Connections};
+use crate::connections::ACQUIRE_TIMEOUT;
 use crate::dialect::{Dialect, MAX_BATCH};
 use crate::engine::Engine;
-use crate::failure::Failure;
 use crate::table::Table;
 
 mod operations;
@@ -37,24 +35,14 @@ const ROW_BUFFER: usize = 128;
 /// off its statement: what was sent is carried out. There is one writer at a time and several
 /// readers beside it, therefore "database is locked" can only come from another process that holds
 /// the lock for more than 3 s.
-///
-/// The table, as [`schema`](Self::schema) shows and [`migrate`](Self::migrate) creates it
-/// (`WITHOUT ROWID`):
-///
-/// | column | type | holds |
-/// |---|---|---|
-/// | `id_hash` | `BLOB`, primary key | the SHA-256 of the session id, 32 bytes |
-/// | `revision` | `INTEGER` | 64 random bits of the last writer |
-/// | `expires_at` | `INTEGER` | the expiry, in milliseconds since 1970 UTC by this machine's clock |
-/// | `owner` | `BLOB`, or null | the owner, UTF-8 |
-/// | `payload` | `BLOB` | the session's document, JSON in UTF-8, up to 1 GB |
-///
-/// Indexes: the primary key; `<table>_expires_at`, by which gc finds what expired; `<table>_owner`,
-/// where there is an owner. To read it: `SELECT CAST(payload AS TEXT) FROM sessions`.
+/// To read the table: `SELECT CAST(payload AS TEXT) FROM sessions`. A store over a pool claims to be durable
+/// if the pool's file exists.
 #[derive(Clone, Debug)]
 pub struct SqliteBackend(Engine<Sqlite>);
 
-backend!(SqliteBackend, Sqlite, SqlitePool);
+backend!(SqliteBackend, Sqlite, SqlitePool, durable: |pool: &SqlitePool| {
+    pool.connect_options().get_filename().is_file()
+});
 
 impl SqliteBackend {
     /// Opens `sqlite:path/to/file`, or `sqlite::memory:`. The file is created when it is missing,
@@ -74,26 +62,9 @@ impl SqliteBackend {
         opened.map_err(|error| error.with_operation("connect").with_backend(Sqlite::NAME))
     }
 
-    /// Uses a pool that the application has. Its options are the application's; an `acquire_timeout` of
-    /// more than 3 s has no effect. The store claims to be durable if the pool's file exists.
-    #[must_use]
-    pub fn from_pool(pool: SqlitePool) -> Self {
-        let durable = pool.connect_options().get_filename().is_file();
-        Self::over(Connections::shared(pool, true, Sqlite::classify), durable)
-    }
-
-    fn over(connections: Connections<sqlx::Sqlite>, durable: bool) -> Self {
-        Self(Engine::new(Sqlite::new(Table::default()), Arc::new(connections), durable))
-    }
-
     async fn open(url: &str) -> Result<Self> {
-        let options: sqlx::Result<SqliteConnectOptions> = url.parse();
-        let options =
-            options.map_err(|error| Failure::not_sent(error, Sqlite::classify).error())?;
-        let options = options
-            .busy_timeout(BUSY_TIMEOUT)
-            .row_buffer_size(ROW_BUFFER)
-            .disable_statement_logging();
+        let options = Engine::<Sqlite>::parse(url)?;
+        let options = options.busy_timeout(BUSY_TIMEOUT).row_buffer_size(ROW_BUFFER);
         let mode = Mode::of(url);
         if let Mode::File = mode {
             create_private(options.get_filename())?;
@@ -107,20 +78,15 @@ impl SqliteBackend {
                 (MAX_CONNECTIONS, true, options.synchronous(SqliteSynchronous::Normal))
             }
         };
-        let pool = SqlitePool::connect_lazy_with(options.clone());
-        let connections = Connections::own(options, pool, most, true, Sqlite::classify);
-        Self::over(connections, durable).checked().await
-    }
-
-    /// The switch to write-ahead logging waits for nobody, and other processes may be switching, too.
-    async fn checked(self) -> Result<Self> {
+        let engine = Engine::own(Sqlite::new(Table::default()), options, most, durable);
+        // The switch to write-ahead logging waits for nobody, and other processes may be switching, too.
         let give_up = Instant::now() + ACQUIRE_TIMEOUT;
         loop {
-            match self.0.check().await {
+            match engine.check().await {
                 Err(error) if is_busy(&error) && Instant::now() < give_up => {
                     sleep(Duration::from_millis(20)).await;
                 }
-                checked => return checked.map(|()| self),
+                checked => return checked.map(|()| Self(engine)),
             }
         }
     }

@@ -59,6 +59,9 @@ pub(crate) struct Doubt {
     pub(crate) write: Arc<Prepared>,
     /// A rotation: its new record was created, and the tombstone may have been written.
     pub(crate) created: bool,
+    /// The store answered with a conflict, so that it was not carried out, unless a driver had sent it
+    /// twice: the record tells.
+    pub(crate) conflicted: bool,
     /// Its changes were discarded meanwhile: if it was not carried out, it is not sent again.
     pub(crate) discarded: bool,
 }
@@ -94,6 +97,6 @@ impl Prepared {
 
 impl From<Arc<Prepared>> for Doubt {
     fn from(write: Arc<Prepared>) -> Self {
-        Self { write, created: false, discarded: false }
+        Self { write, created: false, conflicted: false, discarded: false }
     }
 }

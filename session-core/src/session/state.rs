@@ -27,6 +27,8 @@ pub(crate) struct State {
     /// The request came with an id that another request replaced a moment ago. Nothing but an
     /// explicit sign-in is stored.
     pub(crate) late: bool,
+    /// The key of the session that another request gave a new id, while this one has it no more.
+    replaced: Option<Key>,
     /// A record that could not be read, in whose place this session was created.
     unreadable: Option<Key>,
 }
@@ -48,8 +50,6 @@ pub(crate) struct SealedAs {
     pub(crate) value: Arc<str>,
     pub(crate) expires_at: SystemTime,
     pub(crate) reseal: bool,
-    /// The mark that this session's own rotation left in the revocation store, if it got that far.
-    pub(crate) mark: Option<Revision>,
 }
 
 /// A session to destroy.
@@ -104,6 +104,7 @@ impl State {
     pub(crate) fn late(old: Key) -> Self {
         let mut state = Self::over(Some(old), None, Document::new(unix_millis()));
         state.late = true;
+        state.replaced = Some(old);
         state
     }
 
@@ -127,6 +128,7 @@ impl State {
             life: 0,
             client: Client { cookie, session: cookie, ..Client::default() },
             late: false,
+            replaced: None,
             unreadable: None,
         }
     }
@@ -203,13 +205,12 @@ impl State {
                 expires_in: stored.expires_in(Instant::now()).max(longest),
             }),
             // A sign-out with the old id ends the session, wherever it is now.
-            None if self.late => self.ended.extend(self.client.session.map(|key| Ended {
+            None => self.ended.extend(self.replaced.take().map(|key| Ended {
                 key,
                 revision: None,
                 unread: false,
                 expires_in: longest,
             })),
-            None => {}
         }
         // After the old id, so that a rotation that arrives late finds no session to move.
         if let Some(new) = self.doubt.as_ref().and_then(|doubt| doubt.write.new_identity()) {
@@ -279,6 +280,7 @@ impl State {
         self.changes.forget_up_to(write.version.change);
         self.doubt = None;
         self.late = false;
+        self.replaced = None;
         self.client.stale = self.client.stale.max(stale);
         stale != Staleness::Nothing
     }
@@ -307,7 +309,7 @@ impl State {
     /// The store reported that another request gave the session a new id. What this request changed
     /// counts only if it signs in; then it becomes a session of its own, based on nothing.
     pub(crate) fn set_late(&mut self) {
-        self.stored = None;
+        self.replaced = self.stored.take().map(|stored| stored.identity.key).or(self.replaced);
         self.base = Document::new(unix_millis());
         self.delivered.clear();
         self.doubt = None;

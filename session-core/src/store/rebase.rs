@@ -106,6 +106,7 @@ pub(super) fn install(
                     stored.owner.clone_from(&found.record.owner);
                     stored.expires = expires;
                     state.base = base.clone();
+                    state.doubt = None;
                 }
                 (_, None, _) => state.set_late(),
                 _ => return true, // it is late already

@@ -23,7 +23,10 @@ impl Save<'_> {
         if doubt.discarded {
             return self.end_discarded(&doubt).await;
         }
-        let progress = self.resume(&doubt, true).await?;
+        let progress = match doubt.conflicted {
+            true => Progress::Overtaken,
+            false => self.resume(&doubt, true).await?,
+        };
         if let (Progress::Overtaken, Some(key)) = (progress, doubt.write.stored_key()) {
             self.rebase(&key, doubt.write.version, Some(&doubt.write)).await?;
         }
@@ -169,7 +172,11 @@ impl Save<'_> {
             }
             Fate::Refused(error) => match error.kind() {
                 ErrorKind::Conflict => {
-                    self.end_doubt();
+                    self.session.state(|state| {
+                        if let Some(doubt) = &mut state.doubt {
+                            doubt.conflicted = true;
+                        }
+                    });
                     Ok(Progress::Overtaken)
                 }
                 ErrorKind::Gone => self.gone(write),

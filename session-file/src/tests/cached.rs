@@ -14,7 +14,7 @@ async fn load_at_once(store: &FileBackend, key: &Key) -> Option<Option<Loaded>> 
     // A load also takes a thread for the look at the path, once a second.
     store.store.root.directory().unwrap();
     let mut permits = Vec::new();
-    // Whoever needs a thread has to wait for a permit now.
+    // A load that needs a thread has to wait for a permit now.
     for _ in 0..64 {
         permits.push(queues.reader().await.unwrap());
     }

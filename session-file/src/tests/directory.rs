@@ -61,7 +61,7 @@ fn a_directory_of_another_user_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (path, owner) = match std::os::unix::fs::chown(directory.path(), Some(12_345), None) {
         Ok(()) => (directory.path(), 12_345),
-        // Whoever may not give a directory away is not root, and root's is another user's.
+        // This process is not root, so a directory of root is one of another user.
         Err(_) => (Path::new("/"), 0),
     };
     let error = FileBackend::open(path).unwrap_err();

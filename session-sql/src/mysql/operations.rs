@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySqlArguments, MySqlDatabaseError};
-use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _, SqlStr, Transaction};
 
 use super::statements::MySql;
 use crate::dialect::{Dialect, Found, Written, bytes, found, key, millis, owner_bytes};
@@ -19,13 +19,6 @@ const CREATE_ATTEMPTS: usize = 3;
 
 type Query = sqlx::query::Query<'static, sqlx::MySql, MySqlArguments>;
 
-/// What was under a key when its row was locked.
-#[derive(Clone, Copy)]
-struct Current {
-    revision: Revision,
-    live: bool,
-}
-
 impl MySql {
     /// The revision of a live record.
     async fn revision(
@@ -38,20 +31,22 @@ impl MySql {
         Ok(revision.map(Revision::from_i64))
     }
 
-    /// Locks the rows of these keys until the transaction ends.
+    /// Locks the rows of these keys until the transaction ends. Returns the revisions of the live
+    /// records.
     async fn hold(
         &self,
         connection: &mut MySqlConnection,
         keys: impl ExactSizeIterator<Item = &Key>,
-    ) -> sqlx::Result<HashMap<Key, Current>> {
+    ) -> sqlx::Result<HashMap<Key, Revision>> {
         let rows = on_keys(&self.hold, None, keys).fetch_all(connection).await?;
-        let rows = rows.iter().filter_map(|row| Some((key(row)?, row)));
-        rows.map(|(key, row)| {
-            let revision = Revision::from_i64(row.try_get(1)?);
-            let live: i64 = row.try_get(2)?;
-            Ok((key, Current { revision, live: live != 0 }))
-        })
-        .collect()
+        let mut live = HashMap::new();
+        for row in &rows {
+            let (revision, is_live): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+            if is_live != 0 {
+                live.extend(key(row).map(|key| (key, Revision::from_i64(revision))));
+            }
+        }
+        Ok(live)
     }
 
     async fn create_one(
@@ -86,13 +81,13 @@ impl MySql {
         Ok(Written::Exists)
     }
 
-    /// The revisions afterwards, of expired records as well: a life may be shorter than this. The insert
-    /// locks all the rows, also those that it does not change.
+    /// What is there afterwards tells which were inserted, expired ones as well: a life may be shorter
+    /// than this. The insert locks all the rows, also those that it does not change.
     async fn create_together(
         &self,
         connection: &mut MySqlConnection,
         items: &[&CreateItem],
-    ) -> sqlx::Result<HashMap<Key, Revision>> {
+    ) -> sqlx::Result<Vec<Written>> {
         let (statement, room) = self.insert.step(items.len());
         // A row that is there twice finds itself alive and stays as it is.
         let rows = filled_up(items, room, |item| &item.record);
@@ -101,23 +96,30 @@ impl MySql {
         });
         query.execute(&mut *connection).await?;
         let query = on_keys(&self.there, None, items.iter().map(|item| &item.key));
-        let rows = query.fetch_all(connection).await?;
-        let rows = rows.iter().filter_map(|row| Some((key(row)?, row)));
-        rows.map(|(key, row)| Ok((key, Revision::from_i64(row.try_get(1)?)))).collect()
+        let mut there = HashMap::new();
+        for row in query.fetch_all(connection).await? {
+            let revision: i64 = row.try_get(1)?;
+            there.extend(key(&row).map(|key| (key, Revision::from_i64(revision))));
+        }
+        let written = |item: &&CreateItem| match there.get(&item.key) {
+            Some(revision) if *revision == item.record.revision => Written::Done,
+            _ => Written::Exists,
+        };
+        Ok(items.iter().map(written).collect())
     }
 
-    /// What was there before. Where it is what an item expects, the item was written.
     async fn update_together(
         &self,
         connection: &mut MySqlConnection,
         items: &[&UpdateItem],
-    ) -> sqlx::Result<HashMap<Key, Current>> {
-        let current = self.hold(connection, items.iter().map(|item| &item.key)).await?;
-        let matching = matching(items, |item| {
-            current
-                .get(&item.key)
-                .is_some_and(|row| row.live && row.revision == item.update.expected)
-        });
+    ) -> sqlx::Result<Vec<Written>> {
+        let live = self.hold(connection, items.iter().map(|item| &item.key)).await?;
+        let written = |item: &&UpdateItem| match live.get(&item.key).copied() {
+            Some(revision) if revision == item.update.expected => Written::Done,
+            other => Written::by_update(other, item.record.revision),
+        };
+        let written: Vec<_> = items.iter().map(written).collect();
+        let matching = done(items, &written);
         if !matching.is_empty() {
             let (statement, room) = self.overwrite.step(matching.len());
             let rows = filled_up(&matching, room, |item| &item.record);
@@ -126,44 +128,47 @@ impl MySql {
             });
             query.execute(connection).await?;
         }
-        Ok(current)
+        Ok(written)
     }
 
-    /// The same for touches. Those that get the same life, which is nearly always all, go together.
+    /// Those that get the same life, which is nearly always all, go together.
     async fn touch_together(
         &self,
         connection: &mut MySqlConnection,
         items: &[&TouchItem],
-    ) -> sqlx::Result<HashMap<Key, Current>> {
-        let current = self.hold(connection, items.iter().map(|item| &item.key)).await?;
+    ) -> sqlx::Result<Vec<Written>> {
+        let live = self.hold(connection, items.iter().map(|item| &item.key)).await?;
+        let written = |item: &&TouchItem| match live.get(&item.key).copied() {
+            Some(revision) if revision == item.expected => Written::Done,
+            other => Written::by_touch(other),
+        };
+        let written: Vec<_> = items.iter().map(written).collect();
         let mut by_ttl: BTreeMap<i64, Vec<&Key>> = BTreeMap::new();
-        for item in items {
-            if current.get(&item.key).is_some_and(|row| row.live && row.revision == item.expected) {
-                by_ttl.entry(millis(item.ttl)).or_default().push(&item.key);
-            }
+        for item in done(items, &written) {
+            by_ttl.entry(millis(item.ttl)).or_default().push(&item.key);
         }
         for (ttl, keys) in by_ttl {
             on_keys(&self.touch, Some(ttl), keys.into_iter()).execute(&mut *connection).await?;
         }
-        Ok(current)
+        Ok(written)
     }
 
-    /// The same for destroys.
     async fn destroy_together(
         &self,
         connection: &mut MySqlConnection,
         items: &[&DestroyItem],
-    ) -> sqlx::Result<HashMap<Key, Current>> {
-        let current = self.hold(connection, items.iter().map(|item| &item.key)).await?;
-        let matching = matching(items, |item| {
-            let row = current.get(&item.key);
-            row.is_some_and(|row| item.only.is_none_or(|only| row.revision == only))
-        });
+    ) -> sqlx::Result<Vec<bool>> {
+        let live = self.hold(connection, items.iter().map(|item| &item.key)).await?;
+        let matches = |item: &&DestroyItem| {
+            live.get(&item.key)
+                .is_some_and(|revision| item.only.is_none_or(|only| *revision == only))
+        };
+        let matching: Vec<_> = items.iter().filter(|item| matches(item)).collect();
         if !matching.is_empty() {
             let keys = matching.iter().map(|item| &item.key);
             on_keys(&self.destroy, None, keys).execute(connection).await?;
         }
-        Ok(current)
+        Ok(items.iter().map(matches).collect())
     }
 }
 
@@ -190,8 +195,9 @@ async fn ended<T>(
     }
 }
 
-fn matching<'a, I>(items: &[&'a I], matches: impl Fn(&I) -> bool) -> Vec<&'a I> {
-    items.iter().copied().filter(|item| matches(item)).collect()
+fn done<'a, I>(items: &[&'a I], written: &[Written]) -> Vec<&'a I> {
+    let items = items.iter().zip(written);
+    items.filter(|(_, written)| **written == Written::Done).map(|(item, _)| *item).collect()
 }
 
 /// The smallest row again and again where there is room for more.
@@ -286,13 +292,8 @@ impl Dialect for MySql {
             return Ok(vec![self.create_one(connection, item).await?]);
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
-        let current = self.create_together(&mut transaction, items).await;
-        let current = ended(transaction, current).await?;
-        let written = |item: &&CreateItem| match current.get(&item.key) {
-            Some(revision) if *revision == item.record.revision => Written::Done,
-            _ => Written::Exists,
-        };
-        Ok(items.iter().map(written).collect())
+        let outcome = self.create_together(&mut transaction, items).await;
+        ended(transaction, outcome).await
     }
 
     async fn update(
@@ -319,13 +320,8 @@ impl Dialect for MySql {
             return Ok(vec![Written::by_update(current, item.record.revision)]);
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
-        let current = self.update_together(&mut transaction, items).await;
-        let current = ended(transaction, current).await?;
-        let written = |item: &&UpdateItem| match current.get(&item.key).filter(|row| row.live) {
-            Some(row) if row.revision == item.update.expected => Written::Done,
-            other => Written::by_update(other.map(|row| row.revision), item.record.revision),
-        };
-        Ok(items.iter().map(written).collect())
+        let outcome = self.update_together(&mut transaction, items).await;
+        ended(transaction, outcome).await
     }
 
     async fn touch(
@@ -346,13 +342,8 @@ impl Dialect for MySql {
             return Ok(vec![Written::by_touch(self.revision(connection, &item.key).await?)]);
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
-        let current = self.touch_together(&mut transaction, items).await;
-        let current = ended(transaction, current).await?;
-        let written = |item: &&TouchItem| match current.get(&item.key).filter(|row| row.live) {
-            Some(row) if row.revision == item.expected => Written::Done,
-            other => Written::by_touch(other.map(|row| row.revision)),
-        };
-        Ok(items.iter().map(written).collect())
+        let outcome = self.touch_together(&mut transaction, items).await;
+        ended(transaction, outcome).await
     }
 
     async fn destroy(
@@ -368,17 +359,21 @@ impl Dialect for MySql {
             return Ok(vec![found.rows_affected() > 0]);
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
-        let current = self.destroy_together(&mut transaction, items).await;
-        let current = ended(transaction, current).await?;
-        let removed = |item: &&DestroyItem| {
-            let row = current.get(&item.key).filter(|row| row.live);
-            row.is_some_and(|row| item.only.is_none_or(|only| row.revision == only))
-        };
-        Ok(items.iter().map(removed).collect())
+        let outcome = self.destroy_together(&mut transaction, items).await;
+        ended(transaction, outcome).await
     }
 
-    fn gc_statement(&self) -> &str {
-        self.gc.as_str()
+    fn statement(&self, name: &str, rows: usize) -> Option<SqlStr> {
+        let ladder = match name {
+            "load" => &self.load,
+            "hold" => &self.hold,
+            "there" => &self.there,
+            "touch" => &self.touch,
+            "destroy" => &self.destroy,
+            "gc" => return Some(self.gc.clone()),
+            _ => return None,
+        };
+        Some(ladder.step(rows).0)
     }
 
     async fn gc(&self, connection: &mut MySqlConnection, limit: i64) -> sqlx::Result<u64> {

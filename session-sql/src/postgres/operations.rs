@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqlStr};
 
 use super::statements::Postgres;
 use crate::dialect::{Dialect, Found, Written, bytes, found, key, keys, millis, owner_bytes};
@@ -177,8 +177,17 @@ impl Dialect for Postgres {
         Ok(column(items, |item| removed.get(&item.key).copied().unwrap_or(false)))
     }
 
-    fn gc_statement(&self) -> &str {
-        self.gc.as_str()
+    fn statement(&self, name: &str, _rows: usize) -> Option<SqlStr> {
+        let all = [
+            ("load_one", &self.load_one),
+            ("load", &self.load),
+            ("update_one", &self.update_one),
+            ("update", &self.update),
+            ("touch", &self.touch),
+            ("destroy", &self.destroy),
+            ("gc", &self.gc),
+        ];
+        all.into_iter().find(|(one, _)| *one == name).map(|(_, statement)| statement.clone())
     }
 
     async fn gc(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlStr, SqliteConnection};
 
 use super::statements::Sqlite;
 use crate::dialect::{Dialect, Found, Written, found, key, keys, millis, owner_bytes};
@@ -183,8 +183,19 @@ impl Dialect for Sqlite {
         Ok(items.iter().map(|item| removed.get(&item.key).copied().unwrap_or(false)).collect())
     }
 
-    fn gc_statement(&self) -> &str {
-        self.gc.as_str()
+    fn statement(&self, name: &str, rows: usize) -> Option<SqlStr> {
+        let ladder = match name {
+            "load" => &self.load,
+            "update" => &self.update,
+            "renew" => &self.renew,
+            "touch" => &self.touch,
+            "revisions" => &self.revisions,
+            "destroy" => &self.destroy,
+            "update_one" => return Some(self.update_one.clone()),
+            "gc" => return Some(self.gc.clone()),
+            _ => return None,
+        };
+        Some(ladder.step(rows).0)
     }
 
     async fn gc(&self, connection: &mut SqliteConnection, limit: i64) -> sqlx::Result<u64> {

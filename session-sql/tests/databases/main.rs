@@ -5,6 +5,7 @@ mod common;
 mod expiry;
 mod mariadb;
 mod outages;
+mod plans;
 mod postgres;
 mod processes;
 mod runtimes;

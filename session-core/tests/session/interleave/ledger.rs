@@ -20,7 +20,7 @@ pub(super) enum Outcome {
 #[derive(Default)]
 struct Notes {
     /// The ids that clients were given, oldest first.
-    ids: Vec<String>,
+    ids: Vec<(String, Key)>,
     /// Ids that an acknowledged rotation replaced.
     replaced: Vec<Key>,
     /// Sessions (their first keys) that an acknowledged logout ended.
@@ -51,15 +51,15 @@ impl Ledger {
     /// The newest id that a client was given, or any.
     pub(super) fn an_id(&self, random: &mut fastrand::Rng) -> String {
         self.notes(|notes| match random.bool() {
-            true => notes.ids.last().unwrap().clone(),
-            false => random.choice(&notes.ids).unwrap().clone(),
+            true => notes.ids.last().unwrap().0.clone(),
+            false => random.choice(&notes.ids).unwrap().0.clone(),
         })
     }
 
     pub(super) fn issued(&self, id: &str) {
         self.notes(|notes| {
-            if !notes.ids.iter().any(|known| known == id) {
-                notes.ids.push(id.to_owned());
+            if !notes.ids.iter().any(|(known, _)| known == id) {
+                notes.ids.push((id.to_owned(), key(id)));
             }
         });
         self.check();
@@ -112,9 +112,9 @@ impl Ledger {
                 assert!(!table.is_session(old), "an id that was replaced loads");
             }
             let mut alive = HashSet::new();
-            for id in &notes.ids {
-                if table.is_session(&key(id)) {
-                    let first = first(table, key(id));
+            for (_, key) in &notes.ids {
+                if table.is_session(key) {
+                    let first = first(table, *key);
                     assert!(alive.insert(first), "two ids of one session load");
                 }
             }
@@ -130,7 +130,7 @@ impl Ledger {
         self.check();
         let notes = self.notes.lock().unwrap();
         let sessions = self.network.table(|table| sessions(table));
-        let known: HashSet<_> = notes.ids.iter().map(|id| self.first(id)).collect();
+        let known: HashSet<_> = notes.ids.iter().map(|(id, _)| self.first(id)).collect();
         for first in &known {
             if !notes.threatened.contains(first) {
                 assert!(sessions.contains_key(first), "a session is lost that nobody ended");

@@ -11,6 +11,8 @@ use session_core::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+const TOMBSTONE: &[u8] = b"{\"v\":1,\"rotated\":";
+
 /// What happens to one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Fate {
@@ -76,7 +78,7 @@ impl Network {
 
     async fn call<T: Send + 'static>(
         &self,
-        what: String,
+        what: impl Fn() -> String + Send + Sync + 'static,
         creates: bool,
         carry_out: impl Fn(&mut Table) -> Result<T> + Send + Sync + 'static,
     ) -> Result<T> {
@@ -87,14 +89,16 @@ impl Network {
         };
         let on_the_way = self.pick(|random| random.u64(0..=4));
         let late = self.pick(|random| random.u64(0..=80));
-        say(|| format!("sent: {what}, {fate:?}"));
+        say(|| format!("sent: {}, {fate:?}", what()));
         let (answer, answered) = oneshot::channel();
         let table = Arc::clone(&self.table);
         // A task of its own: a request that was sent arrives although its caller left.
         tokio::spawn(async move {
             let carry_out = || {
                 let answer = carry_out(&mut table.lock().unwrap());
-                say(|| format!("arrived: {what}, {:?}", answer.as_ref().err().map(Error::kind)));
+                say(|| {
+                    format!("arrived: {}, {:?}", what(), answer.as_ref().err().map(Error::kind))
+                });
                 answer
             };
             match fate {
@@ -136,7 +140,7 @@ impl Table {
 
     /// Whether a session, and not a tombstone, is there.
     pub(super) fn is_session(&self, key: &Key) -> bool {
-        self.live(key).is_some_and(|(record, _)| moved_to(record).is_none())
+        self.live(key).is_some_and(|(record, _)| !record.payload.starts_with(TOMBSTONE))
     }
 
     fn save(&mut self, key: &Key, record: &Record, write: Write) -> Result<()> {
@@ -191,7 +195,7 @@ pub(super) fn say(what: impl FnOnce() -> String) {
 
 /// Where the session is now, if the record is a tombstone.
 fn moved_to(record: &Record) -> Option<Key> {
-    let rest = record.payload.strip_prefix(b"{\"v\":1,\"rotated\":")?;
+    let rest = record.payload.strip_prefix(TOMBSTONE)?;
     let text = std::str::from_utf8(rest).unwrap();
     let (_, key) = text.split_once("\"key\":\"").unwrap();
     Some(Key::from_hex(&key[..64]).unwrap())
@@ -221,13 +225,14 @@ impl Backend for Network {
                 expires_in: *end - Instant::now(),
             }))
         };
-        self.call(format!("load {}", short(&key)), false, look).await
+        self.call(move || format!("load {}", short(&key)), false, look).await
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let (key, record) = (*key, record.clone());
         let creates = matches!(write, Write::Create { .. });
-        let what = match (write, moved_to(&record)) {
+        let moved = moved_to(&record);
+        let what = move || match (write, moved) {
             (Write::Create { .. }, _) => format!("create {}", short(&key)),
             (Write::Update(_), None) => format!("update {}", short(&key)),
             (Write::Update(_), Some(new)) => format!("move {} to {}", short(&key), short(&new)),
@@ -237,15 +242,17 @@ impl Backend for Network {
 
     async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
         let key = *key;
-        self.call(format!("touch {}", short(&key)), false, move |table| {
-            table.touch(&key, expected, ttl)
-        })
+        self.call(
+            move || format!("touch {}", short(&key)),
+            false,
+            move |table| table.touch(&key, expected, ttl),
+        )
         .await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
         let key = *key;
-        let what = format!("destroy {} {only:?}", short(&key));
+        let what = move || format!("destroy {} {only:?}", short(&key));
         self.call(what, false, move |table| Ok(table.destroy(&key, only))).await
     }
 
