@@ -8,6 +8,7 @@ mod flash;
 mod interleave;
 mod life;
 mod races;
+mod records;
 mod refusal;
 mod rotation;
 mod save;
