@@ -69,7 +69,7 @@ pub(crate) struct Ended {
 pub(crate) struct Client {
     /// The key of the session that its cookie names.
     pub(crate) cookie: Option<Key>,
-    /// The key that this session has now: another one after a rotation.
+    /// The key that this session has now: another one after a rotation, by whatever request.
     session: Option<Key>,
     pub(crate) stale: Staleness,
     /// The session was destroyed.
@@ -101,9 +101,9 @@ impl State {
     }
 
     /// An empty session for a request whose id was replaced a moment ago.
-    pub(crate) fn late(old: Key) -> Self {
+    pub(crate) fn late(old: Key, new: Key) -> Self {
         let mut state = Self::over(Some(old), None, Document::new(unix_millis()));
-        state.late = true;
+        state.set_late(new);
         state
     }
 
@@ -305,8 +305,10 @@ impl State {
     }
 
     /// The store reported that another request gave the session a new id. What this request changed
-    /// counts only if it signs in; then it becomes a session of its own, based on nothing.
-    pub(crate) fn set_late(&mut self) {
+    /// counts only if it signs in; then it becomes a session of its own, based on nothing. `new` is
+    /// where the session is now, for a sign-out.
+    pub(crate) fn set_late(&mut self, new: Key) {
+        self.client.session = Some(new);
         self.stored = None;
         self.base = Document::new(unix_millis());
         self.delivered.clear();

@@ -57,7 +57,7 @@ impl Medium for Sealed {
             if let Some(mark) = calls.load(&key).await? {
                 return Ok(match rotation_of(&mark) {
                     Some(rotation) if is_recent(&rotation, &context.config) => {
-                        Found::Rotated(Session::from_state(State::late(key)))
+                        Found::Rotated(Session::from_state(State::late(key, rotation.key)))
                     }
                     _ => Found::Nothing,
                 });
@@ -188,7 +188,7 @@ impl<'a> SaveSealed<'a> {
             // Nothing was sent anywhere, so it is never in doubt.
             self.session.state(|state| state.doubt = None);
             match error {
-                NotSealed::Rotated => become_late(self.session, write.version)?,
+                NotSealed::Rotated(new) => become_late(self.session, write.version, new)?,
                 NotSealed::Gone => {
                     self.session.state(|state| state.set_gone(write.version));
                     return Err(Error::gone());
@@ -212,7 +212,7 @@ impl<'a> SaveSealed<'a> {
             && Some(mark.record.revision) != sealed.mark
         {
             return Err(match rotation_of(&mark) {
-                Some(_) => NotSealed::Rotated,
+                Some(rotation) => NotSealed::Rotated(rotation.key),
                 None => NotSealed::Gone,
             });
         }
@@ -261,7 +261,7 @@ impl<'a> SaveSealed<'a> {
             Ok(Some(other)) if other.record.revision == revision => return Ok(()),
             Ok(Some(other)) => {
                 return Err(match rotation_of(&other) {
-                    Some(_) => NotSealed::Rotated,
+                    Some(rotation) => NotSealed::Rotated(rotation.key),
                     None => NotSealed::Gone,
                 });
             }
@@ -270,8 +270,10 @@ impl<'a> SaveSealed<'a> {
         };
         match calls.load(old).await? {
             Some(found) if found.record.revision == revision => Ok(()),
-            Some(found) if rotation_of(&found).is_some() => Err(NotSealed::Rotated),
-            Some(_) => Err(NotSealed::Gone),
+            Some(found) => Err(match rotation_of(&found) {
+                Some(rotation) => NotSealed::Rotated(rotation.key),
+                None => NotSealed::Gone,
+            }),
             None => Err(error.into()),
         }
     }
@@ -336,8 +338,8 @@ impl<'a> SaveSealed<'a> {
 /// Why a session could not be sealed.
 enum NotSealed {
     Gone,
-    /// Another request gave it a new id.
-    Rotated,
+    /// Another request gave it a new id, with this key.
+    Rotated(Key),
     Failed(Error),
 }
 

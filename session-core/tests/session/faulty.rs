@@ -123,6 +123,11 @@ impl Faulty {
         records.values().filter(|(record, end)| is_tombstone(record) && *end > now).count()
     }
 
+    /// What is stored under a key, and when it expires.
+    pub(crate) fn record(&self, key: &Key) -> Option<(Record, Instant)> {
+        self.records.lock().unwrap().get(key).cloned()
+    }
+
     /// Expires all tombstones.
     pub(crate) fn expire_tombstones(&self) {
         self.records.lock().unwrap().retain(|_, (record, _)| !is_tombstone(record));

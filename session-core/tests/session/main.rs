@@ -5,6 +5,7 @@ mod client;
 mod faulty;
 mod flash;
 mod interleave;
+mod late;
 mod life;
 mod races;
 mod refusal;
