@@ -14,7 +14,7 @@ pub(crate) struct Prepared {
     /// The new life, or `None`: the expiry stays where it is.
     pub(crate) ttl: Option<Duration>,
     /// When the new life begins: with the request, not with its last repetition.
-    pub(super) begins: Instant,
+    pub(crate) begins: Instant,
     /// What the session is based on once this was written.
     pub(crate) document: Document,
     pub(crate) version: Version,

@@ -27,6 +27,8 @@ pub(crate) struct State {
     /// The request came with an id that another request replaced a moment ago. Nothing but an
     /// explicit sign-in is stored.
     pub(crate) late: bool,
+    /// The key under which another request put the session that this one had, for a sign-out.
+    elsewhere: Option<Key>,
     /// A record that could not be read, in whose place this session was created.
     unreadable: Option<Key>,
 }
@@ -48,8 +50,6 @@ pub(crate) struct SealedAs {
     pub(crate) value: Arc<str>,
     pub(crate) expires_at: SystemTime,
     pub(crate) reseal: bool,
-    /// The mark that this session's own rotation left in the revocation store, if it got that far.
-    pub(crate) mark: Option<Revision>,
 }
 
 /// A session to destroy.
@@ -127,6 +127,7 @@ impl State {
             life: 0,
             client: Client { cookie, session: cookie, ..Client::default() },
             late: false,
+            elsewhere: None,
             unreadable: None,
         }
     }
@@ -203,13 +204,12 @@ impl State {
                 expires_in: stored.expires_in(Instant::now()).max(longest),
             }),
             // A sign-out with the old id ends the session, wherever it is now.
-            None if self.late => self.ended.extend(self.client.session.map(|key| Ended {
+            None => self.ended.extend(self.elsewhere.take().map(|key| Ended {
                 key,
                 revision: None,
                 unread: false,
                 expires_in: longest,
             })),
-            None => {}
         }
         // After the old id, so that a rotation that arrives late finds no session to move.
         if let Some(new) = self.doubt.as_ref().and_then(|doubt| doubt.write.new_identity()) {
@@ -279,6 +279,7 @@ impl State {
         self.changes.forget_up_to(write.version.change);
         self.doubt = None;
         self.late = false;
+        self.elsewhere = None;
         self.client.stale = self.client.stale.max(stale);
         stale != Staleness::Nothing
     }
@@ -309,6 +310,7 @@ impl State {
     /// where the session is now, for a sign-out.
     pub(crate) fn set_late(&mut self, new: Key) {
         self.client.session = Some(new);
+        self.elsewhere = Some(new);
         self.stored = None;
         self.base = Document::new(unix_millis());
         self.delivered.clear();

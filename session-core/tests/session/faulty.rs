@@ -50,8 +50,6 @@ pub(crate) struct Faulty {
     pub(crate) refused_loads: AtomicUsize,
     /// Nothing is carried out and no call is ever answered.
     pub(crate) silent: AtomicBool,
-    /// What it promises, true or not.
-    pub(crate) time_limit: Mutex<Option<Duration>>,
     pub(crate) failing_gcs: AtomicUsize,
     pub(crate) gcs: AtomicUsize,
     calls: Mutex<Vec<&'static str>>,
@@ -289,10 +287,6 @@ impl Backend for Faulty {
 
     fn capabilities(&self) -> Capabilities {
         Capabilities::default()
-    }
-
-    fn time_limit(&self) -> Option<Duration> {
-        *self.time_limit.lock().unwrap()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {

@@ -1,7 +1,8 @@
 //! The session and its save algorithm over a store that fails in every way.
 #![allow(clippy::unwrap_used)]
 mod client;
-// mod cookie;
+mod cookie;
+mod deadline;
 mod faulty;
 mod flash;
 mod interleave;
@@ -12,4 +13,4 @@ mod refusal;
 mod rotation;
 mod save;
 mod support;
-mod time_limit;
+mod together;
