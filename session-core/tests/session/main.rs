@@ -1,5 +1,6 @@
 //! The session and its save algorithm over a store that fails in every way.
 #![allow(clippy::unwrap_used)]
+mod calls;
 mod client;
 mod cookie;
 mod deadline;
@@ -12,5 +13,6 @@ mod races;
 mod refusal;
 mod rotation;
 mod save;
+mod settled;
 mod support;
 mod together;
