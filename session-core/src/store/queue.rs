@@ -59,6 +59,16 @@ impl Queues {
         Place::Leading(Lead { queues: self.clone(), key: *key })
     }
 
+    /// Leads, unless somebody does.
+    pub(super) fn try_lead(&self, key: &Key) -> Option<Lead> {
+        let mut shard = self.shard(key);
+        if shard.contains_key(key) {
+            return None;
+        }
+        shard.insert(*key, VecDeque::new());
+        Some(Lead { queues: self.clone(), key: *key })
+    }
+
     /// No code panics while it holds the lock.
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
         let shard = &self.0[usize::from(key.as_bytes()[31]) % SHARDS];

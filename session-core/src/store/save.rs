@@ -62,7 +62,7 @@ impl<'a> Save<'a> {
             if !self.session.state(|state| state.ended.is_empty()) {
                 continue;
             }
-            written?;
+            written.map_err(|error| self.done.and_then_failed(error))?;
             return Ok(self.done.saved(self.session.state(|state| state.exists())));
         }
     }

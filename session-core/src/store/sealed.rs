@@ -57,7 +57,7 @@ impl Medium for Sealed {
             if let Some(mark) = calls.load(&key).await? {
                 return Ok(match rotation_of(&mark) {
                     Some(rotation) if is_recent(&rotation, &context.config) => {
-                        Found::Rotated(Session::from_state(State::late(key)))
+                        Found::Rotated(Session::from_state(State::late(key, rotation.key)))
                     }
                     _ => Found::Nothing,
                 });
@@ -161,7 +161,7 @@ impl<'a> SaveSealed<'a> {
             if !self.session.state(|state| state.ended.is_empty()) {
                 continue;
             }
-            written?;
+            written.map_err(|error| self.done.and_then_failed(error))?;
             return Ok(self.done.saved(self.session.state(|state| state.exists())));
         }
     }
@@ -197,7 +197,7 @@ impl<'a> SaveSealed<'a> {
             }
             self.session.state(|state| state.doubt = None);
             match error {
-                NotSealed::Rotated => become_late(self.session, write.version)?,
+                NotSealed::Rotated(new) => become_late(self.session, write.version, new)?,
                 NotSealed::Gone => {
                     self.session.state(|state| state.set_gone(write.version));
                     return Err(Error::gone());
@@ -356,8 +356,8 @@ impl<'a> SaveSealed<'a> {
 /// Why a session could not be sealed.
 enum NotSealed {
     Gone,
-    /// Another request gave it a new id.
-    Rotated,
+    /// Another request gave it a new id, with this key.
+    Rotated(Key),
     /// The mark of the rotation may be in the revocation store, or may still get there.
     InDoubt(Error),
     Failed(Error),
@@ -367,7 +367,7 @@ impl NotSealed {
     /// Another request was faster and left this mark.
     fn because_of(mark: &Loaded) -> Self {
         match rotation_of(mark) {
-            Some(_) => Self::Rotated,
+            Some(rotation) => Self::Rotated(rotation.key),
             None => Self::Gone,
         }
     }

@@ -58,8 +58,9 @@ impl Medium for Server {
         };
         let base = match Content::decode(loaded.record.payload)? {
             Content::Session(base) => base,
-            Content::Tombstone(_) => {
-                return Ok(Found::Rotated(Session::from_state(State::late(key))));
+            Content::Tombstone(tombstone) => {
+                let late = State::late(key, tombstone.key);
+                return Ok(Found::Rotated(Session::from_state(late)));
             }
         };
         let stored = Stored {

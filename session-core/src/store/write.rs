@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::rebase::{become_late, install};
+use super::rebase::{At, become_late, install};
 use super::save::{Progress, Save};
-use crate::document::Content;
+use crate::clock::unix_millis;
+use crate::document::{Content, Document};
 use crate::session::{Doubt, Identity, Prepared, Target, random_revision};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
 
@@ -324,31 +325,27 @@ impl Save<'_> {
         expected: Revision,
         found: &Loaded,
     ) -> Result<Progress> {
-        let base = match Content::decode(found.record.payload.clone())? {
+        let (base, at) = match Content::decode(found.record.payload.clone())? {
             Content::Tombstone(tombstone) if tombstone.replaced == write.record.revision => {
-                // Written, and taken along to the new id.
-                self.finish(write);
-                self.session.state(|state| state.set_gone(write.version));
+                self.finish_carried_along(write, tombstone.key);
                 return Ok(Progress::Done);
             }
             Content::Tombstone(tombstone) if tombstone.replaced == expected => {
-                become_late(self.session, write.version)?;
+                become_late(self.session, write.version, tombstone.key)?;
                 return Ok(Progress::Replan);
             }
-            Content::Tombstone(_) => None,
-            Content::Session(base) => Some(base),
+            Content::Tombstone(tombstone) => {
+                (Document::new(unix_millis()), At::OtherId(tombstone.key))
+            }
+            Content::Session(base) => (base, At::Record(found)),
         };
         // Reported once. The changes of that write are given up, so that none is applied twice.
         self.session.state(|state| {
             state.doubt = None;
             state.changes.forget_up_to(write.version.change);
-            if base.is_none() {
-                state.set_gone(write.version);
-            }
         });
-        if let Some(base) = base {
-            install(self.session, write.version, &base, Some(found))?;
-        }
+        // Where a later update does not fit, the next save says so.
+        let _ = install(self.session, write.version, &base, at);
         Err(Error::unavailable(
             "whether a write was carried out can't be known: its acknowledgement was lost and another \
              request saved the session since; the changes of that write are given up",
