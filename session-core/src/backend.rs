@@ -129,14 +129,6 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// What this store claims about itself. It must not change while the store is in use.
     fn capabilities(&self) -> Capabilities;
 
-    /// How long a `load`, `save` or `touch` takes at most, where the store itself sees to that,
-    /// whatever hangs on its side. The handle sets no timer of its own around these if its
-    /// [deadline](crate::Config::deadline) leaves as much time: timers are a few percent of
-    /// what a fast store takes under load. By default there is no such promise, and none is needed.
-    fn time_limit(&self) -> Option<Duration> {
-        None
-    }
-
     /// Returns the live record under the key (clauses 1 to 4, 12).
     ///
     /// # Errors
@@ -189,10 +181,6 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn capabilities(&self) -> Capabilities {
         (**self).capabilities()
-    }
-
-    fn time_limit(&self) -> Option<Duration> {
-        (**self).time_limit()
     }
 
     fn batch(&self) -> Option<&dyn BatchBackend> {

@@ -21,6 +21,7 @@
 
 mod backend;
 mod batch;
+mod batcher;
 mod capabilities;
 mod clock;
 mod config;

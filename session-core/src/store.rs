@@ -4,13 +4,14 @@ mod calls;
 mod context;
 mod deadline;
 mod gc;
-mod lanes;
 mod medium;
 mod outcome;
+mod queue;
 mod rebase;
 mod save;
 mod sealed;
 mod server;
+mod together;
 mod write;
 
 use std::fmt;
@@ -67,7 +68,7 @@ impl SessionStore {
     /// A store on a server side backend: the cookie holds the session id. Settings are the
     /// default ones, see [`with_config`](Self::with_config).
     pub fn new(backend: impl Backend) -> Self {
-        Self::of(Medium::Server(Server(Arc::new(backend))), Config::default())
+        Self::of(Medium::Server(Server::new(Arc::new(backend))), Config::default())
     }
 
     /// A store whose medium is the cookie: the cookie holds the sealed session.

@@ -13,7 +13,7 @@ use session_core::{
 };
 
 use crate::clock::Clock;
-use crate::entry::Entry;
+use crate::entry::{Content, Entry};
 use crate::shard::{Collected, Created, Shard};
 
 /// One for each value of a byte of the key. The lock of a shard is held while some of its sessions
@@ -123,10 +123,10 @@ impl MemoryBackend {
 
     fn update(&self, key: &Key, record: &Record, write: Update) -> Result<()> {
         let millis = write.ttl.map(ttl_millis).transpose()?;
-        let entry = Entry::new(*key, record);
+        let content = Content::new(record);
         let replaced = {
             let mut shard = self.write(shard_of(key));
-            shard.update(key, write.expected, entry, (self.clock.now(), millis))?
+            shard.update(key, write.expected, content, (self.clock.now(), millis))?
         };
         drop(replaced);
         Ok(())
@@ -235,12 +235,13 @@ impl Backend for MemoryBackend {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        let (view, now) = {
+        let (found, now) = {
             let shard = self.read(shard_of(key));
             let now = self.clock.now();
-            (shard.get(key, now).map(Entry::view), now)
+            let found = shard.get(key, now);
+            (found.map(|entry| (entry.content.clone(), entry.expires_at)), now)
         };
-        Ok(view.map(|view| view.into_loaded(now)))
+        Ok(found.map(|(content, expires_at)| content.into_loaded(expires_at, now)))
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {

@@ -8,7 +8,7 @@ use hashbrown::hash_table::Entry as Slot;
 use session_core::{Error, Key, Result, Revision};
 
 use crate::clock::{Moment, after};
-use crate::entry::Entry;
+use crate::entry::{Content, Entry};
 
 /// By the hash of the key. It is the key's first eight bytes: a key is a digest, so there is nothing
 /// left to mix. The entries are boxed, because half of a table may be empty.
@@ -84,16 +84,16 @@ impl Shard {
     }
 
     /// Replaces the record if it is live and has the expected revision, and renews its life if
-    /// `millis` says so. Returns the record that was there.
+    /// `millis` says so. Returns what was there.
     pub(crate) fn update(
         &mut self,
         key: &Key,
         expected: Revision,
-        entry: Entry,
+        content: Content,
         (now, millis): (Moment, Option<u64>),
-    ) -> Result<Entry> {
+    ) -> Result<Content> {
         let there = expect(&mut self.sessions, key, expected, now)?;
-        let replaced = there.replace_record(entry);
+        let replaced = replace(&mut there.content, content);
         if let Some(millis) = millis {
             renew(there, &mut self.by_expiry, after(now, millis));
         }
@@ -122,7 +122,7 @@ impl Shard {
     ) -> Option<(Box<Entry>, bool)> {
         let there = self.sessions.find_entry(key.prefix(), |entry| entry.key == *key).ok()?;
         let live = there.get().is_live(now);
-        if live && only.is_some_and(|only| only != there.get().revision) {
+        if live && only.is_some_and(|only| only != there.get().content.revision) {
             return None;
         }
         let (removed, _) = there.remove();
@@ -178,7 +178,7 @@ fn expect<'a>(
 ) -> Result<&'a mut Entry> {
     match sessions.find_mut(key.prefix(), |entry| entry.key == *key) {
         Some(entry) if !entry.is_live(now) => Err(Error::gone()),
-        Some(entry) if entry.revision != expected => Err(Error::conflict()),
+        Some(entry) if entry.content.revision != expected => Err(Error::conflict()),
         Some(entry) => Ok(entry),
         None => Err(Error::gone()),
     }

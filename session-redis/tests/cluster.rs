@@ -12,7 +12,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use session_core::{Backend, ErrorKind, Record};
 use session_redis::{NotConfirmed, RedisBackend};
-use support::{create, eventually, key, load, name, raw, record, update};
+use support::{create, eventually, key, load, name, raw, record, touch, update};
 use test_servers::Server;
 use test_servers::redis::cluster::Cluster;
 
@@ -319,7 +319,7 @@ async fn a_slot_that_is_moving_is_served() {
 
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
     update(&backend, 1, 1, 2).await.unwrap();
-    backend.touch(&key(1), support::HOUR).await.unwrap();
+    touch(&backend, 1, 2).await.unwrap();
     assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
     for connection in [to, from] {
         finish.exec_async(connection).await.unwrap();

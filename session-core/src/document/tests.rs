@@ -3,9 +3,10 @@ use proptest::prelude::*;
 
 use bytes::Bytes;
 
+use super::index;
 use super::parsed::Document;
+use crate::Result;
 use crate::session::Changes;
-use crate::{ErrorKind, Result};
 
 fn decode(text: &str) -> Result<Document> {
     Document::decode(Bytes::copy_from_slice(text.as_bytes()))
@@ -65,7 +66,7 @@ fn an_index_that_does_not_fit_is_not_believed() {
     let mut changes = Changes::default();
     changes.set("a", Bytes::from_static(b"\"12345\""));
     changes.set("b", Bytes::from_static(b"[1,2]"));
-    let written = changes.encode(&Document::new(1)).payload();
+    let written = changes.encode(&Document::new(1), || 1).payload();
     let text = std::str::from_utf8(&written).unwrap();
     assert!(index::read(&written).is_some(), "{text}");
     for (edited, a) in [
@@ -133,7 +134,7 @@ proptest! {
             changes.set(key, serde_json::to_vec(value).unwrap().into());
         }
         let base = Document { lifetime: lifetime.map(u64::from), ..Document::new(5) };
-        let written = changes.encode(&base);
+        let written = changes.encode(&base, || 1);
         let scanned = Document::scan(&written.payload()).unwrap();
         let read = Document::decode(written.payload()).unwrap();
         for document in [&written, &scanned, &read] {

@@ -51,7 +51,7 @@ impl State {
                         revision: random_revision()?,
                         owner: None,
                     };
-                    Target::Rotate { old: key, expected, new, tombstone }
+                    Target::Rotate { old: key, expected, expires: stored.expires, new, tombstone }
                 } else if self.changes.alter_record() {
                     Target::Update { key, expected }
                 } else if sealed.is_some_and(|sealed| sealed.reseal || renewal.is_some()) {

@@ -14,7 +14,7 @@ pub(crate) struct Prepared {
     /// The new life, or `None`: the expiry stays where it is.
     pub(crate) ttl: Option<Duration>,
     /// When the new life begins: with the request, not with its last repetition.
-    pub(super) begins: Instant,
+    pub(crate) begins: Instant,
     /// What the session is based on once this was written.
     pub(crate) document: Document,
     pub(crate) version: Version,
@@ -27,7 +27,14 @@ pub(crate) enum Target {
     /// The stored session, if it still has this revision.
     Update { key: Key, expected: Revision },
     /// A new id for the stored session, if it still has this revision.
-    Rotate { old: Key, expected: Revision, new: Identity, tombstone: Record },
+    Rotate {
+        old: Key,
+        expected: Revision,
+        /// When the old record expires.
+        expires: Instant,
+        new: Identity,
+        tombstone: Record,
+    },
 }
 
 /// An id and its key.
@@ -52,6 +59,9 @@ pub(crate) struct Doubt {
     pub(crate) write: Arc<Prepared>,
     /// A rotation: its new record was created, and the tombstone may have been written.
     pub(crate) created: bool,
+    /// The store answered with a conflict, so that it was not carried out, unless a driver had sent it
+    /// twice: the record tells.
+    pub(crate) conflicted: bool,
     /// Its changes were discarded meanwhile: if it was not carried out, it is not sent again.
     pub(crate) discarded: bool,
 }
@@ -87,6 +97,6 @@ impl Prepared {
 
 impl From<Arc<Prepared>> for Doubt {
     fn from(write: Arc<Prepared>) -> Self {
-        Self { write, created: false, discarded: false }
+        Self { write, created: false, conflicted: false, discarded: false }
     }
 }

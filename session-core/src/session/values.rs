@@ -66,7 +66,7 @@ impl Session {
         T: Serialize + DeserializeOwned,
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
-        let json = self.record_update(name, step(name, f))?;
+        let json = self.record_update(name, &step(name, f))?;
         from_json(name, &json)
     }
 
@@ -84,11 +84,11 @@ impl Session {
             *results.0.lock().unwrap_or_else(PoisonError::into_inner) = result.clone();
             Ok(result)
         });
-        self.record_update(name, watching)?;
+        self.record_update(name, &watching)?;
         Ok(watched)
     }
 
-    fn record_update(&self, name: &str, step: Step) -> Result<Bytes> {
+    fn record_update(&self, name: &str, step: &Step) -> Result<Bytes> {
         for _ in 0..MAX_ROUNDS {
             let (life, before) =
                 self.read(|state| (state.version().life, state.changes.value(&state.base, name)));
@@ -98,7 +98,7 @@ impl Session {
                 let unchanged = state.version().life == life
                     && state.changes.value(&state.base, name) == before;
                 if unchanged {
-                    state.changes.update(name, Arc::clone(&step), json.clone());
+                    state.changes.update(name, Arc::clone(step), json.clone());
                 }
                 unchanged
             });

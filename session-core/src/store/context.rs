@@ -1,17 +1,17 @@
 //! What all operations of a store share.
 
-use super::lanes::Lanes;
+use super::queue::Queues;
 use crate::session::Identity;
 use crate::{Config, Error, ErrorKind, Key, Result, SessionId};
 
 pub(super) struct Context {
     pub(super) config: Config,
-    pub(super) lanes: Lanes,
+    pub(super) queues: Queues,
 }
 
 impl Context {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, lanes: Lanes::new() }
+        Self { config, queues: Queues::new() }
     }
 
     pub(super) fn key(&self, id: &SessionId) -> Key {

@@ -12,10 +12,6 @@ use tokio::time::sleep;
 use crate::clock::later;
 use crate::{Error, Result};
 
-/// Parts of the time that is left.
-pub(super) const ALL: f64 = 1.0;
-pub(super) const HALF: f64 = 0.5;
-
 /// It begins with the first wait: a store in memory never needs the clock.
 pub(super) struct Deadline {
     until: OnceLock<Instant>,
@@ -32,38 +28,29 @@ impl Deadline {
         &self,
         work: impl Future<Output = Result<T>>,
     ) -> impl Future<Output = Result<T>> {
-        self.within(ALL, None, work)
+        self.within(1, work)
     }
 
-    /// Waits for a part of what is left at most, so that the rest remains for what follows.
-    pub(super) fn limit_part<T>(
+    /// Waits for half of what is left at most, so that the rest remains for what follows.
+    pub(super) fn limit_half<T>(
         &self,
         work: impl Future<Output = Result<T>>,
     ) -> impl Future<Output = Result<T>> {
-        self.within(HALF, None, work)
+        self.within(2, work)
     }
 
-    /// Waits for this part of what is left at most. What promised to end sooner by itself gets no timer.
-    pub(super) async fn within<T>(
-        &self,
-        part: f64,
-        promised: Option<Duration>,
-        work: impl Future<Output = Result<T>>,
-    ) -> Result<T> {
+    /// Waits for this part of what is left at most.
+    async fn within<T>(&self, part: u32, work: impl Future<Output = Result<T>>) -> Result<T> {
         let mut work = pin!(work);
         let mut timer = pin!(None);
-        let mut timeless = false;
         // Stores in memory answer at once and need no timer; nor is any work asked twice for one.
         let done = poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
             }
-            if timer.is_none() && !timeless {
-                let now = Instant::now();
-                let left = self.left_after(now).mul_f64(part);
-                timeless = promised.is_some_and(|promised| promised <= left);
+            if timer.is_none() {
                 // By tokio's clock, which tests may stop; and also for work that has used up its turn.
-                timer.set((!timeless).then(|| unconstrained(sleep(left))));
+                timer.set(Some(unconstrained(sleep(self.left() / part))));
             }
             match timer.as_mut().as_pin_mut() {
                 Some(timer) => timer.poll(cx).map(|()| None),
@@ -79,11 +66,8 @@ impl Deadline {
         }
     }
 
-    fn left(&self) -> Duration {
-        self.left_after(Instant::now())
-    }
-
-    fn left_after(&self, now: Instant) -> Duration {
+    pub(super) fn left(&self) -> Duration {
+        let now = Instant::now();
         let until = self.until.get_or_init(|| later(now, self.allowed));
         until.saturating_duration_since(now)
     }
@@ -94,6 +78,9 @@ impl Deadline {
 
     /// Sleeps, but not beyond the deadline.
     pub(super) async fn pause(&self, time: Duration) {
+        if time.is_zero() {
+            return;
+        }
         let left = self.left();
         sleep(time.min(left)).await;
     }

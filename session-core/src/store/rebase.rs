@@ -20,38 +20,39 @@ impl Save<'_> {
         version: Version,
         refused: Option<&Prepared>,
     ) -> Result<Progress> {
-        let Some(found) = self.calls.load(key).await? else {
+        let found = self.calls.load(key).await?;
+        self.rebase_onto(found.as_ref(), version, refused)
+    }
+
+    /// [`rebase`](Self::rebase) onto a record that was loaded just now.
+    pub(super) fn rebase_onto(
+        &mut self,
+        found: Option<&Loaded>,
+        version: Version,
+        refused: Option<&Prepared>,
+    ) -> Result<Progress> {
+        let Some(found) = found else {
             self.session.state(|state| state.set_gone(version));
             return Err(Error::gone());
         };
-        let own = refused.map(|write| write.record.revision);
-        let is_update = refused.is_some_and(|write| matches!(write.target, Target::Update { .. }));
-        if is_update && own == Some(found.record.revision) {
-            self.finish(refused.expect("it has a revision"));
+        let update = refused.filter(|write| matches!(write.target, Target::Update { .. }));
+        let wrote = |revision| update.filter(|write| write.record.revision == revision);
+        if let Some(write) = wrote(found.record.revision) {
+            self.finish(write);
             return Ok(Progress::Done);
         }
         match Content::decode(found.record.payload.clone())? {
-            Content::Session(base) => install(self.session, version, &base, Some(&found))?,
-            Content::Tombstone(tombstone) if is_update && own == Some(tombstone.replaced) => {
-                self.finish(refused.expect("it has a revision"));
-                self.session.state(|state| state.set_gone(version));
-                return Ok(Progress::Done);
+            Content::Session(base) => install(self.session, version, &base, Some(found))?,
+            Content::Tombstone(tombstone) => {
+                if let Some(write) = wrote(tombstone.replaced) {
+                    self.finish(write);
+                    self.session.state(|state| state.set_gone(version));
+                    return Ok(Progress::Done);
+                }
+                become_late(self.session, version)?;
             }
-            Content::Tombstone(_) => become_late(self.session, version)?,
         }
         Ok(Progress::Overtaken)
-    }
-
-    /// [`rebase`](Self::rebase) for a save that has not written anything yet.
-    pub(super) async fn reload(&self, key: &Key, version: Version) -> Result<()> {
-        let Some(found) = self.calls.load(key).await? else {
-            self.session.state(|state| state.set_gone(version));
-            return Err(Error::gone());
-        };
-        match Content::decode(found.record.payload.clone())? {
-            Content::Session(base) => install(self.session, version, &base, Some(&found)),
-            Content::Tombstone(_) => become_late(self.session, version),
-        }
     }
 }
 
@@ -105,6 +106,7 @@ pub(super) fn install(
                     stored.owner.clone_from(&found.record.owner);
                     stored.expires = expires;
                     state.base = base.clone();
+                    state.doubt = None;
                 }
                 (_, None, _) => state.set_late(),
                 _ => return true, // it is late already

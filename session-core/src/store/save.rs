@@ -15,10 +15,12 @@ use super::outcome::{Done, Saved};
 use crate::clock::later;
 use crate::document::Content;
 use crate::session::{Ended, Plan, Session, Version};
-use crate::{Backend, Error, ErrorKind, Key, Result, Revision};
+use crate::{Error, ErrorKind, Key, Result, Revision};
 
 /// How often a save starts again because another request was faster.
 const MAX_CONFLICTS: u32 = 100;
+/// How long a save without a conflict waits in the queue of its session: the leader may hang.
+const PATIENCE: Duration = Duration::from_millis(250);
 /// How often a destruction looks for the record again before it removes it unread.
 const MAX_LOOKS: u32 = 8;
 
@@ -42,12 +44,7 @@ pub(super) enum Progress {
 }
 
 impl<'a> Save<'a> {
-    pub(super) fn new(
-        context: &'a Context,
-        backend: &'a dyn Backend,
-        session: &'a Session,
-    ) -> Self {
-        let calls = Calls::new(backend, context.config.deadline);
+    pub(super) fn new(context: &'a Context, calls: Calls<'a>, session: &'a Session) -> Self {
         Self { context, calls, session, done: Done::default(), resends: 0 }
     }
 
@@ -108,8 +105,14 @@ impl<'a> Save<'a> {
 
     async fn write_changes(&mut self) -> Result<()> {
         self.resolve_doubt().await?;
-        let mut lane = self.queue_up().await?;
+        let mut queued = false;
         for conflicts in 0..MAX_CONFLICTS {
+            if let Some((key, version)) = self.contended().filter(|_| !queued) {
+                queued = true;
+                if let Progress::Done = self.join_queue(&key, version, PATIENCE, None).await? {
+                    return Ok(());
+                }
+            }
             let context = self.context;
             let plan = self
                 .session
@@ -133,35 +136,30 @@ impl<'a> Save<'a> {
                 break;
             }
             // Requests of this process queue up; against other processes a random pause helps.
-            if lane.is_none() {
-                lane = self.context.lanes.enter(&key, &self.calls.deadline).await;
-            } else {
-                let longest = 1_u64 << conflicts.min(6);
+            let progress = if queued || write.is_none() {
+                let longest = (1_u64 << conflicts.min(6)) - 1;
                 self.calls.deadline.pause(Duration::from_millis(fastrand::u64(0..=longest))).await;
-            }
-            if let Progress::Done = self.rebase(&key, version, write.as_deref()).await? {
+                self.rebase(&key, version, write.as_deref()).await?
+            } else {
+                queued = true;
+                let patience = self.calls.deadline.left() / 2;
+                self.join_queue(&key, version, patience, write.as_ref()).await?
+            };
+            if let Progress::Done = progress {
                 return Ok(());
             }
         }
         Err(Error::conflict())
     }
 
-    /// Where requests of this process are in conflict about the session already, waits a little and
-    /// begins with what they left: a write over what was loaded before would only be refused.
-    async fn queue_up(&self) -> Result<Option<MutexGuard<'a, ()>>> {
-        let overwrites = self.session.state(|state| {
+    /// The session that a save would write over, if others of this process save it already: a write
+    /// over what was loaded before would only be refused.
+    fn contended(&self) -> Option<(Key, Version)> {
+        let (key, version) = self.session.state(|state| {
             let key = state.live()?.identity.key;
             state.changes.alter_record().then(|| (key, state.version()))
-        });
-        let lanes = &self.context.lanes;
-        let Some((key, version)) = overwrites.filter(|(key, _)| lanes.are_busy_for(key)) else {
-            return Ok(None);
-        };
-        let lane = lanes.enter_soon(&key, &self.calls.deadline).await;
-        if lane.is_some() {
-            self.reload(&key, version).await?;
-        }
-        Ok(lane)
+        })?;
+        self.context.queues.is_busy(&key).then_some((key, version))
     }
 
     /// Renews the session without rewriting it.

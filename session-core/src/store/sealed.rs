@@ -53,7 +53,7 @@ impl Medium for Sealed {
         };
         let key = context.key(&opened.id);
         if let Some(revocation) = self.0.revocation() {
-            let calls = Calls::new(revocation, context.config.deadline);
+            let calls = Calls::new(revocation, None, context.config.deadline);
             if let Some(mark) = calls.load(&key).await? {
                 return Ok(match rotation_of(&mark) {
                     Some(rotation) if is_recent(&rotation, &context.config) => {
@@ -111,7 +111,7 @@ impl Medium for Sealed {
         };
         let is_revoked = match self.0.revocation() {
             Some(revocation) => {
-                Calls::new(revocation, context.config.deadline).load(&key).await?.is_some()
+                Calls::new(revocation, None, context.config.deadline).load(&key).await?.is_some()
             }
             None => false,
         };
@@ -149,7 +149,7 @@ struct SaveSealed<'a> {
 impl<'a> SaveSealed<'a> {
     fn new(context: &'a Context, cookie: &'a dyn CookieBackend, session: &'a Session) -> Self {
         let deadline = context.config.deadline;
-        let calls = cookie.revocation().map(|revocation| Calls::new(revocation, deadline));
+        let calls = cookie.revocation().map(|revocation| Calls::new(revocation, None, deadline));
         Self { context, cookie, calls, session, done: Done::default() }
     }
 

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::medium::Medium;
 use super::outcome::{Found, Saved};
 use super::save::Save;
+use crate::batcher::Batcher;
 use crate::clock::later;
 use crate::document::Content;
 use crate::session::{Identity, Session, State, Stored};
@@ -16,15 +17,29 @@ use crate::{
 };
 
 #[derive(Clone)]
-pub(super) struct Server(pub(super) Arc<dyn Backend>);
+pub(super) struct Server {
+    backend: Arc<dyn Backend>,
+    batcher: Option<Arc<Batcher>>,
+}
+
+impl Server {
+    pub(super) fn new(backend: Arc<dyn Backend>) -> Self {
+        let batcher = Batcher::new(&backend).map(Arc::new);
+        Self { backend, batcher }
+    }
+
+    fn calls(&self, context: &Context) -> Calls<'_> {
+        Calls::new(&*self.backend, self.batcher.as_deref(), context.config.deadline)
+    }
+}
 
 impl Medium for Server {
     fn name(&self) -> &'static str {
-        self.0.name()
+        self.backend.name()
     }
 
     fn guarantees(&self) -> Guarantees {
-        let Capabilities { durable, expires_natively } = self.0.capabilities();
+        let Capabilities { durable, expires_natively } = self.backend.capabilities();
         Guarantees { detects_conflicts: true, revocable: true, durable, expires_natively }
     }
 
@@ -37,7 +52,7 @@ impl Medium for Server {
             return Ok(Found::Nothing);
         };
         let key = context.key(&id);
-        let calls = Calls::new(&*self.0, context.config.deadline);
+        let calls = self.calls(context);
         let Some(loaded) = calls.load(&key).await? else {
             return Ok(Found::Nothing);
         };
@@ -59,13 +74,13 @@ impl Medium for Server {
     }
 
     async fn save(&self, context: &Context, session: &Session) -> Result<Saved> {
-        let save = Save::new(context, &*self.0, session);
+        let save = Save::new(context, self.calls(context), session);
         let _turn = save.turn().await?;
         save.run().await
     }
 
     async fn destroy(&self, context: &Context, session: &Session) -> Result<()> {
-        let mut save = Save::new(context, &*self.0, session);
+        let mut save = Save::new(context, self.calls(context), session);
         let _turn = save.turn().await?;
         save.end_sessions().await
     }
@@ -75,7 +90,7 @@ impl Medium for Server {
         else {
             return Ok(false);
         };
-        let calls = Calls::new(&*self.0, context.config.deadline);
+        let calls = self.calls(context);
         Ok(match calls.load(&key).await? {
             Some(found) => matches!(Content::decode(found.record.payload)?, Content::Session(_)),
             None => false,
@@ -94,7 +109,7 @@ impl Medium for Server {
     }
 
     fn backend(&self) -> Option<&dyn Backend> {
-        Some(&*self.0)
+        Some(&*self.backend)
     }
 
     fn cookie(&self) -> Option<(&CookieName, usize)> {

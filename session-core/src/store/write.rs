@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::rebase::{become_late, install};
 use super::save::{Progress, Save};
 use crate::document::Content;
-use crate::session::{Doubt, Identity, Prepared, Target};
+use crate::session::{Doubt, Identity, Prepared, Target, random_revision};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
 
 /// How often a write is sent again after it turned out not to have been carried out.
@@ -38,7 +38,10 @@ impl Save<'_> {
         if doubt.discarded {
             return self.end_discarded(&doubt).await;
         }
-        let progress = self.resume(&doubt, true).await?;
+        let progress = match doubt.conflicted {
+            true => Progress::Overtaken,
+            false => self.resume(&doubt, true).await?,
+        };
         if let (Progress::Overtaken, Some(key)) = (progress, doubt.write.stored_key()) {
             self.rebase(&key, doubt.write.version, Some(&doubt.write)).await?;
         }
@@ -59,12 +62,44 @@ impl Save<'_> {
             }
             Target::Rotate { old, tombstone, .. } => (*old, tombstone.revision),
         };
-        match self.calls.load(&key).await {
-            Ok(Some(found)) if found.record.revision == revision => self.finish(write),
-            Ok(_) => self.end_doubt(),
-            Err(error) => return Err(in_doubt(error)),
+        loop {
+            let found = self.calls.load(&key).await.map_err(in_doubt)?;
+            match (found, &write.target) {
+                (Some(found), _) if found.record.revision == revision => self.finish(write),
+                (Some(found), Target::Rotate { expected, .. })
+                    if found.record.revision == *expected =>
+                {
+                    if !self.keep_out(&key, found.record).await? {
+                        continue;
+                    }
+                    self.take_back(write).await;
+                }
+                (_, Target::Rotate { .. }) => self.take_back(write).await,
+                _ => {}
+            }
+            self.end_doubt();
+            return Ok(());
         }
-        Ok(())
+    }
+
+    /// Gives the record another revision, so that a tombstone that is still on its way is refused:
+    /// it would lead to an id that nobody has. `false` when the record was replaced meanwhile.
+    async fn keep_out(&self, key: &Key, mut record: Record) -> Result<bool> {
+        let expected = std::mem::replace(&mut record.revision, random_revision()?);
+        match self.calls.save(key, &record, Write::Update(Update { expected, ttl: None })).await {
+            Ok(()) => {
+                self.session.state(|state| {
+                    if let Some(stored) = &mut state.stored {
+                        stored.revision = record.revision;
+                    }
+                });
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Gone) => {
+                Ok(false)
+            }
+            Err(error) => Err(in_doubt(error)),
+        }
     }
 
     async fn resume(&mut self, doubt: &Doubt, ask_first: bool) -> Result<Progress> {
@@ -79,19 +114,20 @@ impl Save<'_> {
                 Ok(if created { Progress::Done } else { Progress::Replan })
             }
             Target::Update { key, expected } => self.update(write, key, *expected, ask_first).await,
-            Target::Rotate { old, expected, new, tombstone } => {
+            Target::Rotate { old, expected, expires, new, tombstone } => {
                 if !doubt.created {
-                    let ttl = write.ttl_now().unwrap_or_else(|| self.life_left());
+                    let ttl = write.ttl_now().unwrap_or_else(|| left_until(*expires));
                     if !self.create(write, new, ttl, ask_first).await? {
                         return Ok(Progress::Replan);
                     }
+                    self.resends = 0;
                     self.session.state(|state| {
                         if let Some(doubt) = &mut state.doubt {
                             doubt.created = true;
                         }
                     });
                 }
-                self.bury(write, old, *expected, tombstone, doubt.created).await
+                self.bury(write, old, *expected, *expires, tombstone, doubt.created).await
             }
         }
     }
@@ -147,7 +183,11 @@ impl Save<'_> {
             }
             Fate::Refused(error) => match error.kind() {
                 ErrorKind::Conflict => {
-                    self.end_doubt();
+                    self.session.state(|state| {
+                        if let Some(doubt) = &mut state.doubt {
+                            doubt.conflicted = true;
+                        }
+                    });
                     Ok(Progress::Overtaken)
                 }
                 ErrorKind::Gone => self.gone(write),
@@ -169,10 +209,11 @@ impl Save<'_> {
         write: &Prepared,
         old: &Key,
         expected: Revision,
+        expires: Instant,
         tombstone: &Record,
         ask_first: bool,
     ) -> Result<Progress> {
-        let ttl = self.context.config.tombstone_ttl.min(self.life_left());
+        let ttl = self.context.config.tombstone_ttl.min(left_until(expires));
         let fate = self.compare_and_swap(old, tombstone, expected, || Some(ttl), ask_first).await;
         let fate = match fate {
             // A driver may have sent the request twice.
@@ -259,7 +300,7 @@ impl Save<'_> {
             if found.record.revision != expected {
                 return Fate::Replaced(found);
             }
-            if self.resends == MAX_RESENDS {
+            if self.resends >= MAX_RESENDS {
                 return Fate::Unknown(cause);
             }
             self.resends += 1;
@@ -328,13 +369,10 @@ impl Save<'_> {
     fn end_doubt(&self) {
         self.session.state(|state| state.doubt = None);
     }
+}
 
-    fn life_left(&self) -> Duration {
-        let left = self.session.state(|state| {
-            state.stored.as_ref().map_or(Duration::ZERO, |stored| stored.expires_in(Instant::now()))
-        });
-        left.max(Duration::from_millis(1))
-    }
+fn left_until(expires: Instant) -> Duration {
+    expires.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }
 
 /// Whether the store refused the operation, so that another attempt may succeed.

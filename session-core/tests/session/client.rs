@@ -5,26 +5,25 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::faulty::Fault;
-use crate::support::{
-    config, cookie, increment, load, request, rotating, store, stored, with_config,
-};
-use session_core::{CookieChange, ErrorKind, Saved, Session, SessionStore};
+use crate::support::{config, cookie, increment, load, request, store, stored, with_config};
+use session_core::web::CookieChange;
+use session_core::{ErrorKind, Saved, Session, SessionStore};
 
 /// The client must get the session's present value, and it is one that loads.
 async fn assert_set(store: &SessionStore, session: &Session) {
     let value = store.cookie_value(session).expect("the session is stored");
     assert!(store.load(value.as_str()).await.unwrap().is_some());
-    assert_eq!(store.cookie_change(session), CookieChange::Set(value));
+    assert_eq!(store.web().cookie_change(session), CookieChange::Set(value));
 }
 
 #[tokio::test]
 async fn a_client_keeps_the_cookie_of_a_session_that_was_read_or_updated() {
     let (_, store) = store();
     let (cookie, session) = stored(&store).await;
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     assert_eq!(load(&store, &cookie).await.get::<u32>("n").unwrap(), Some(1));
 }
 
@@ -32,10 +31,10 @@ async fn a_client_keeps_the_cookie_of_a_session_that_was_read_or_updated() {
 async fn a_client_without_a_session_is_told_nothing_until_there_is_one() {
     let (_, store) = store();
     let session = store.create();
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
     increment(&session);
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_set(&store, &session).await;
 }
@@ -55,21 +54,19 @@ async fn what_the_application_saved_is_told_after_the_web_layer_has_saved_again(
 
 #[tokio::test]
 async fn a_new_id_is_told_after_further_saves() {
-    for atomic in [true, false] {
-        let (_, store) = rotating(atomic);
-        let (old_cookie, session) = stored(&store).await;
-        session.regenerate();
-        assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-        increment(&session);
-        assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
-        assert_set(&store, &session).await;
-        assert_ne!(cookie(&store, &session), old_cookie);
-    }
+    let (_, store) = store();
+    let (old_cookie, session) = stored(&store).await;
+    session.regenerate();
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
+    increment(&session);
+    assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
+    assert_set(&store, &session).await;
+    assert_ne!(cookie(&store, &session), old_cookie);
 }
 
 #[tokio::test]
-async fn a_new_deadline_is_told() {
-    let (_, store) = store();
+async fn a_new_expiry_is_told() {
+    let (_, store) = with_config(config().idle_timeout(Duration::from_secs(3600)));
     let (old_cookie, session) = stored(&store).await;
     session.set_lifetime(Duration::from_secs(60)).unwrap();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
@@ -80,8 +77,9 @@ async fn a_new_deadline_is_told() {
     session.extend();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
-    assert_set(&store, &session).await;
-    assert_eq!(cookie(&store, &session), old_cookie);
+    let value = store.cookie_value(&session).unwrap();
+    assert_eq!(value.as_str(), old_cookie);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Renew(value));
 }
 
 #[tokio::test]
@@ -89,12 +87,12 @@ async fn a_destroyed_session_is_removed_after_the_web_layer_has_saved_again() {
     let (_, store) = store();
     let (_, session) = stored(&store).await;
     store.destroy(&session).await.unwrap();
-    assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
-    assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
     // Again does no harm.
     store.destroy(&session).await.unwrap();
-    assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
 }
 
 #[tokio::test]
@@ -105,7 +103,7 @@ async fn a_session_that_was_destroyed_under_a_new_id_is_removed() {
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     session.destroy();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
-    assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
     assert_eq!(backend.len(), 0);
 }
 
@@ -127,13 +125,13 @@ async fn a_session_that_came_and_went_within_the_request_leaves_nothing_to_tell(
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     store.destroy(&session).await.unwrap();
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     // One that was never stored, too.
     let session = store.create();
     increment(&session);
     session.destroy();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
 }
 
 #[tokio::test]
@@ -141,22 +139,22 @@ async fn the_cookie_is_removed_when_what_came_after_the_destroy_was_too_large() 
     let (backend, store) = with_config(config().max_record_size(256));
     let (_, session) = stored(&store).await;
     session.destroy();
-    session.insert("big", &"x".repeat(999)).unwrap();
+    session.insert("big", "x".repeat(999)).unwrap();
     assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(backend.len(), 0);
     session.discard_changes();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
-    assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
 }
 
 #[tokio::test]
 async fn a_save_that_is_too_large_changes_nothing_for_the_client() {
     let (_, store) = with_config(config().max_record_size(256));
     let (cookie, session) = stored(&store).await;
-    session.insert("big", &"x".repeat(999)).unwrap();
+    session.insert("big", "x".repeat(999)).unwrap();
     session.regenerate();
     assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::TooLarge);
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     assert!(!load(&store, &cookie).await.contains("big"));
 }
 
@@ -168,7 +166,7 @@ async fn a_client_whose_session_is_gone_keeps_its_cookie() {
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Gone);
     // A parallel request may just have given it another one.
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     assert!(store.cookie_value(&session).is_none());
 }
 
@@ -179,9 +177,9 @@ async fn a_destroy_in_doubt_removes_the_cookie_only_when_it_is_certain() {
         let (_, session) = stored(&store).await;
         backend.fail(&[fault]);
         assert_eq!(store.destroy(&session).await.unwrap_err().kind(), ErrorKind::Unavailable);
-        assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+        assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
         store.destroy(&session).await.unwrap();
-        assert_eq!(store.cookie_change(&session), CookieChange::Remove, "{fault:?}");
+        assert_eq!(store.web().cookie_change(&session), CookieChange::Remove, "{fault:?}");
     }
 }
 
@@ -193,7 +191,7 @@ async fn an_id_in_doubt_is_told_only_when_it_is_certain() {
     backend.fail(&[Fault::LoseAnswer]);
     backend.failing_loads.store(1, Ordering::SeqCst);
     store.save(&session).await.unwrap_err();
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_set(&store, &session).await;
     assert_ne!(cookie(&store, &session), old_cookie);
@@ -204,13 +202,13 @@ async fn a_logout_works_although_the_record_cant_be_read() {
     let (backend, store) = store();
     let id = session_core::SessionId::from_bytes([9; 32]);
     backend.put_raw(id.key(), b"not a document");
-    let session = store.create_instead_of(&id.expose());
-    assert_eq!(store.cookie_change(&session), CookieChange::Keep);
+    let session = store.web().create_instead_of(&id.expose());
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
     assert_eq!(backend.len(), 1, "the bytes are kept");
     session.destroy();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
-    assert_eq!(store.cookie_change(&session), CookieChange::Remove);
+    assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
     assert_eq!(backend.len(), 0);
 }
 
@@ -219,10 +217,10 @@ async fn what_is_written_in_place_of_an_unreadable_record_gets_a_new_id() {
     let (backend, store) = store();
     let id = session_core::SessionId::from_bytes([9; 32]);
     backend.put_raw(id.key(), b"not a document");
-    let session = store.create_instead_of(&id.expose());
-    session.insert("n", &1).unwrap();
+    let session = store.web().create_instead_of(&id.expose());
+    session.insert("n", 1).unwrap();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    let CookieChange::Set(value) = store.cookie_change(&session) else { panic!("no cookie") };
+    let CookieChange::Set(value) = store.web().cookie_change(&session) else { panic!("no cookie") };
     assert_ne!(value.as_str(), id.expose());
     assert_eq!(backend.len(), 2, "the bytes are kept");
 }

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::{Future, pending};
 use std::pin::Pin;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write, async_trait,
+    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Write, async_trait,
 };
 
 /// What happens to the next writes, in order.
@@ -25,11 +25,13 @@ pub(crate) enum Fault {
     SentTwice,
     /// It is carried out and no answer ever comes.
     Hang,
+    /// The store refuses it.
+    Refuse,
     /// As usual.
     None,
 }
 
-/// A store whose rotation is one atomic step.
+/// A store that fails on demand.
 #[derive(Default)]
 pub(crate) struct Faulty {
     records: Mutex<HashMap<Key, (Record, Instant)>>,
@@ -41,8 +43,6 @@ pub(crate) struct Faulty {
     pub(crate) failing_loads: AtomicUsize,
     /// Nothing is carried out and no call is ever answered.
     pub(crate) silent: AtomicBool,
-    /// What it promises, true or not.
-    pub(crate) time_limit: Mutex<Option<Duration>>,
     pub(crate) failing_gcs: AtomicUsize,
     pub(crate) gcs: AtomicUsize,
     calls: Mutex<Vec<&'static str>>,
@@ -109,15 +109,28 @@ impl Faulty {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
+    /// How many sessions there are.
     pub(crate) fn len(&self) -> usize {
-        self.records.lock().unwrap().len()
+        self.records.lock().unwrap().values().filter(|(record, _)| !is_tombstone(record)).count()
     }
 
-    /// When the one record that there is expires.
-    pub(crate) fn deadline(&self) -> Instant {
+    /// How many live tombstones there are.
+    pub(crate) fn tombstones(&self) -> usize {
+        let now = Instant::now();
         let records = self.records.lock().unwrap();
-        assert_eq!(records.len(), 1);
-        records.values().next().unwrap().1
+        records.values().filter(|(record, end)| is_tombstone(record) && *end > now).count()
+    }
+
+    /// Expires all tombstones.
+    pub(crate) fn expire_tombstones(&self) {
+        self.records.lock().unwrap().retain(|_, (record, _)| !is_tombstone(record));
+    }
+
+    /// When the one session that there is expires.
+    pub(crate) fn deadline(&self) -> Instant {
+        assert_eq!(self.len(), 1);
+        let records = self.records.lock().unwrap();
+        records.values().find(|(record, _)| !is_tombstone(record)).unwrap().1
     }
 
     pub(crate) fn put_raw(&self, key: Key, payload: &'static [u8]) {
@@ -162,6 +175,7 @@ impl Faulty {
         };
         match fault {
             Fault::None => carry_out(self),
+            Fault::Refuse => Err(Error::refused("full")),
             Fault::LoseRequest => Err(Error::unavailable("lost on the way")),
             Fault::Late => {
                 *self.late.lock().unwrap() = Some(Box::new(move |store| carry_out(store).is_ok()));
@@ -220,12 +234,21 @@ impl Faulty {
         }))
     }
 
-    fn renew(&self, key: &Key, ttl: Duration) -> Result<()> {
+    fn renew(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
         let mut records = self.records.lock().unwrap();
         let entry = records.get_mut(key).filter(|(_, deadline)| *deadline > Instant::now());
-        entry.ok_or_else(Error::gone)?.1 = Instant::now() + ttl;
+        let (record, deadline) = entry.ok_or_else(Error::gone)?;
+        if record.revision != expected {
+            return Err(Error::conflict());
+        }
+        *deadline = Instant::now() + ttl;
         Ok(())
     }
+}
+
+/// What the handle leaves under an old id.
+fn is_tombstone(record: &Record) -> bool {
+    record.payload.starts_with(b"{\"v\":1,\"rotated\"")
 }
 
 fn count_down(counter: &AtomicUsize) -> bool {
@@ -246,16 +269,7 @@ impl Backend for Faulty {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            detects_conflicts: true,
-            revocable: true,
-            rotates_atomically: true,
-            ..Capabilities::default()
-        }
-    }
-
-    fn time_limit(&self) -> Option<Duration> {
-        *self.time_limit.lock().unwrap()
+        Capabilities::default()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
@@ -267,8 +281,8 @@ impl Backend for Faulty {
         self.call("save", self.write(move |store| store.put(&key, &record, write))).await
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        self.call("touch", async { self.renew(key, ttl) }).await
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+        self.call("touch", async { self.renew(key, expected, ttl) }).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
@@ -282,52 +296,5 @@ impl Backend for Faulty {
             true => Err(Error::unavailable("gc failed")),
             false => Ok(0),
         }
-    }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        let (old, new, record) = (*old, *new, record.clone());
-        let carry_out = move |store: &Self| {
-            store.put(&old, &record, Write::Update(write))?;
-            let mut records = store.records.lock().unwrap();
-            let moved = records.remove(&old);
-            records.extend(moved.map(|moved| (new, moved)));
-            Ok(())
-        };
-        self.call("rotate", self.write(carry_out)).await
-    }
-}
-
-/// The same store with the rotation by steps that [`Backend`] provides.
-#[derive(Debug)]
-pub(crate) struct BySteps(pub(crate) Arc<Faulty>);
-
-#[async_trait]
-impl Backend for BySteps {
-    fn name(&self) -> &'static str {
-        self.0.name()
-    }
-
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { rotates_atomically: false, ..self.0.capabilities() }
-    }
-
-    async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        self.0.load(key).await
-    }
-
-    async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        self.0.save(key, record, write).await
-    }
-
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        self.0.touch(key, ttl).await
-    }
-
-    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        self.0.destroy(key, only).await
-    }
-
-    async fn gc(&self, limit: usize) -> Result<u64> {
-        self.0.gc(limit).await
     }
 }

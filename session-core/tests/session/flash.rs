@@ -16,8 +16,8 @@ async fn with_flash(store: &SessionStore) -> String {
     session.flash().message(Level::Info, "one");
     session.flash().message("mine", "two");
     session.flash().message(Level::Info, "three");
-    session.flash().insert("form", &vec![1, 2]).unwrap();
-    session.flash().insert("nothing", &()).unwrap();
+    session.flash().insert("form", vec![1, 2]).unwrap();
+    session.flash().insert("nothing", ()).unwrap();
     assert!(session.flash().peek_messages().is_empty(), "they are for a later request");
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     store.cookie_value(&session).unwrap().into_string()
@@ -32,7 +32,7 @@ async fn entries_wait_until_they_are_read_and_are_read_once() {
     let store = store(FlashMode::UntilRead);
     let cookie = with_flash(&store).await;
     request(&store, &cookie, |session| {
-        session.insert("other", &1).unwrap();
+        session.insert("other", 1).unwrap();
         assert_eq!(texts(&session.flash().peek_messages()), ["one", "two", "three"]);
         assert!(session.flash().contains("form"));
     })
@@ -244,13 +244,13 @@ async fn values_of_the_greatest_depth_are_read_back_from_flash_and_data() {
         for alone in [true, false] {
             let session = store.create();
             if !alone {
-                session.insert("other", &[1, 2]).unwrap();
-                session.insert("deep", &nested(depth)).unwrap();
+                session.insert("other", [1, 2]).unwrap();
+                session.insert("deep", nested(depth)).unwrap();
                 // A key with an escape: the document has no index and is scanned.
                 session.insert("\"", &nested(depth)).unwrap();
                 session.flash().message("info", "hello");
             }
-            session.flash().insert("form", &nested(depth)).unwrap();
+            session.flash().insert("form", nested(depth)).unwrap();
             assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
             let session = load(&store, &cookie(&store, &session)).await;
             let form: serde_json::Value = session.flash().take("form").unwrap().unwrap();

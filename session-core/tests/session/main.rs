@@ -2,10 +2,14 @@
 #![allow(clippy::unwrap_used)]
 mod client;
 mod cookie;
+mod deadline;
 mod faulty;
 mod flash;
+mod interleave;
 mod life;
 mod races;
+mod refusal;
+mod rotation;
 mod save;
 mod support;
-mod time_limit;
+mod together;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::faulty::{BySteps, Faulty};
+use crate::faulty::Faulty;
 use session_core::{Config, Saved, Session, SessionStore};
 
 /// A deadline that a test can wait for.
@@ -21,20 +21,10 @@ pub(crate) fn with_config(config: Config) -> (Arc<Faulty>, SessionStore) {
     (backend, store)
 }
 
-/// A store whose rotation is one step, or goes by steps.
-pub(crate) fn rotating(atomic: bool) -> (Arc<Faulty>, SessionStore) {
-    if atomic {
-        return store();
-    }
-    let backend = Arc::new(Faulty::default());
-    let store = SessionStore::new(BySteps(Arc::clone(&backend))).with_config(config()).unwrap();
-    (backend, store)
-}
-
 /// A session that counts from 0 under "n", and its cookie.
 pub(crate) async fn stored(store: &SessionStore) -> (String, Session) {
     let session = store.create();
-    session.insert("n", &0).unwrap();
+    session.insert("n", 0).unwrap();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     let cookie = cookie(store, &session);
     let session = load(store, &cookie).await;
@@ -62,5 +52,5 @@ pub(crate) async fn n(store: &SessionStore, cookie: &str) -> u32 {
 pub(crate) async fn request(store: &SessionStore, cookie: &str, work: impl FnOnce(&Session)) {
     let session = load(store, cookie).await;
     work(&session);
-    let _ = store.save(&session).await.unwrap();
+    store.save(&session).await.unwrap();
 }

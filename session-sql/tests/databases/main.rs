@@ -5,9 +5,12 @@ mod common;
 mod expiry;
 mod mariadb;
 mod outages;
+mod plans;
 mod postgres;
 mod processes;
+mod runtimes;
 mod servers;
 mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
+mod waits;

@@ -1,0 +1,6 @@
+//! Random calls on a store, compared with a small model of the contract.
+
+pub(crate) mod play;
+pub(crate) mod shrink;
+mod state;
+pub(crate) mod step;
