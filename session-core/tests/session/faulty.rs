@@ -121,11 +121,6 @@ impl Faulty {
         records.values().filter(|(record, end)| is_tombstone(record) && *end > now).count()
     }
 
-    /// Expires all tombstones.
-    pub(crate) fn expire_tombstones(&self) {
-        self.records.lock().unwrap().retain(|_, (record, _)| !is_tombstone(record));
-    }
-
     /// When the one session that there is expires.
     pub(crate) fn deadline(&self) -> Instant {
         assert_eq!(self.len(), 1);
