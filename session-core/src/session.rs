@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 #[cfg(test)]
 pub(crate) use changes::Changes;
-pub(crate) use plan::{Plan, random_revision, rotated};
+pub(crate) use plan::{Plan, rotated};
 pub(crate) use prepared::{Doubt, Identity, Prepared, Target, Version};
 pub(crate) use state::{Ended, SealedAs, Staleness, State, Stored};
 

@@ -11,12 +11,10 @@ use super::outcome::{Done, Found, Saved};
 use super::rebase::become_late;
 use crate::clock::{later, unix_millis};
 use crate::document::{Content, Document, Tombstone};
-use crate::session::{
-    Doubt, Identity, Plan, Prepared, SealedAs, Session, State, Stored, Target, random_revision,
-};
+use crate::session::{Doubt, Identity, Plan, Prepared, SealedAs, Session, State, Stored, Target};
 use crate::{
     Backend, Bytes, Config, CookieBackend, CookieName, CookieValue, Error, ErrorKind, Expiry,
-    Guarantees, Key, Loaded, Record, Result, Write,
+    Guarantees, Key, Loaded, Record, Result, Revision, Write,
 };
 
 /// The least room for attributes: enough for the defaults of the web layer.
@@ -296,7 +294,7 @@ impl<'a> SaveSealed<'a> {
             let mut next = self.calls.is_some().then_some((ended.key, ended.expires_in));
             while let (Some((key, life)), Some(calls)) = (next, &self.calls) {
                 let logout =
-                    Record { payload: Bytes::new(), revision: random_revision()?, owner: None };
+                    Record { payload: Bytes::new(), revision: Revision::random()?, owner: None };
                 let other = self.mark(calls, &key, &logout, life).await?;
                 next = other.as_ref().and_then(|mark| {
                     let rotation = rotation_of(mark)?;

@@ -28,7 +28,7 @@ impl Server {
         Self { backend, batcher }
     }
 
-    fn calls(&self, context: &Context) -> Calls<'_> {
+    pub(super) fn calls(&self, context: &Context) -> Calls<'_> {
         Calls::new(&*self.backend, self.batcher.as_deref(), context.config.deadline)
     }
 }

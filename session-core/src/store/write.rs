@@ -3,28 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt};
 use super::rebase::{At, become_late, install};
 use super::save::{Progress, Save};
 use crate::clock::unix_millis;
 use crate::document::{Content, Document};
-use crate::session::{Doubt, Identity, Prepared, Target, random_revision};
+use crate::session::{Doubt, Identity, Prepared, Target};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
-
-/// How often a write is sent again after it turned out not to have been carried out.
-const MAX_RESENDS: u32 = 2;
-
-/// What became of a compare-and-swap.
-enum Fate {
-    Written,
-    /// Nothing was written, and the error says why.
-    Refused(Error),
-    /// There is no live record any more.
-    Gone,
-    /// The write was in doubt, and the record has a third revision.
-    Replaced(Loaded),
-    /// It is not known.
-    Unknown(Error),
-}
 
 impl Save<'_> {
     pub(super) async fn write(&mut self, write: &Arc<Prepared>) -> Result<Progress> {
@@ -86,7 +71,7 @@ impl Save<'_> {
     /// Gives the record another revision, so that a tombstone that is still on its way is refused:
     /// it would lead to an id that nobody has. `false` when the record was replaced meanwhile.
     async fn keep_out(&self, key: &Key, mut record: Record) -> Result<bool> {
-        let expected = std::mem::replace(&mut record.revision, random_revision()?);
+        let expected = std::mem::replace(&mut record.revision, Revision::random()?);
         match self.calls.save(key, &record, Write::Update(Update { expected, ttl: None })).await {
             Ok(()) => {
                 self.session.state(|state| {
@@ -142,22 +127,13 @@ impl Save<'_> {
         ttl: Duration,
         ask_first: bool,
     ) -> Result<bool> {
-        let mut cause = None;
-        if !ask_first {
-            match self.send(&new.key, &write.record, Write::Create { ttl }).await {
-                Ok(()) => return Ok(true),
-                // A driver may have sent the request twice.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => cause = Some(error),
-                Err(error) if error.nothing_was_written() => {
-                    self.end_doubt();
-                    return Err(error);
-                }
-                Err(error) => cause = Some(error),
+        match create(&self.calls, &new.key, &write.record, ttl, ask_first).await {
+            Creation::Created => Ok(true),
+            Creation::Refused(error) => {
+                self.end_doubt();
+                Err(error)
             }
-        }
-        match self.calls.load(&new.key).await {
-            Ok(Some(found)) if found.record.revision == write.record.revision => Ok(true),
-            Ok(_) => {
+            Creation::Missing(cause) => {
                 self.end_doubt();
                 self.resends += 1;
                 match cause {
@@ -165,8 +141,21 @@ impl Save<'_> {
                     _ => Ok(false),
                 }
             }
-            Err(error) => Err(in_doubt(cause.unwrap_or(error))),
+            Creation::Unknown(error) => Err(in_doubt(error)),
         }
+    }
+
+    /// As [`compare_and_swap`], with the resends of this save.
+    async fn swap(
+        &mut self,
+        key: &Key,
+        record: &Record,
+        expected: Revision,
+        ttl: impl Fn() -> Option<Duration>,
+        ask_first: bool,
+    ) -> Fate {
+        compare_and_swap(&self.calls, &mut self.resends, key, record, expected, ttl, ask_first)
+            .await
     }
 
     async fn update(
@@ -177,7 +166,7 @@ impl Save<'_> {
         ask_first: bool,
     ) -> Result<Progress> {
         let ttl = || write.ttl_now();
-        match self.compare_and_swap(key, &write.record, expected, ttl, ask_first).await {
+        match self.swap(key, &write.record, expected, ttl, ask_first).await {
             Fate::Written => {
                 self.finish(write);
                 Ok(Progress::Done)
@@ -215,7 +204,7 @@ impl Save<'_> {
         ask_first: bool,
     ) -> Result<Progress> {
         let ttl = self.context.config.tombstone_ttl.min(left_until(expires));
-        let fate = self.compare_and_swap(old, tombstone, expected, || Some(ttl), ask_first).await;
+        let fate = self.swap(old, tombstone, expected, || Some(ttl), ask_first).await;
         let fate = match fate {
             // A driver may have sent the request twice.
             Fate::Refused(error) if error.kind() == ErrorKind::Conflict => {
@@ -258,63 +247,6 @@ impl Save<'_> {
             && let Err(error) = self.calls.destroy(&new.key, Some(write.record.revision)).await
         {
             tracing::debug!(%error, "the record of an id that nobody has remains until it expires");
-        }
-    }
-
-    /// Replaces the record of the expected revision, or finds out what became of an attempt.
-    async fn compare_and_swap(
-        &mut self,
-        key: &Key,
-        record: &Record,
-        expected: Revision,
-        ttl: impl Fn() -> Option<Duration>,
-        ask_first: bool,
-    ) -> Fate {
-        let mut cause = Error::unavailable("the outcome of an earlier write is not known");
-        // Whether a copy of this write may be on its way.
-        let mut sent = ask_first;
-        let mut ask = ask_first;
-        loop {
-            if !ask {
-                let update = Update { expected, ttl: ttl() };
-                match self.send(key, record, Write::Update(update)).await {
-                    Ok(()) => return Fate::Written,
-                    Err(error) if error.nothing_was_written() && !sent => {
-                        return Fate::Refused(error);
-                    }
-                    Err(error) if is_refusal(&error) => return Fate::Unknown(error),
-                    // The first copy may have arrived since, so a conflict proves nothing.
-                    Err(error) => cause = error,
-                }
-                sent = true;
-            }
-            ask = false;
-            let found = match self.calls.load(key).await {
-                Ok(Some(found)) => found,
-                Ok(None) => return Fate::Gone,
-                // The caller learns of the first failure.
-                Err(_) => return Fate::Unknown(cause),
-            };
-            if found.record.revision == record.revision {
-                return Fate::Written;
-            }
-            if found.record.revision != expected {
-                return Fate::Replaced(found);
-            }
-            if self.resends >= MAX_RESENDS {
-                return Fate::Unknown(cause);
-            }
-            self.resends += 1;
-        }
-    }
-
-    /// Sends a write, and once more if it was refused: another node may accept it.
-    async fn send(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        match self.calls.save(key, record, write).await {
-            Err(error) if is_refusal(&error) && !self.calls.deadline.is_over() => {
-                self.calls.save(key, record, write).await
-            }
-            outcome => outcome,
         }
     }
 
@@ -370,17 +302,4 @@ impl Save<'_> {
 
 fn left_until(expires: Instant) -> Duration {
     expires.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
-}
-
-/// Whether the store refused the operation, so that another attempt may succeed.
-fn is_refusal(error: &Error) -> bool {
-    error.nothing_was_written() && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Other)
-}
-
-/// Some errors would say that nothing was written, which is not known.
-fn in_doubt(cause: Error) -> Error {
-    if cause.nothing_was_written() {
-        return Error::unavailable("the outcome of a write is not known").with_source(cause);
-    }
-    cause
 }
