@@ -2,11 +2,11 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::prepared::{Identity, Prepared, Target, Version};
 use super::state::State;
-use crate::clock::unix_millis;
+use crate::clock::{Instant, unix_millis};
 use crate::document::Tombstone;
 use crate::{Config, Error, ErrorKind, FlashMode, Key, MAX_TTL, Record, Result, Revision};
 
@@ -167,6 +167,10 @@ fn too_large(size: usize, limit: usize) -> Error {
 /// Revisions need not be secret, only different from each other: a generator for each thread, seeded
 /// by the operating system, avoids a system call for each write.
 pub(crate) fn random_revision() -> Result<Revision> {
+    #[cfg(feature = "simulation")]
+    if let Some(number) = crate::simulation::revision() {
+        return Ok(Revision::from_u64(number));
+    }
     thread_local! {
         static RANDOM: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
     }

@@ -1,9 +1,9 @@
 //! A write, ready to be sent and to be sent again, and a write whose outcome is not known.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::clock::later;
+use crate::clock::{Instant, later};
 use crate::document::Document;
 use crate::{Key, Record, Revision, SessionId};
 

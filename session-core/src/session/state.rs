@@ -1,11 +1,11 @@
 //! The inside of a session, and how it responds to what a save learns.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::changes::Changes;
 use super::prepared::{Doubt, Identity, Prepared, Target, Version};
-use crate::clock::unix_millis;
+use crate::clock::{Instant, unix_millis};
 use crate::document::{Document, FlashEntry};
 use crate::{Key, Owner, Record, Revision};
 

@@ -5,14 +5,14 @@
 //! the outcome is not known, the store is asked: a revision is random and the writer's own, so finding
 //! it means that the write was carried out.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::MutexGuard;
 
 use super::calls::Calls;
 use super::context::Context;
 use super::outcome::{Done, Saved};
-use crate::clock::later;
+use crate::clock::{Instant, later};
 use crate::document::Content;
 use crate::session::{Ended, Plan, Session, Version};
 use crate::{Error, ErrorKind, Key, Result, Revision};

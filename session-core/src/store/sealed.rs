@@ -1,7 +1,7 @@
 //! Sessions in the cookie: there is nothing to compare with, the cookie is the store.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::calls::Calls;
 use super::context::Context;
@@ -9,7 +9,7 @@ use super::deadline::Deadline;
 use super::medium::Medium;
 use super::outcome::{Done, Found, Saved};
 use super::rebase::become_late;
-use crate::clock::{later, unix_millis};
+use crate::clock::{Instant, later, unix_millis};
 use crate::document::{Content, Document, Tombstone};
 use crate::session::{
     Identity, Plan, Prepared, SealedAs, Session, State, Stored, Target, random_revision,

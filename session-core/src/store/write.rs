@@ -1,10 +1,11 @@
 //! Sends a write and finds out what became of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::rebase::{become_late, install};
 use super::save::{Progress, Save};
+use crate::clock::Instant;
 use crate::document::Content;
 use crate::session::{Doubt, Identity, Prepared, Target};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
