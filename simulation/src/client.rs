@@ -322,12 +322,8 @@ impl Client {
             // The first one may have done it.
             return handle.ended(began, second.as_ref());
         }
-        let lost = |outcome: &Option<Result<()>>| match outcome {
-            Some(Err(error)) => !error.nothing_was_written(),
-            Some(Ok(())) => false,
-            None => true,
-        };
-        if lost(&first) || lost(&second) {
+        // One of them may have been told what became of the changes of both.
+        if !matches!((&first, &second), (Some(Ok(())), Some(Ok(())))) {
             handle.doubt();
         }
         let best = if matches!(first, Some(Ok(()))) { first } else { second };

@@ -307,7 +307,10 @@ impl State {
     /// The store reported that another request gave the session a new id. What this request changed
     /// counts only if it signs in; then it becomes a session of its own, based on nothing.
     pub(crate) fn set_late(&mut self) {
-        self.stored = None;
+        // A sign-out still ends the session, also one that this handle has created itself.
+        if let Some(stored) = self.stored.take() {
+            self.client.session = Some(stored.identity.key);
+        }
         self.base = Document::new(unix_millis());
         self.delivered.clear();
         self.doubt = None;
