@@ -1,11 +1,11 @@
 //! The inside of a session, and how it responds to what a save learns.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::changes::Changes;
 use super::prepared::{Doubt, Identity, Prepared, Target, Version};
-use crate::clock::unix_millis;
+use crate::clock::{Instant, unix_millis};
 use crate::document::{Document, FlashEntry};
 use crate::{Key, Owner, Record, Revision};
 
@@ -258,10 +258,10 @@ impl State {
             }
             _ => Staleness::Value,
         };
-        if let Target::Rotate { old, new, .. } = &write.target
-            && self.client.session == Some(*old)
+        if let Target::Rotate(rotation) = &write.target
+            && self.client.session == Some(rotation.old)
         {
-            self.client.session = Some(new.key);
+            self.client.session = Some(rotation.new.key);
         }
         let identity = match (write.new_identity(), self.stored.take()) {
             (Some(new), _) => Some(new.clone()),

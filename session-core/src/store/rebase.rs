@@ -1,9 +1,7 @@
 //! Applies the changes of this request to what another request left.
 
-use std::time::Instant;
-
 use super::save::{Progress, Save};
-use crate::clock::{later, unix_millis};
+use crate::clock::{Instant, later, unix_millis};
 use crate::document::{Content, Document};
 use crate::session::{Prepared, Session, Target, Version, rotated};
 use crate::{Error, Key, Loaded, Result};

@@ -1,19 +1,19 @@
 //! Sends a write and finds out what became of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt};
 use super::rebase::{At, become_late, install};
 use super::save::{Progress, Save};
-use crate::clock::unix_millis;
+use crate::clock::{Instant, unix_millis};
 use crate::document::{Content, Document};
-use crate::session::{Doubt, Identity, Prepared, Target};
+use crate::session::{Doubt, Identity, Prepared, Rotation, Target};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
 
 impl Save<'_> {
     pub(super) async fn write(&mut self, write: &Arc<Prepared>) -> Result<Progress> {
-        self.resume(&Doubt::from(Arc::clone(write)), false).await
+        self.resume(write, false, false).await
     }
 
     /// Finds out what became of the write of an earlier save, and completes it.
@@ -26,7 +26,7 @@ impl Save<'_> {
         }
         let progress = match doubt.conflicted {
             true => Progress::Overtaken,
-            false => self.resume(&doubt, true).await?,
+            false => self.resume(&doubt.write, doubt.created, true).await?,
         };
         if let (Progress::Overtaken, Some(key)) = (progress, doubt.write.stored_key()) {
             self.rebase(&key, doubt.write.version, Some(&doubt.write)).await?;
@@ -41,26 +41,26 @@ impl Save<'_> {
             Target::Create(new) => (new.key, write.record.revision),
             Target::Update { key, .. } => (*key, write.record.revision),
             // The old record was not touched, and nobody has the new id.
-            Target::Rotate { .. } if !doubt.created => {
+            Target::Rotate(_) if !doubt.created => {
                 self.take_back(write).await;
                 self.end_doubt();
                 return Ok(());
             }
-            Target::Rotate { old, tombstone, .. } => (*old, tombstone.revision),
+            Target::Rotate(rotation) => (rotation.old, rotation.tombstone.revision),
         };
         loop {
             let found = self.calls.load(&key).await.map_err(in_doubt)?;
             match (found, &write.target) {
                 (Some(found), _) if found.record.revision == revision => self.finish(write),
-                (Some(found), Target::Rotate { expected, .. })
-                    if found.record.revision == *expected =>
+                (Some(found), Target::Rotate(rotation))
+                    if found.record.revision == rotation.expected =>
                 {
                     if !self.keep_out(&key, found.record).await? {
                         continue;
                     }
                     self.take_back(write).await;
                 }
-                (_, Target::Rotate { .. }) => self.take_back(write).await,
+                (_, Target::Rotate(_)) => self.take_back(write).await,
                 _ => {}
             }
             self.end_doubt();
@@ -88,8 +88,13 @@ impl Save<'_> {
         }
     }
 
-    async fn resume(&mut self, doubt: &Doubt, ask_first: bool) -> Result<Progress> {
-        let write = &doubt.write;
+    /// Sends a write, or finds out what became of it. `created`: a rotation has its new record.
+    async fn resume(
+        &mut self,
+        write: &Prepared,
+        created: bool,
+        ask_first: bool,
+    ) -> Result<Progress> {
         match &write.target {
             Target::Create(new) => {
                 let ttl = write.ttl_now().unwrap_or_default();
@@ -100,10 +105,10 @@ impl Save<'_> {
                 Ok(if created { Progress::Done } else { Progress::Replan })
             }
             Target::Update { key, expected } => self.update(write, key, *expected, ask_first).await,
-            Target::Rotate { old, expected, expires, new, tombstone } => {
-                if !doubt.created {
-                    let ttl = write.ttl_now().unwrap_or_else(|| left_until(*expires));
-                    if !self.create(write, new, ttl, ask_first).await? {
+            Target::Rotate(rotation) => {
+                if !created {
+                    let ttl = write.ttl_now().unwrap_or_else(|| left_until(rotation.expires));
+                    if !self.create(write, &rotation.new, ttl, ask_first).await? {
                         return Ok(Progress::Replan);
                     }
                     self.resends = 0;
@@ -113,7 +118,7 @@ impl Save<'_> {
                         }
                     });
                 }
-                self.bury(write, old, *expected, *expires, tombstone, doubt.created).await
+                self.bury(write, rotation, created).await
             }
         }
     }
@@ -197,14 +202,12 @@ impl Save<'_> {
     async fn bury(
         &mut self,
         write: &Prepared,
-        old: &Key,
-        expected: Revision,
-        expires: Instant,
-        tombstone: &Record,
+        rotation: &Rotation,
         ask_first: bool,
     ) -> Result<Progress> {
-        let ttl = self.context.config.tombstone_ttl.min(left_until(expires));
-        let fate = self.swap(old, tombstone, expected, || Some(ttl), ask_first).await;
+        let Rotation { old, expected, expires, tombstone, .. } = rotation;
+        let ttl = self.context.config.tombstone_ttl.min(left_until(*expires));
+        let fate = self.swap(old, tombstone, *expected, || Some(ttl), ask_first).await;
         let fate = match fate {
             // A driver may have sent the request twice.
             Fate::Refused(error) if error.kind() == ErrorKind::Conflict => {
