@@ -34,6 +34,9 @@ mod json;
 mod key;
 mod record;
 mod session;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod store;
 pub mod web;
 

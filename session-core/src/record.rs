@@ -57,6 +57,10 @@ impl Revision {
     /// # Errors
     /// `Other` when the operating system has no random bytes; nothing was written.
     pub fn random() -> Result<Self> {
+        #[cfg(feature = "simulation")]
+        if let Some(number) = crate::simulation::revision() {
+            return Ok(Self(number));
+        }
         thread_local! {
             // A generator for each thread avoids a system call for each write.
             static RANDOM: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };

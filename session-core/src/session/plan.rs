@@ -1,11 +1,11 @@
 //! What a save has to write.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::prepared::{Identity, Prepared, Target, Version};
+use super::prepared::{Identity, Prepared, Rotation, Target, Version};
 use super::state::State;
-use crate::clock::unix_millis;
+use crate::clock::{Instant, unix_millis};
 use crate::document::Tombstone;
 use crate::{Config, Error, ErrorKind, FlashMode, Key, MAX_TTL, Record, Result, Revision};
 
@@ -50,7 +50,14 @@ impl State {
                         revision: Revision::random()?,
                         owner: None,
                     };
-                    Target::Rotate { old: key, expected, expires: stored.expires, new, tombstone }
+                    let expires = stored.expires;
+                    Target::Rotate(Box::new(Rotation {
+                        old: key,
+                        expected,
+                        expires,
+                        new,
+                        tombstone,
+                    }))
                 } else if self.changes.alter_record() {
                     Target::Update { key, expected }
                 } else if sealed.is_some_and(|sealed| sealed.reseal || renewal.is_some()) {

@@ -1,18 +1,19 @@
 //! Sends a write and finds out what became of it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt};
-use super::rebase::{become_late, install};
+use super::rebase::{At, become_late, install};
 use super::save::{Progress, Save};
-use crate::document::Content;
-use crate::session::{Doubt, Identity, Prepared, Target};
+use crate::clock::{Instant, unix_millis};
+use crate::document::{Content, Document};
+use crate::session::{Doubt, Identity, Prepared, Rotation, Target};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
 
 impl Save<'_> {
     pub(super) async fn write(&mut self, write: &Arc<Prepared>) -> Result<Progress> {
-        self.resume(&Doubt::from(Arc::clone(write)), false).await
+        self.resume(write, false, false).await
     }
 
     /// Finds out what became of the write of an earlier save, and completes it.
@@ -25,7 +26,7 @@ impl Save<'_> {
         }
         let progress = match doubt.conflicted {
             true => Progress::Overtaken,
-            false => self.resume(&doubt, true).await?,
+            false => self.resume(&doubt.write, doubt.created, true).await?,
         };
         if let (Progress::Overtaken, Some(key)) = (progress, doubt.write.stored_key()) {
             self.rebase(&key, doubt.write.version, Some(&doubt.write)).await?;
@@ -40,26 +41,26 @@ impl Save<'_> {
             Target::Create(new) => (new.key, write.record.revision),
             Target::Update { key, .. } => (*key, write.record.revision),
             // The old record was not touched, and nobody has the new id.
-            Target::Rotate { .. } if !doubt.created => {
+            Target::Rotate(_) if !doubt.created => {
                 self.take_back(write).await;
                 self.end_doubt();
                 return Ok(());
             }
-            Target::Rotate { old, tombstone, .. } => (*old, tombstone.revision),
+            Target::Rotate(rotation) => (rotation.old, rotation.tombstone.revision),
         };
         loop {
             let found = self.calls.load(&key).await.map_err(in_doubt)?;
             match (found, &write.target) {
                 (Some(found), _) if found.record.revision == revision => self.finish(write),
-                (Some(found), Target::Rotate { expected, .. })
-                    if found.record.revision == *expected =>
+                (Some(found), Target::Rotate(rotation))
+                    if found.record.revision == rotation.expected =>
                 {
                     if !self.keep_out(&key, found.record).await? {
                         continue;
                     }
                     self.take_back(write).await;
                 }
-                (_, Target::Rotate { .. }) => self.take_back(write).await,
+                (_, Target::Rotate(_)) => self.take_back(write).await,
                 _ => {}
             }
             self.end_doubt();
@@ -87,8 +88,13 @@ impl Save<'_> {
         }
     }
 
-    async fn resume(&mut self, doubt: &Doubt, ask_first: bool) -> Result<Progress> {
-        let write = &doubt.write;
+    /// Sends a write, or finds out what became of it. `created`: a rotation has its new record.
+    async fn resume(
+        &mut self,
+        write: &Prepared,
+        created: bool,
+        ask_first: bool,
+    ) -> Result<Progress> {
         match &write.target {
             Target::Create(new) => {
                 let ttl = write.ttl_now().unwrap_or_default();
@@ -99,10 +105,10 @@ impl Save<'_> {
                 Ok(if created { Progress::Done } else { Progress::Replan })
             }
             Target::Update { key, expected } => self.update(write, key, *expected, ask_first).await,
-            Target::Rotate { old, expected, expires, new, tombstone } => {
-                if !doubt.created {
-                    let ttl = write.ttl_now().unwrap_or_else(|| left_until(*expires));
-                    if !self.create(write, new, ttl, ask_first).await? {
+            Target::Rotate(rotation) => {
+                if !created {
+                    let ttl = write.ttl_now().unwrap_or_else(|| left_until(rotation.expires));
+                    if !self.create(write, &rotation.new, ttl, ask_first).await? {
                         return Ok(Progress::Replan);
                     }
                     self.resends = 0;
@@ -112,7 +118,7 @@ impl Save<'_> {
                         }
                     });
                 }
-                self.bury(write, old, *expected, *expires, tombstone, doubt.created).await
+                self.bury(write, rotation, created).await
             }
         }
     }
@@ -196,14 +202,12 @@ impl Save<'_> {
     async fn bury(
         &mut self,
         write: &Prepared,
-        old: &Key,
-        expected: Revision,
-        expires: Instant,
-        tombstone: &Record,
+        rotation: &Rotation,
         ask_first: bool,
     ) -> Result<Progress> {
-        let ttl = self.context.config.tombstone_ttl.min(left_until(expires));
-        let fate = self.swap(old, tombstone, expected, || Some(ttl), ask_first).await;
+        let Rotation { old, expected, expires, tombstone, .. } = rotation;
+        let ttl = self.context.config.tombstone_ttl.min(left_until(*expires));
+        let fate = self.swap(old, tombstone, *expected, || Some(ttl), ask_first).await;
         let fate = match fate {
             // A driver may have sent the request twice.
             Fate::Refused(error) if error.kind() == ErrorKind::Conflict => {
@@ -256,31 +260,27 @@ impl Save<'_> {
         expected: Revision,
         found: &Loaded,
     ) -> Result<Progress> {
-        let base = match Content::decode(found.record.payload.clone())? {
+        let (base, at) = match Content::decode(found.record.payload.clone())? {
             Content::Tombstone(tombstone) if tombstone.replaced == write.record.revision => {
-                // Written, and taken along to the new id.
-                self.finish(write);
-                self.session.state(|state| state.set_gone(write.version));
+                self.finish_carried_along(write, tombstone.key);
                 return Ok(Progress::Done);
             }
             Content::Tombstone(tombstone) if tombstone.replaced == expected => {
-                become_late(self.session, write.version)?;
+                become_late(self.session, write.version, tombstone.key)?;
                 return Ok(Progress::Replan);
             }
-            Content::Tombstone(_) => None,
-            Content::Session(base) => Some(base),
+            Content::Tombstone(tombstone) => {
+                (Document::new(unix_millis()), At::OtherId(tombstone.key))
+            }
+            Content::Session(base) => (base, At::Record(found)),
         };
         // Reported once. The changes of that write are given up, so that none is applied twice.
         self.session.state(|state| {
             state.doubt = None;
             state.changes.forget_up_to(write.version.change);
-            if base.is_none() {
-                state.set_gone(write.version);
-            }
         });
-        if let Some(base) = base {
-            install(self.session, write.version, &base, Some(found))?;
-        }
+        // Where a later update does not fit, the next save says so.
+        let _ = install(self.session, write.version, &base, at);
         Err(Error::unavailable(
             "whether a write was carried out can't be known: its acknowledgement was lost and another \
              request saved the session since; the changes of that write are given up",
