@@ -42,9 +42,7 @@ impl Encoder {
     #[inline]
     pub(crate) fn copy(&mut self, member: &Member<'_>) {
         let Some(text) = member.text else {
-            let name =
-                std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
-            return self.value(name, member.json);
+            return self.copy_spelled_anew(member);
         };
         self.separate();
         self.codes.push(member.key.len(), member.json.len(), false);
