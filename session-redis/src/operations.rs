@@ -38,25 +38,37 @@ pub(crate) struct Touch {
     pub(crate) ttl: u64,
 }
 
-/// `GET` and `PTTL`. Should a record be replaced between the two, its life may be that of the new one;
-/// should it be destroyed, it is not there.
+/// `MGET`, or `GET` for one, and `PTTL` for each. Should a record be replaced between the two, its life
+/// may be that of the new one; should it be destroyed, it is not there.
 pub(crate) async fn load(exchange: Exchange<'_>, names: &[Vec<u8>]) -> Vec<Result<Option<Loaded>>> {
     let Some(first) = names.first() else { return Vec::new() };
-    let mut commands = Pipeline::with_capacity(2 * names.len());
+    let bytes: usize = names.iter().map(Vec::len).sum();
+    let mut get = Cmd::with_capacity(1 + names.len(), 4 + bytes);
+    get.arg(if names.len() == 1 { "GET" } else { "MGET" }).arg(names);
+    let mut commands = Pipeline::with_capacity(1 + names.len());
+    commands.add_command(get);
     for name in names {
-        for command in ["GET", "PTTL"] {
-            let mut about = Cmd::with_capacity(2, command.len() + name.len());
-            about.arg(command).arg(name);
-            commands.add_command(about);
-        }
+        let mut life = Cmd::with_capacity(2, 4 + name.len());
+        life.arg("PTTL").arg(name);
+        commands.add_command(life);
     }
     let mut replies = match exchange.send(&commands, first, true).await {
         Ok(replies) => replies.into_iter(),
         Err(failure) => return for_all(names.len(), &failure),
     };
+    let values = match replies.next() {
+        Some(Value::Array(values)) if values.len() == names.len() => values,
+        Some(value) if names.len() == 1 => vec![value],
+        other => return for_all(names.len(), &Failure::of_reply(&other.unwrap_or(Value::Nil))),
+    };
     let mut results = Vec::with_capacity(names.len());
-    while let (Some(value), Some(left)) = (replies.next(), replies.next()) {
-        results.push(loaded(value, &left).map_err(Error::from));
+    for ((value, life), name) in values.into_iter().zip(replies).zip(names) {
+        // A value of another type is nothing to `MGET`, but it has a life: `GET` tells what it is.
+        if value == Value::Nil && life != Value::Int(-2) && names.len() > 1 {
+            results.append(&mut Box::pin(load(exchange, std::slice::from_ref(name))).await);
+        } else {
+            results.push(loaded(value, &life).map_err(Error::from));
+        }
     }
     results
 }
