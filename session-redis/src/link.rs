@@ -85,7 +85,8 @@ impl Link {
         let left = limit.saturating_sub(started.elapsed());
         // Whether the server may carry something out of which nothing was heard yet.
         let under_way = AtomicBool::new(false);
-        let attempts = self.attempts(request, &under_way, started, limit);
+        // The driver's future takes more than 1 KB, and the blocks of those who call this should not.
+        let attempts = Box::pin(self.attempts(request, &under_way, started, limit));
         match tokio::time::timeout(left, attempts).await {
             Ok(result) => result,
             Err(_) if under_way.load(Ordering::Relaxed) => Err(Failure::no_answer(limit)),

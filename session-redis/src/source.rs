@@ -288,7 +288,9 @@ impl Connection {
 
                 let route =
                     SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
-                connection.route_pipeline(commands.clone(), 0, commands.len(), route).await
+                // In a box, or the operations on a single node would have the room for it, too.
+                Box::pin(connection.route_pipeline(commands.clone(), 0, commands.len(), route))
+                    .await
             }
             Self::Given(connection) => {
                 let _ = key;
