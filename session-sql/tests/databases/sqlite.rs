@@ -193,8 +193,8 @@ async fn start_session_makes_the_global_store() {
     session_sql::start_session(&url).await.unwrap();
     let store = session_core::global::store().unwrap();
     let session = store.create();
-    session.insert("n", &1).unwrap();
-    let _ = session_core::global::save(&session).await.unwrap();
+    session.insert("n", 1).unwrap();
+    session_core::global::save(&session).await.unwrap();
     let cookie = session_core::global::cookie_value(&session).unwrap().unwrap();
     let again = session_core::global::load(cookie.as_str()).await.unwrap().unwrap();
     assert_eq!(again.get::<i32>("n").unwrap(), Some(1));
