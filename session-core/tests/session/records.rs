@@ -152,11 +152,18 @@ async fn a_refusal_costs_two_attempts() {
 
 #[tokio::test]
 async fn a_replacement_whose_answer_is_lost_is_found_or_sent_again() {
-    for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::SentTwice, Fault::Hang] {
+    for (fault, calls) in [
+        (Fault::LoseAnswer, &["load", "save", "load"][..]),
+        (Fault::LoseRequest, &["load", "save", "load", "save"]),
+        (Fault::SentTwice, &["load", "save", "load"]),
+        (Fault::Hang, &["load", "save", "load"]),
+    ] {
         let (backend, records) = records();
         let key = created(&records).await;
+        backend.take_calls();
         backend.fail(&[fault]);
         records.replace(&key, &record("second"), TTL).await.unwrap();
+        assert_eq!(backend.take_calls(), calls, "{fault:?}");
         assert_eq!(payload(&records, &key).await.unwrap(), "second", "{fault:?}");
     }
     // Until it has been sent three times.

@@ -69,6 +69,7 @@ pub(crate) fn gated<S: SessionStore + Clone>(layer: SessionManagerLayer<S>, gate
 
 type Pairs = Query<BTreeMap<String, String>>;
 
+#[allow(clippy::needless_pass_by_value)] // for `map_err`
 fn answer(error: Error) -> (StatusCode, String) {
     (StatusCode::SERVICE_UNAVAILABLE, error.to_string())
 }

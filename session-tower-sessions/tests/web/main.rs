@@ -1,5 +1,5 @@
 //! Applications on the real tower-sessions and axum-login, over the stores of this family.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stdout)]
 mod app;
 mod browser;
 mod caching;
