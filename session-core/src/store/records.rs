@@ -9,6 +9,9 @@ use super::server::Server;
 use super::{Medium, SessionStore};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result};
 
+/// How often a replacement starts again because another write was faster.
+const MAX_OVERTAKEN: u32 = 3;
+
 /// The records of a [`SessionStore`]'s backend, for an adapter that gives another library's sessions a
 /// store: it brings its own ids and payloads, and this handle does the writing. Applications use
 /// [`Session`](crate::Session)s instead.
@@ -93,14 +96,15 @@ impl Records {
     }
 
     /// Replaces the live record under the key, whatever its revision is, and gives it a new life that
-    /// begins when the store carries it out. Two calls; a concurrent `replace` costs two more.
+    /// begins when the store carries it out. Two calls. If another write comes between the two, they are
+    /// repeated, up to three times; then this record counts as written just before the others and
+    /// overwritten by them.
     ///
     /// The record needs a [fresh revision](crate::Revision::random).
     ///
     /// # Errors
     /// - `Gone`: there is no live record. Nothing was written;
     /// - `Corrupt`: what is stored is not a record. It is kept;
-    /// - `Conflict`: others replaced it again and again within the deadline. Nothing was written;
     /// - `TooLarge`, `InvalidValue` for a ttl of zero, `Unavailable`, `InvalidConfig`, `Other`.
     pub async fn replace(&self, key: &Key, record: &Record, ttl: Duration) -> Result<()> {
         self.explained("replace", self.try_replace(key, record, ttl).await)
@@ -138,29 +142,27 @@ impl Records {
         self.check_size(record)?;
         let calls = self.calls();
         let mut resends = 0;
-        let mut conflicts = 0_u32;
-        loop {
+        for overtaken in 0..=MAX_OVERTAKEN {
             let found = calls.load(key).await?.ok_or_else(Error::gone)?;
             let expected = found.record.revision;
             // A driver may have sent the request twice, and its second copy met the first one.
-            if conflicts > 0 && expected == record.revision {
-                return Ok(());
+            if overtaken > 0 && expected == record.revision {
+                break;
             }
+            let ttl = || Some(ttl);
             let swap =
-                compare_and_swap(&calls, &mut resends, key, record, expected, || Some(ttl), false);
+                compare_and_swap(&calls, &mut resends, key, record, expected, ttl, false);
             match swap.await {
-                Fate::Written => return Ok(()),
+                Fate::Written => break,
                 // In doubt, and overwritten by a concurrent write: the later one wins.
-                Fate::Replaced(_) => return Ok(()),
+                Fate::Replaced(_) => break,
                 Fate::Gone => return Err(Error::gone()),
                 Fate::Unknown(error) => return Err(in_doubt(error)),
                 Fate::Refused(error) if error.kind() != ErrorKind::Conflict => return Err(error),
-                Fate::Refused(conflict) if calls.deadline.is_over() => return Err(conflict),
-                Fate::Refused(_) => conflicts += 1,
+                Fate::Refused(_) => {}
             }
-            let longest = (1_u64 << conflicts.min(6)) - 1;
-            calls.deadline.pause(Duration::from_millis(fastrand::u64(0..=longest))).await;
         }
+        Ok(())
     }
 
     async fn try_destroy(&self, key: &Key) -> Result<()> {

@@ -199,6 +199,24 @@ async fn of_two_replacements_the_later_one_wins() {
     assert_eq!(payload(&records, &key).await.unwrap(), "other");
 }
 
+/// Overtaken again and again, a replacement gives way: it counts as overwritten.
+#[tokio::test]
+async fn a_contended_replacement_gives_way() {
+    let (backend, records) = records();
+    let key = created(&records).await;
+    backend.take_calls();
+    // The others' saves count, too, and come in between.
+    for nth in [1, 3, 5, 7] {
+        let other = records.clone();
+        backend.before("save", nth, async move {
+            other.replace(&key, &record("other"), TTL).await.unwrap();
+        });
+    }
+    records.replace(&key, &record("ours"), TTL).await.unwrap();
+    assert_eq!(backend.take_calls().len(), 16);
+    assert_eq!(payload(&records, &key).await.unwrap(), "other");
+}
+
 #[tokio::test]
 async fn parallel_replacements_all_succeed() {
     let (_, records) = records();

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use session_tower_sessions::TowerStore;
 use session_tower_sessions::session_core::{Backend as _, Config, SessionStore};
 use time::OffsetDateTime;
-use tower_sessions::SessionStore as _;
+use tower_sessions::{ExpiredDeletion as _, SessionStore as _};
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::Error;
 
@@ -154,6 +154,18 @@ async fn a_session_that_is_too_large_is_refused() {
     let error = store.save(&record).await.unwrap_err();
     assert!(matches!(error, Error::Encode(_)), "{error}");
     assert_eq!(store.load(&record.id).await.unwrap().unwrap().data.len(), 0);
+}
+
+#[tokio::test]
+async fn expired_sessions_are_deleted_as_that_library_does_it() {
+    let (backend, store) = store();
+    let period = Duration::from_millis(5);
+    let task = tokio::spawn(store.continuously_delete_expired(period));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(backend.take_calls().iter().filter(|call| **call == "gc").count() > 1);
+    backend.down.store(true, SeqCst);
+    let error = tokio::time::timeout(Duration::from_secs(5), task).await.unwrap().unwrap();
+    assert!(matches!(error, Err(Error::Backend(_))), "{error:?}");
 }
 
 #[tokio::test]
