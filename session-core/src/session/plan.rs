@@ -174,7 +174,9 @@ pub(crate) fn random_revision() -> Result<Revision> {
         let random = match random {
             Some(random) => random,
             None => random.insert(fastrand::Rng::with_seed(getrandom::u64().map_err(|error| {
-                Error::new(ErrorKind::Other, "the random source failed").with_source(error)
+                Error::new(ErrorKind::Other, "the random source failed")
+                    .as_refusal()
+                    .with_source(error)
             })?)),
         };
         Ok(Revision::from_u64(random.u64(..)))

@@ -131,9 +131,8 @@ impl Client {
         self.ledger.logout_begins(id);
         for _ in 0..TRIES {
             let patience = self.patience();
-            match timeout(patience, self.store.destroy(session)).await {
-                Ok(Ok(())) => return self.ledger.logged_out(id),
-                Ok(Err(_)) | Err(_) => {}
+            if let Ok(Ok(())) = timeout(patience, self.store.destroy(session)).await {
+                return self.ledger.logged_out(id);
             }
         }
     }
