@@ -152,7 +152,8 @@ impl SessionStore {
     ///
     /// # Errors
     /// As [`save`](Self::save), and as [`Session::update`]. `Gone` also when the session was destroyed
-    /// by a clone meanwhile. After any error but these the change is still part of the session, like
+    /// by a clone meanwhile, and `Unavailable` when a clone discarded the change or its save reported that
+    /// it was given up. After any error but these the change is still part of the session, like
     /// any other change.
     ///
     /// ```
@@ -173,6 +174,10 @@ impl SessionStore {
         self.save(session).await?;
         if !session.state(|state| state.is_same_life(version)) {
             return Err(self.explain(Error::gone(), "update"));
+        }
+        if session.state(|state| state.given_up >= watched.number) {
+            let message = "the change was discarded, or given up by another save of the session";
+            return Err(self.explain(Error::unavailable(message), "update"));
         }
         from_json(name, &watched.result())
     }

@@ -29,6 +29,8 @@ pub(crate) struct State {
     pub(crate) late: bool,
     /// The key under which another request put the session that this one had, for a sign-out.
     elsewhere: Option<Key>,
+    /// The number of the latest change that was given up: discarded, late, or in doubt for ever.
+    pub(crate) given_up: u64,
     /// A record that could not be read, in whose place this session was created.
     unreadable: Option<Key>,
 }
@@ -128,6 +130,7 @@ impl State {
             client: Client { cookie, session: cookie, ..Client::default() },
             late: false,
             elsewhere: None,
+            given_up: 0,
             unreadable: None,
         }
     }
@@ -235,8 +238,14 @@ impl State {
         self.client.ended |= self.client.session == Some(key);
     }
 
+    /// Gives up all changes up to this number.
+    pub(crate) fn give_up(&mut self, number: u64) {
+        self.given_up = number;
+        self.changes.forget_up_to(number);
+    }
+
     pub(crate) fn discard(&mut self) {
-        self.changes.reset();
+        self.give_up(self.changes.last());
         self.delivered.clear();
         if let Some(doubt) = &mut self.doubt {
             doubt.discarded = true;

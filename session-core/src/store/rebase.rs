@@ -80,7 +80,7 @@ pub(super) fn become_late(session: &Session, version: Version, new: Key) -> Resu
     session.state(|state| {
         if state.is_same_life(version) {
             state.set_late(new);
-            state.changes.reset();
+            state.give_up(state.changes.last());
         }
     });
     tracing::debug!("a request came with an id that was replaced: its changes are not stored");

@@ -277,7 +277,7 @@ impl Save<'_> {
         // Reported once. The changes of that write are given up, so that none is applied twice.
         self.session.state(|state| {
             state.doubt = None;
-            state.changes.forget_up_to(write.version.change);
+            state.give_up(write.version.change);
         });
         // Where a later update does not fit, the next save says so.
         let _ = install(self.session, write.version, &base, at);
