@@ -216,7 +216,7 @@ impl State {
         }
         // After the old id, so that a rotation that arrives late finds no session to move.
         if let Some(new) = self.doubt.as_ref().and_then(|doubt| doubt.write.new_identity()) {
-            let ttl = self.doubt.as_ref().and_then(|doubt| doubt.write.ttl);
+            let ttl = self.doubt.as_ref().and_then(|doubt| Some(doubt.write.life?.ttl));
             self.ended.push(Ended {
                 key: new.key,
                 revision: None,
@@ -259,7 +259,7 @@ impl State {
         }
         let Record { revision, owner, .. } = write.record.clone();
         let expires = write.expires_at().or(self.stored.as_ref().map(|stored| stored.expires));
-        let stale = match (&write.target, &sealed, write.ttl) {
+        let stale = match (&write.target, &sealed, write.life) {
             (Target::Update { .. }, None, None) => Staleness::Nothing,
             // A lifetime of its own may make the cookie a persistent one.
             (Target::Update { .. }, None, Some(_)) if self.changes.lifetime.is_none() => {

@@ -56,8 +56,12 @@ impl<'a> Save<'a> {
 
     pub(super) async fn run(mut self) -> Result<Saved> {
         loop {
-            self.end_sessions().await?;
-            let written = self.write_changes().await;
+            let (ended, in_doubt) =
+                self.session.state(|state| (!state.ended.is_empty(), state.doubt.is_some()));
+            if ended {
+                self.end_sessions().await?;
+            }
+            let written = self.write_changes(in_doubt).await;
             let (ended, exists) =
                 self.session.state(|state| (!state.ended.is_empty(), state.exists()));
             // Destroyed meanwhile: whatever became of the write, the session has to be destroyed.
@@ -113,8 +117,10 @@ impl<'a> Save<'a> {
         self.calls.destroy(key, None).await.map(drop)
     }
 
-    async fn write_changes(&mut self) -> Result<()> {
-        self.resolve_doubt().await?;
+    async fn write_changes(&mut self, in_doubt: bool) -> Result<()> {
+        if in_doubt {
+            self.resolve_doubt().await?;
+        }
         let mut queued = false;
         for conflicts in 0..MAX_CONFLICTS {
             if let Some((key, version)) = self.contended().filter(|_| !queued) {

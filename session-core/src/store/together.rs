@@ -150,7 +150,7 @@ impl Save<'_> {
         members: &mut Vec<Member>,
     ) -> Arc<Prepared> {
         let mut last = Arc::clone(own);
-        let mut ttl = own.ttl;
+        let mut life = own.life;
         let all = std::mem::take(members);
         for mut member in all {
             let session = &member.waiter.session;
@@ -158,7 +158,7 @@ impl Save<'_> {
             match self.apply(session, member.version, &last.document, &before) {
                 Some(write) => {
                     member.version = write.version;
-                    ttl = write.ttl.or(ttl);
+                    life = write.life.or(life);
                     last = write;
                     members.push(member);
                 }
@@ -175,8 +175,7 @@ impl Save<'_> {
                     expected: found.record.revision,
                 },
                 record: last.record.clone(),
-                ttl,
-                begins: own.begins,
+                life,
                 document: last.document.clone(),
                 version,
             })
