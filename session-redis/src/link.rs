@@ -75,26 +75,6 @@ impl Link {
         Self { patience: Some(patience), ..Self::new(source) }
     }
 
-    /// Sends a request and waits for its replies, at most until `limit` after it all `started`,
-    /// connecting included.
-    pub(crate) async fn exchange(
-        &self,
-        request: &Request<'_>,
-        started: Instant,
-        limit: Duration,
-    ) -> Result<Vec<Value>, Failure> {
-        let left = limit.saturating_sub(started.elapsed());
-        // Whether the server may carry something out of which nothing was heard yet.
-        let under_way = AtomicBool::new(false);
-        // The driver's future takes more than 1 KB, and the blocks of those who call this should not.
-        let attempts = Box::pin(self.attempts(request, &under_way, started, limit));
-        match tokio::time::timeout(left, attempts).await {
-            Ok(result) => result,
-            Err(_) if under_way.load(Ordering::Relaxed) => Err(Failure::no_answer(limit)),
-            Err(_) => Err(Failure::no_answer(limit).refused()),
-        }
-    }
-
     /// What every master says about itself.
     pub(crate) async fn info(&self, limit: Duration) -> Result<Value, Failure> {
         let asking = async {
@@ -107,7 +87,9 @@ impl Link {
         }
     }
 
-    async fn attempts(
+    /// Sends a request and waits for its replies; again, until `limit` after it all `started`, where that
+    /// does no harm. `under_way` is set while the server may carry something out without an answer yet.
+    pub(crate) async fn attempts(
         &self,
         request: &Request<'_>,
         under_way: &AtomicBool,
