@@ -1,6 +1,5 @@
 //! The store.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -8,14 +7,14 @@ use std::time::{Duration, Instant};
 use redis::aio::ConnectionLike;
 use session_core::{
     Backend, BatchBackend, BatchLimits, Capabilities, CreateItem, DestroyItem, Error, Key, Loaded,
-    Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait, ttl_millis,
+    Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait,
 };
 
-use crate::confirm::{Confirming, NotConfirmed};
+use crate::confirm::Confirming;
 use crate::exchange::Exchange;
 use crate::layout;
 use crate::link::Link;
-use crate::operations::{self, Create, Touch, Update};
+use crate::operations;
 use crate::server::ServerInfo;
 use crate::source::Source;
 
@@ -31,7 +30,7 @@ const LIMITS: BatchLimits = BatchLimits { alone: 8, in_flight: 4, items: 64, byt
 /// Sessions in Redis. See the [crate's documentation](crate) for the layout and what it promises.
 ///
 /// Cheap to clone; clones share their connections. Each setter takes the backend and returns it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct RedisBackend {
     prefix: Arc<str>,
     timeout: Duration,
@@ -170,7 +169,7 @@ impl RedisBackend {
     ///
     /// Replication lags: without this, a failover may bring back a session that was destroyed a
     /// moment before. If it is not confirmed in time, `destroy` returns an `Unavailable` error whose
-    /// source is [`NotConfirmed`]; the master **has** destroyed the session then,
+    /// source is [`NotConfirmed`](crate::NotConfirmed); the master **has** destroyed the session then,
     /// and destroying it again asks for the confirmation again.
     ///
     /// It uses a connection of its own, because what follows a `WAIT` on a connection waits as well. On
@@ -184,46 +183,12 @@ impl RedisBackend {
         self
     }
 
-    fn name_of(&self, key: &Key) -> Vec<u8> {
-        layout::name(&self.prefix, key)
-    }
-
     fn exchange(&self) -> Exchange<'_> {
         let link = match &self.links[..] {
             [link] => link,
             links => &links[self.next.fetch_add(1, Ordering::Relaxed) % links.len()],
         };
         Exchange::new(link, self.timeout)
-    }
-
-    fn create_of<'a>(&self, key: &Key, record: &'a Record, ttl: Duration) -> Result<Create<'a>> {
-        Ok(Create { name: self.name_of(key), record, ttl: ttl_millis(ttl)? })
-    }
-
-    fn update_of<'a>(
-        &self,
-        key: &Key,
-        record: &'a Record,
-        update: session_core::Update,
-    ) -> Result<Update<'a>> {
-        let ttl = update.ttl.map(ttl_millis).transpose()?;
-        Ok(Update { name: self.name_of(key), record, expected: update.expected, ttl })
-    }
-
-    fn touch_of(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<Touch> {
-        Ok(Touch { name: self.name_of(key), expected, ttl: ttl_millis(ttl)? })
-    }
-
-    /// Waits for the replicas.
-    async fn confirm(
-        &self,
-        confirming: &Confirming,
-        names: &[&[u8]],
-        since: Instant,
-    ) -> Result<(), NotConfirmed> {
-        let slack = self.timeout.saturating_sub(since.elapsed());
-        // In a box, or every destruction would carry the room that this takes.
-        Box::pin(confirming.confirm(names, slack)).await
     }
 }
 
@@ -243,46 +208,23 @@ impl Backend for RedisBackend {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        only(operations::load(self.exchange(), &[self.name_of(key)]).await)
+        only(self.load_many(&[*key]).await)
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        match write {
-            Write::Create { ttl } => {
-                let create = self.create_of(key, record, ttl)?;
-                only(operations::create(self.exchange(), &[create]).await)
-            }
-            Write::Update(update) => {
-                let update = self.update_of(key, record, update)?;
-                only(operations::update(self.exchange(), &[update]).await)
-            }
-        }
+        let (key, record) = (*key, record.clone());
+        only(match write {
+            Write::Create { ttl } => self.create_many(&[CreateItem { key, record, ttl }]).await,
+            Write::Update(update) => self.update_many(&[UpdateItem { key, record, update }]).await,
+        })
     }
 
     async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
-        let touch = self.touch_of(key, expected, ttl)?;
-        only(operations::touch(self.exchange(), &[touch]).await)
+        only(self.touch_many(&[TouchItem { key: *key, expected, ttl }]).await)
     }
 
-    async fn destroy(&self, key: &Key, revision: Option<Revision>) -> Result<bool> {
-        let since = Instant::now();
-        let name = self.name_of(key);
-        let names = [&name[..]];
-        match revision {
-            Some(revision) => {
-                only(operations::destroy_only(self.exchange(), &names, &[revision]).await)
-            }
-            None => {
-                let existed = only(operations::destroy(self.exchange(), &names).await)?;
-                // What is not there may have been destroyed a moment ago, without a confirmation.
-                if let Some(confirming) = &self.confirming
-                    && let Err(error) = self.confirm(confirming, &names, since).await
-                {
-                    return Err(confirming.error(error));
-                }
-                Ok(existed)
-            }
-        }
+    async fn destroy(&self, key: &Key, only_of: Option<Revision>) -> Result<bool> {
+        only(self.destroy_many(&[DestroyItem { key: *key, only: only_of }]).await)
     }
 
     /// Nothing: Redis removes what has expired by itself.
@@ -298,51 +240,42 @@ impl BatchBackend for RedisBackend {
     }
 
     async fn load_many(&self, keys: &[Key]) -> Vec<Result<Option<Loaded>>> {
-        let names: Vec<_> = keys.iter().map(|key| self.name_of(key)).collect();
+        let names: Vec<_> = keys.iter().map(|key| layout::name(&self.prefix, key)).collect();
         operations::load(self.exchange(), &names).await
     }
 
     async fn create_many(&self, items: &[CreateItem]) -> Vec<Result<()>> {
-        let (creates, invalid) =
-            split(items, |item| self.create_of(&item.key, &item.record, item.ttl));
-        merge(operations::create(self.exchange(), &creates).await, invalid)
+        operations::create(self.exchange(), &self.prefix, items).await
     }
 
     async fn update_many(&self, items: &[UpdateItem]) -> Vec<Result<()>> {
-        let (updates, invalid) =
-            split(items, |item| self.update_of(&item.key, &item.record, item.update));
-        merge(operations::update(self.exchange(), &updates).await, invalid)
+        operations::update(self.exchange(), &self.prefix, items).await
     }
 
     async fn touch_many(&self, items: &[TouchItem]) -> Vec<Result<()>> {
-        let (touches, invalid) =
-            split(items, |item| self.touch_of(&item.key, item.expected, item.ttl));
-        merge(operations::touch(self.exchange(), &touches).await, invalid)
+        operations::touch(self.exchange(), &self.prefix, items).await
     }
 
     async fn destroy_many(&self, items: &[DestroyItem]) -> Vec<Result<bool>> {
         let since = Instant::now();
-        let names: Vec<_> = items.iter().map(|item| self.name_of(&item.key)).collect();
-        let (mut logouts, mut others, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
-        for (item, name) in items.iter().zip(&names) {
-            match item.only {
-                None => logouts.push(&name[..]),
-                Some(revision) => {
-                    others.push(&name[..]);
-                    revisions.push(revision);
+        let (others, logouts): (Vec<_>, Vec<_>) =
+            items.iter().copied().partition(|item: &DestroyItem| item.only.is_some());
+        let name = |item: &DestroyItem| layout::name(&self.prefix, &item.key);
+        let names: Vec<_> = logouts.iter().map(name).collect();
+        let mut ended = operations::destroy(self.exchange(), &names).await;
+        // What is not there may have been destroyed a moment ago, without a confirmation.
+        if let Some(confirming) = &self.confirming
+            && ended.iter().any(Result::is_ok)
+        {
+            let slack = self.timeout.saturating_sub(since.elapsed());
+            // In a box, or every destruction would carry the room that this takes.
+            if let Err(error) = Box::pin(confirming.confirm(&names, slack)).await {
+                for result in ended.iter_mut().filter(|result| result.is_ok()) {
+                    *result = Err(confirming.error(error));
                 }
             }
         }
-        let mut ended = operations::destroy(self.exchange(), &logouts).await;
-        if ended.iter().any(Result::is_ok)
-            && let Some(confirming) = &self.confirming
-            && let Err(error) = self.confirm(confirming, &logouts, since).await
-        {
-            for result in ended.iter_mut().filter(|result| result.is_ok()) {
-                *result = Err(confirming.error(error));
-            }
-        }
-        let removed = operations::destroy_only(self.exchange(), &others, &revisions).await;
+        let removed = operations::destroy_only(self.exchange(), &self.prefix, &others).await;
         let (mut ended, mut removed) = (ended.into_iter(), removed.into_iter());
         let next = |item: &DestroyItem| match item.only {
             None => ended.next(),
@@ -352,42 +285,7 @@ impl BatchBackend for RedisBackend {
     }
 }
 
-impl fmt::Debug for RedisBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBackend")
-            .field("source", &self.source)
-            .field("prefix", &self.prefix)
-            .field("connections", &self.links.len())
-            .field("timeout", &self.timeout)
-            .field("confirming", &self.confirming)
-            .finish()
-    }
-}
-
 /// The result of the only key.
 fn only<T>(mut results: Vec<Result<T>>) -> Result<T> {
     results.pop().expect("one result for each key")
-}
-
-/// What can be sent, and the errors of the other items with their places.
-fn split<'a, I, T>(
-    items: &'a [I],
-    prepare: impl Fn(&'a I) -> Result<T>,
-) -> (Vec<T>, Vec<(usize, Error)>) {
-    let (mut valid, mut invalid) = (Vec::with_capacity(items.len()), Vec::new());
-    for (place, item) in items.iter().enumerate() {
-        match prepare(item) {
-            Ok(prepared) => valid.push(prepared),
-            Err(error) => invalid.push((place, error)),
-        }
-    }
-    (valid, invalid)
-}
-
-/// The results of all items in their order.
-fn merge<T>(mut results: Vec<Result<T>>, invalid: Vec<(usize, Error)>) -> Vec<Result<T>> {
-    for (place, error) in invalid {
-        results.insert(place, Err(error));
-    }
-    results
 }

@@ -18,7 +18,7 @@ redis.call('SET', KEYS[1], '')
 return redis.call('DEL', KEYS[1])";
 
 /// What `confirm_destroy` asked for.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Confirming {
     /// `WAIT` delays everything behind it, hence a connection of its own.
     pub(crate) link: Arc<Link>,
@@ -26,21 +26,12 @@ pub(crate) struct Confirming {
     pub(crate) timeout: Duration,
 }
 
-impl fmt::Debug for Confirming {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Confirming")
-            .field("replicas", &self.replicas)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
-}
-
 impl Confirming {
     /// Waits for the replicas, and for at most `slack` longer than they may take. Whatever happens
     /// here, the master has destroyed the sessions.
     pub(crate) async fn confirm(
         &self,
-        names: &[&[u8]],
+        names: &[Vec<u8>],
         slack: Duration,
     ) -> Result<(), NotConfirmed> {
         let exchange = Exchange::new(&self.link, self.timeout.saturating_add(slack));
@@ -68,7 +59,7 @@ impl Confirming {
     /// what its own connection wrote. So this deletes again in a way that writes in any case. If another
     /// master serves the key by now, it is gone there, too. Redis 6.2 knows no flags of scripts and
     /// refuses this one: the second `DEL` is for that, where any command will do.
-    async fn confirmed(&self, exchange: Exchange<'_>, names: &[&[u8]]) -> Result<u32, Failure> {
+    async fn confirmed(&self, exchange: Exchange<'_>, names: &[Vec<u8>]) -> Result<u32, Failure> {
         // Zero would mean without end.
         let millis = u64::try_from(self.timeout.as_millis().max(1)).unwrap_or(u64::MAX);
         let mut commands = Pipeline::with_capacity(2 * names.len() + 1);
@@ -78,7 +69,7 @@ impl Confirming {
         }
         commands.cmd("WAIT").arg(self.replicas).arg(millis);
         // Twice is as good as once.
-        let mut replies = exchange.send(&commands, names[0], true).await?;
+        let mut replies = exchange.send(&commands, &names[0], true).await?;
         let confirmed = replies.pop().unwrap_or(Value::Nil);
         for reply in &replies {
             if !matches!(reply, Value::Int(_)) && !knows_no_flags(reply) {

@@ -1,12 +1,13 @@
 //! Commands to a server, and its replies.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value};
 
 use crate::failure::{Failure, is_unknown_script};
 use crate::link::{Link, Request};
-use crate::scripts::{Naming, Script};
+use crate::scripts::Naming;
 
 /// A link, and how long to wait for it altogether, however many requests it takes.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +30,17 @@ impl<'a> Exchange<'a> {
         repeatable: bool,
     ) -> Result<Vec<Value>, Failure> {
         let request = Request { commands, key, repeatable };
-        let replies = self.link.exchange(&request, self.since, self.limit).await?;
+        let under_way = AtomicBool::new(false);
+        // The driver's future takes more than 1 KB, and the blocks of those who call this should not.
+        let attempts = Box::pin(self.link.attempts(&request, &under_way, self.since, self.limit));
+        let left = self.limit.saturating_sub(self.since.elapsed());
+        let replies = match tokio::time::timeout(left, attempts).await {
+            Ok(replies) => replies?,
+            Err(_) if under_way.load(Ordering::Relaxed) => {
+                return Err(Failure::no_answer(self.limit));
+            }
+            Err(_) => return Err(Failure::no_answer(self.limit).refused()),
+        };
         if replies.len() == commands.len() {
             Ok(replies)
         } else {
@@ -41,36 +52,19 @@ impl<'a> Exchange<'a> {
     /// failover, or `SCRIPT FLUSH`.
     pub(crate) async fn call(
         self,
-        script: &Script,
-        keys: &[&[u8]],
-        arguments: Arguments<'_>,
+        script: impl Fn(Naming) -> Cmd,
+        key: &[u8],
         repeatable: bool,
     ) -> Result<Value, Failure> {
         let mut naming = Naming::Hash;
         loop {
-            let names: usize = keys.iter().map(|key| key.len()).sum();
-            let mut call =
-                script.call(naming, keys.len(), arguments.number, names + arguments.bytes);
-            for key in keys {
-                call.arg(key);
-            }
-            (arguments.add)(&mut call);
             let mut commands = Pipeline::with_capacity(1);
-            commands.add_command(call);
-            let reply = self.send(&commands, keys[0], repeatable).await?.swap_remove(0);
+            commands.add_command(script(naming));
+            let reply = self.send(&commands, key, repeatable).await?.swap_remove(0);
             if naming == Naming::Text || !is_unknown_script(&reply) {
                 return Ok(reply);
             }
             naming = Naming::Text;
         }
     }
-}
-
-/// The arguments of a script.
-#[derive(Clone, Copy)]
-pub(crate) struct Arguments<'a> {
-    pub(crate) number: usize,
-    /// Their size, about.
-    pub(crate) bytes: usize,
-    pub(crate) add: &'a (dyn Fn(&mut Cmd) + Sync),
 }

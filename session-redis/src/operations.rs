@@ -4,59 +4,49 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisWrite as _, Value};
-use session_core::{Error, Loaded, Record, Result, Revision};
+use session_core::{
+    CreateItem, DestroyItem, Error, ErrorKind, Loaded, Result, TouchItem, UpdateItem, ttl_millis,
+};
 
-use crate::exchange::{Arguments, Exchange};
+use crate::exchange::Exchange;
 use crate::failure::Failure;
 use crate::layout;
 use crate::scripts::{self, Script};
 
-/// Bytes beside the record in a create or update: head, expiry, lengths.
+/// Bytes beside name and record in a command: words, head, expiry, lengths.
 const ROOM: usize = 64;
 /// Records are written into commands, and commands are in memory.
 const IN_MEMORY: &str = "writing to memory does not fail";
 
-pub(crate) struct Create<'a> {
-    pub(crate) name: Vec<u8>,
-    pub(crate) record: &'a Record,
-    /// In milliseconds.
-    pub(crate) ttl: u64,
-}
-
-pub(crate) struct Update<'a> {
-    pub(crate) name: Vec<u8>,
-    pub(crate) record: &'a Record,
-    pub(crate) expected: Revision,
-    /// In milliseconds.
-    pub(crate) ttl: Option<u64>,
-}
-
-pub(crate) struct Touch {
-    pub(crate) name: Vec<u8>,
-    pub(crate) expected: Revision,
-    /// In milliseconds.
-    pub(crate) ttl: u64,
-}
-
-/// `GET` and `PTTL`. Should a record be replaced between the two, its life may be that of the new one;
-/// should it be destroyed, it is not there.
+/// `MGET`, or `GET` for one, and `PTTL` for each. Should a record be replaced between the two, its life
+/// may be that of the new one; should it be destroyed, it is not there.
 pub(crate) async fn load(exchange: Exchange<'_>, names: &[Vec<u8>]) -> Vec<Result<Option<Loaded>>> {
     let Some(first) = names.first() else { return Vec::new() };
-    let mut commands = Pipeline::with_capacity(2 * names.len());
+    let bytes: usize = names.iter().map(Vec::len).sum();
+    let mut get = Cmd::with_capacity(1 + names.len(), 4 + bytes);
+    get.arg(if names.len() == 1 { "GET" } else { "MGET" }).arg(names);
+    let mut commands = Pipeline::with_capacity(1 + names.len());
+    commands.add_command(get);
     for name in names {
-        for command in ["GET", "PTTL"] {
-            let mut about = Cmd::with_capacity(2, command.len() + name.len());
-            about.arg(command).arg(name);
-            commands.add_command(about);
-        }
+        commands.add_command(command("PTTL", name));
     }
     let mut replies = match exchange.send(&commands, first, true).await {
         Ok(replies) => replies.into_iter(),
         Err(failure) => return for_all(names.len(), &failure),
     };
+    let values = match replies.next() {
+        Some(Value::Array(values)) if values.len() == names.len() => values,
+        Some(value) if names.len() == 1 => vec![value],
+        other => return for_all(names.len(), &Failure::of_reply(&other.unwrap_or(Value::Nil))),
+    };
     let mut results = Vec::with_capacity(names.len());
-    while let (Some(value), Some(left)) = (replies.next(), replies.next()) {
-        results.push(loaded(value, &left).map_err(Error::from));
+    for ((value, life), name) in values.into_iter().zip(replies).zip(names) {
+        // A value of another type is nothing to `MGET`, but it has a life: `GET` tells what it is.
+        if value == Value::Nil && life != Value::Int(-2) && names.len() > 1 {
+            results.append(&mut Box::pin(load(exchange, std::slice::from_ref(name))).await);
+        } else {
+            results.push(loaded(value, &life).map_err(Error::from));
+        }
     }
     results
 }
@@ -78,59 +68,68 @@ fn loaded(value: Value, left: &Value) -> Result<Option<Loaded>, Failure> {
 }
 
 /// `SET … PX … NX` for each.
-pub(crate) async fn create(exchange: Exchange<'_>, creates: &[Create<'_>]) -> Vec<Result<()>> {
-    let Some(first) = creates.first() else { return Vec::new() };
+pub(crate) async fn create(
+    exchange: Exchange<'_>,
+    prefix: &str,
+    items: &[CreateItem],
+) -> Vec<Result<()>> {
+    let (creates, invalid) =
+        split(items, |item| Ok((layout::name(prefix, &item.key), &item.record, expiry(item.ttl)?)));
     let mut commands = Pipeline::with_capacity(creates.len());
-    for Create { name, record, ttl } in creates {
+    for (name, record, expiry) in &creates {
         let mut set = Cmd::with_capacity(6, name.len() + layout::length(record) + ROOM);
         set.arg("SET").arg(name);
         layout::write(&mut set.writer_for_next_arg(), record).expect(IN_MEMORY);
-        set.arg("PX").arg(expiry(*ttl)).arg("NX");
+        set.arg("PX").arg(expiry).arg("NX");
         commands.add_command(set);
     }
-    match exchange.send(&commands, &first.name, false).await {
-        Ok(replies) => replies.iter().map(created).collect(),
-        Err(failure) => for_all(creates.len(), &failure),
-    }
-}
-
-fn created(reply: &Value) -> Result<()> {
-    match reply {
+    let created = |reply: &Value| match reply {
         Value::Okay => Ok(()),
         Value::Nil => Err(Error::already_exists()),
         other => Err(Failure::of_reply(other).into()),
-    }
+    };
+    let key = creates.first().map(|(name, ..)| &name[..]);
+    merge(pipeline(exchange, &commands, key, created).await, invalid)
 }
 
-pub(crate) async fn update(exchange: Exchange<'_>, updates: &[Update<'_>]) -> Vec<Result<()>> {
-    let names: Vec<&[u8]> = updates.iter().map(|update| &update.name[..]).collect();
-    let bytes = updates.iter().map(|update| layout::length(update.record) + ROOM).sum();
-    let add = |call: &mut Cmd| {
-        for Update { record, expected, ttl, .. } in updates {
-            let mut head = call.writer_for_next_arg();
-            head.write_all(&layout::head(*expected)).expect(IN_MEMORY);
-            if let Some(ttl) = ttl {
-                write!(head, "{}", expiry(*ttl)).expect(IN_MEMORY);
-            }
-            drop(head);
-            layout::write(&mut call.writer_for_next_arg(), record).expect(IN_MEMORY);
+pub(crate) async fn update(
+    exchange: Exchange<'_>,
+    prefix: &str,
+    items: &[UpdateItem],
+) -> Vec<Result<()>> {
+    let (updates, invalid) = split(items, |item| {
+        let expiry = item.update.ttl.map(expiry).transpose()?;
+        Ok((layout::name(prefix, &item.key), (item, expiry)))
+    });
+    let add = |call: &mut Cmd, (item, expiry): &(&UpdateItem, Option<u64>)| {
+        let mut head = call.writer_for_next_arg();
+        head.write_all(&layout::head(item.update.expected)).expect(IN_MEMORY);
+        if let Some(expiry) = expiry {
+            write!(head, "{expiry}").expect(IN_MEMORY);
         }
+        drop(head);
+        layout::write(&mut call.writer_for_next_arg(), &item.record).expect(IN_MEMORY);
     };
-    let arguments = Arguments { number: 2 * updates.len(), bytes, add: &add };
-    each(exchange, &scripts::UPDATE, &names, arguments, false, written).await
+    let bytes = items.iter().map(|item| layout::length(&item.record) + ROOM).sum();
+    let run = Run { script: &scripts::UPDATE, arguments: 2, bytes, repeatable: false };
+    merge(run.on(exchange, &updates, add, written).await, invalid)
 }
 
-pub(crate) async fn touch(exchange: Exchange<'_>, touches: &[Touch]) -> Vec<Result<()>> {
-    let names: Vec<&[u8]> = touches.iter().map(|touch| &touch.name[..]).collect();
-    let add = |call: &mut Cmd| {
-        for Touch { expected, ttl, .. } in touches {
-            call.arg(&layout::head(*expected)[..]).arg(expiry(*ttl));
-        }
+pub(crate) async fn touch(
+    exchange: Exchange<'_>,
+    prefix: &str,
+    items: &[TouchItem],
+) -> Vec<Result<()>> {
+    let (touches, invalid) = split(items, |item| {
+        Ok((layout::name(prefix, &item.key), (item.expected, expiry(item.ttl)?)))
+    });
+    let add = |call: &mut Cmd, (expected, expiry): &(_, u64)| {
+        call.arg(&layout::head(*expected)[..]).arg(expiry);
     };
-    let number = 2 * touches.len();
-    let arguments = Arguments { number, bytes: ROOM * touches.len(), add: &add };
+    let bytes = items.len() * ROOM;
     // Twice is as good as once.
-    each(exchange, &scripts::TOUCH, &names, arguments, true, written).await
+    let run = Run { script: &scripts::TOUCH, arguments: 2, bytes, repeatable: true };
+    merge(run.on(exchange, &touches, add, written).await, invalid)
 }
 
 fn written(reply: &Value) -> Result<()> {
@@ -144,33 +143,28 @@ fn written(reply: &Value) -> Result<()> {
 }
 
 /// `DEL` for each.
-pub(crate) async fn destroy(exchange: Exchange<'_>, names: &[&[u8]]) -> Vec<Result<bool>> {
-    let Some(first) = names.first() else { return Vec::new() };
+pub(crate) async fn destroy(exchange: Exchange<'_>, names: &[Vec<u8>]) -> Vec<Result<bool>> {
     let mut commands = Pipeline::with_capacity(names.len());
     for name in names {
-        let mut delete = Cmd::with_capacity(2, 3 + name.len());
-        delete.arg("DEL").arg(name);
-        commands.add_command(delete);
+        commands.add_command(command("DEL", name));
     }
-    match exchange.send(&commands, first, false).await {
-        Ok(replies) => replies.iter().map(destroyed).collect(),
-        Err(failure) => for_all(names.len(), &failure),
-    }
+    pipeline(exchange, &commands, names.first().map(|name| &name[..]), destroyed).await
 }
 
-/// Destroys records of these revisions only.
+/// Destroys records of the expected revisions only; every item has one.
 pub(crate) async fn destroy_only(
     exchange: Exchange<'_>,
-    names: &[&[u8]],
-    only: &[Revision],
+    prefix: &str,
+    items: &[DestroyItem],
 ) -> Vec<Result<bool>> {
-    let add = |call: &mut Cmd| {
-        for revision in only {
-            call.arg(&layout::head(*revision)[..]);
-        }
+    let named = |item: &DestroyItem| Some((layout::name(prefix, &item.key), item.only?));
+    let destroys: Vec<_> = items.iter().filter_map(named).collect();
+    let add = |call: &mut Cmd, expected: &_| {
+        call.arg(&layout::head(*expected)[..]);
     };
-    let arguments = Arguments { number: only.len(), bytes: ROOM * only.len(), add: &add };
-    each(exchange, &scripts::DESTROY, names, arguments, false, destroyed).await
+    let bytes = items.len() * ROOM;
+    let run = Run { script: &scripts::DESTROY, arguments: 1, bytes, repeatable: false };
+    run.on(exchange, &destroys, add, destroyed).await
 }
 
 fn destroyed(reply: &Value) -> Result<bool> {
@@ -178,42 +172,103 @@ fn destroyed(reply: &Value) -> Result<bool> {
         Value::Int(1) => Ok(true),
         // No record, another revision, or a value that has none.
         Value::Int(-2..=0) => Ok(false),
-        other => match Failure::of_reply(other) {
-            failure if failure.is_of_the_record() => Ok(false),
-            failure => Err(failure.into()),
+        other => match Error::from(Failure::of_reply(other)) {
+            error if error.kind() == ErrorKind::Corrupt => Ok(false),
+            error => Err(error),
         },
     }
 }
 
-/// Calls a script and reads its result for each key.
-async fn each<T>(
-    exchange: Exchange<'_>,
-    script: &Script,
-    names: &[&[u8]],
-    arguments: Arguments<'_>,
+/// How a script is called.
+struct Run {
+    script: &'static Script,
+    /// For each key.
+    arguments: usize,
+    /// Of all arguments, about.
+    bytes: usize,
     repeatable: bool,
+}
+
+impl Run {
+    /// Calls the script for keys with these names, and reads its result for each.
+    async fn on<I: Sync, T>(
+        self,
+        exchange: Exchange<'_>,
+        items: &[(Vec<u8>, I)],
+        add: impl Fn(&mut Cmd, &I) + Sync,
+        result: fn(&Value) -> Result<T>,
+    ) -> Vec<Result<T>> {
+        let Some((first, _)) = items.first() else { return Vec::new() };
+        let count = items.len();
+        let call = |naming| {
+            let bytes = self.bytes + count * (first.len() + ROOM);
+            let mut call = self.script.call(naming, count, self.arguments * count, bytes);
+            items.iter().for_each(|(name, _)| {
+                call.arg(name);
+            });
+            items.iter().for_each(|(_, item)| add(&mut call, item));
+            call
+        };
+        match exchange.call(call, first, self.repeatable).await {
+            Ok(Value::Int(done)) if usize::try_from(done) == Ok(count) => {
+                items.iter().map(|_| result(&Value::Int(1))).collect()
+            }
+            Ok(Value::Array(all)) if all.len() == count => all.iter().map(result).collect(),
+            Ok(other) => for_all(count, &Failure::of_reply(&other)),
+            Err(failure) => for_all(count, &failure),
+        }
+    }
+}
+
+/// Sends a command for each key, and reads the reply to each.
+async fn pipeline<T>(
+    exchange: Exchange<'_>,
+    commands: &Pipeline,
+    key: Option<&[u8]>,
     result: fn(&Value) -> Result<T>,
 ) -> Vec<Result<T>> {
-    let keys = names.len();
-    if keys == 0 {
-        return Vec::new();
+    let Some(key) = key else { return Vec::new() };
+    match exchange.send(commands, key, false).await {
+        Ok(replies) => replies.iter().map(result).collect(),
+        Err(failure) => for_all(commands.len(), &failure),
     }
-    match exchange.call(script, names, arguments, repeatable).await {
-        Ok(Value::Int(done)) if usize::try_from(done) == Ok(keys) => {
-            (0..keys).map(|_| result(&Value::Int(1))).collect()
-        }
-        Ok(Value::Array(replies)) if replies.len() == keys => replies.iter().map(result).collect(),
-        Ok(other) => for_all(keys, &Failure::of_reply(&other)),
-        Err(failure) => for_all(keys, &failure),
-    }
+}
+
+fn command(word: &str, name: &[u8]) -> Cmd {
+    let mut command = Cmd::with_capacity(2, word.len() + name.len());
+    command.arg(word).arg(name);
+    command
 }
 
 fn for_all<T>(keys: usize, failure: &Failure) -> Vec<Result<T>> {
     (0..keys).map(|_| Err(failure.clone().into())).collect()
 }
 
-/// The expiry of a key whose record has this ttl. Redis keeps a key through the whole of its last
-/// millisecond, and a record has expired at its deadline, hence one less.
-fn expiry(ttl: u64) -> u64 {
-    (ttl - 1).max(1)
+/// What can be sent, and the errors of the other items with their places.
+fn split<'a, I, T>(
+    items: &'a [I],
+    prepare: impl Fn(&'a I) -> Result<T>,
+) -> (Vec<T>, Vec<(usize, Error)>) {
+    let (mut valid, mut invalid) = (Vec::with_capacity(items.len()), Vec::new());
+    for (place, item) in items.iter().enumerate() {
+        match prepare(item) {
+            Ok(prepared) => valid.push(prepared),
+            Err(error) => invalid.push((place, error)),
+        }
+    }
+    (valid, invalid)
+}
+
+/// The results of all items in their order.
+fn merge<T>(mut results: Vec<Result<T>>, invalid: Vec<(usize, Error)>) -> Vec<Result<T>> {
+    for (place, error) in invalid {
+        results.insert(place, Err(error));
+    }
+    results
+}
+
+/// The expiry of a key whose record has this ttl, in milliseconds. Redis keeps a key through the whole of
+/// its last millisecond, and a record has expired at its deadline, hence one less.
+fn expiry(ttl: Duration) -> Result<u64> {
+    Ok((ttl_millis(ttl)? - 1).max(1))
 }

@@ -89,7 +89,7 @@ async fn a_batch_of_updates_is_one_script() {
     for loaded in backend.load_many(&keys).await {
         assert_eq!(loaded.unwrap().unwrap().record, record(1));
     }
-    assert_eq!(counted(&mut admin).await, "get 64, pttl 64");
+    assert_eq!(counted(&mut admin).await, "mget 1, pttl 64");
     for (from, to, expected) in
         [(1, 2, "set 64, getrange 64, evalsha 1, eval 1"), (2, 3, "set 64, getrange 64, evalsha 1")]
     {

@@ -70,10 +70,15 @@ async fn a_paused_server_is_unavailable_in_time() {
     create(&backend, 1, 1).await.unwrap();
     let mut admin = raw(server.url()).await;
     redis::cmd("CLIENT").arg(&["PAUSE", "5000", "ALL"]).exec_async(&mut admin).await.unwrap();
-    let error = load(&backend, 1).await.unwrap_err();
+    // The first one was sent.
+    let error = update(&backend, 1, 7, 8).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("400ms"), "{error}");
-    assert!(!update(&backend, 1, 7, 8).await.unwrap_err().nothing_was_written());
+    assert!(!error.nothing_was_written(), "{error:?}");
+    // Its connection was given up, and there is no other yet.
+    let error = update(&backend, 1, 7, 8).await.unwrap_err();
+    assert!(error.message().contains("400ms"), "{error}");
+    assert!(error.nothing_was_written(), "{error:?}");
     all_fail(&backend, ErrorKind::Unavailable, SOON).await;
     // A paused server keeps what it was sent, and does it when it goes on: the outcome was unknown.
     eventually(Duration::from_secs(10), || load(&backend, 1)).await;

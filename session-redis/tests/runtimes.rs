@@ -82,7 +82,7 @@ fn a_runtime_that_rests_holds_up_no_other() {
     // It comes to rest with operations alone, in batches and waiting.
     server.pause().unwrap();
     let done_there = keep_busy(&resting, &store, &values);
-    resting.block_on(tokio::time::sleep(Duration::from_millis(20)));
+    resting.block_on(async { tokio::time::sleep(Duration::from_millis(20)).await });
     server.resume().unwrap();
 
     let done = keep_busy(&runtime, &store, &values);
