@@ -175,6 +175,48 @@ async fn a_directory_of_unsuitable_mode_is_not_taken_for_a_moved_one() {
     assert_eq!(mode(&fixture.root()), 0o777);
 }
 
+/// An administrator took them away. The table of the contract says `InvalidConfig`.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn missing_rights_are_a_refusal() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), HOUR).await;
+    let store = &fixture.store.store;
+    let request = crate::queue::Request::now(HOUR).unwrap();
+    let permit = store.queues.writer(request, 1).await.unwrap();
+    let create = Write::Create { ttl: HOUR };
+    let operations = || {
+        // They count for this thread. Without them, root has the rights of an owner only.
+        let mut mine = capabilities(None).unwrap();
+        mine.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, mine).unwrap();
+        let load = store.load(&key(1, 1)).map(drop);
+        let save = store.save(&permit, &key(1, 2), &record(1), create);
+        let destroy = store.destroy(&permit, &key(1, 1), None).map(drop);
+        [load, save, destroy]
+    };
+    for (bucket_mode, load_works) in [(0o000, false), (0o500, true)] {
+        let bucket = fixture.root().join("01");
+        fs::set_permissions(&bucket, Permissions::from_mode(bucket_mode)).unwrap();
+        let results = std::thread::scope(|scope| scope.spawn(operations).join().unwrap());
+        for (n, result) in results.into_iter().enumerate() {
+            if n == 0 && load_works {
+                result.unwrap();
+                continue;
+            }
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{bucket_mode:o}, {n}");
+            assert!(error.nothing_was_written());
+        }
+        fs::set_permissions(&bucket, Permissions::from_mode(0o700)).unwrap();
+    }
+    drop(permit);
+    assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
+    fixture.create(&key(1, 2), HOUR).await;
+}
+
 /// Neither the names nor the contents of the files hold the client's secret, in any spelling.
 #[tokio::test]
 async fn nothing_in_the_directory_contains_the_cookies_value() {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::routing::get;
-use session_core::{Level, SessionStore};
+use session_core::{ErrorKind, Level, SessionStore};
 use session_tower::{Session, SessionFailure};
 use tokio::sync::Notify;
 
@@ -105,6 +105,33 @@ async fn a_logout_ends_all_of_them_also_when_the_client_leaves_after_it() {
     assert_eq!(probe.sessions(), 1);
     request.abort();
     eventually(|| probe.sessions() == 0).await;
+}
+
+/// The handler has ended its own session and left nothing to save; the other one is still alive.
+#[tokio::test]
+async fn a_logout_that_could_not_end_all_of_them_is_not_reported_as_done() {
+    let probe = Probe::default();
+    let store = probe.store();
+    let outage = probe.clone();
+    let logout = get(
+        async move |State(store): State<SessionStore>,
+                    session: Session|
+                    -> Result<(), SessionFailure> {
+            store.destroy(&session).await?;
+            session.insert("value", "fresh")?;
+            session.save().await?;
+            outage.fail("destroy", ErrorKind::Unavailable);
+            Ok(())
+        },
+    );
+    let router = Router::new()
+        .route("/logout-before-an-outage", logout)
+        .with_state(store.clone())
+        .merge(crate::app::routes())
+        .layer(quiet(store));
+    let mut client = Client::new(serve(router).await);
+    let (header, _) = two_cookies(&mut client).await;
+    assert_eq!(client.get_with("/logout-before-an-outage", Some(&header)).await.status, 503);
 }
 
 /// Two signed-in sessions, and the header with both of their cookies.

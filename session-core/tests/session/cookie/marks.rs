@@ -31,16 +31,17 @@ async fn a_mark_outlives_every_cookie_of_its_session() {
 
 #[tokio::test]
 async fn a_mark_of_a_rotation_outlives_every_cookie_with_the_old_id() {
-    let (revoked, store) = with_revocation(config().lifetime(HOUR));
+    let (revoked, cookies, store) = with_cookies(config().lifetime(HOUR));
     let session = store.create();
     increment(&session);
     session.set_lifetime(4 * HOUR).unwrap();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    let session = load(&store, &cookie(&store, &session)).await;
-    let renewed = Instant::now() + 4 * HOUR + LEEWAY;
+    let old_cookie = cookie(&store, &session);
+    let session = load(&store, &old_cookie).await;
+    let renewed = SystemTime::now() + 4 * HOUR + LEEWAY;
     session.regenerate();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    assert!(revoked.deadline() >= renewed);
+    assert!(marked_until(&revoked, cookies.key(&old_cookie)).await >= renewed);
 }
 
 /// A mark lasts as long as the cookies of its id may live. A shorter lifetime would shorten the mark,
