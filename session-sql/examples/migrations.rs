@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     let store = SessionStore::new(backend);
     let session = store.create();
-    session.insert("theme", &"dark")?;
-    let _ = store.save(&session).await?;
+    session.insert("theme", "dark")?;
+    store.save(&session).await?;
     Ok(())
 }

@@ -96,7 +96,7 @@ impl<D: Dialect> Engine<D> {
     }
 
     pub(crate) fn parse(url: &str) -> Result<Options<D>> {
-        let options = url.parse().map_err(|error| not_sent::<D>(error).error());
+        let options = url.parse().map_err(|error| not_sent::<D>(&error).error());
         named::<D, _>("connect", options)
     }
 
@@ -184,8 +184,10 @@ impl<D: Dialect> Engine<D> {
     /// Not bounded in time: an index on a large table takes as long as it takes.
     pub(crate) async fn migrate(&self) -> Result<()> {
         let migrate = async {
-            let mut lease = self.connections.take(true).await.map_err(not_sent::<D>)?;
-            let outcome = self.dialect.migrate(lease.connection()).await.map_err(failed::<D>);
+            let mut lease =
+                self.connections.take(true).await.map_err(|error| not_sent::<D>(&error))?;
+            let outcome =
+                self.dialect.migrate(lease.connection()).await.map_err(|error| failed::<D>(&error));
             lease.ends(match &outcome {
                 Ok(()) => After::Keep,
                 Err(failure) => failure.class.after(D::LOCAL),
@@ -197,7 +199,7 @@ impl<D: Dialect> Engine<D> {
 
     /// Proves that the database can be reached.
     pub(crate) async fn check(&self) -> Result<()> {
-        let checked = self.connections.check().await.map_err(not_sent::<D>);
+        let checked = self.connections.check().await.map_err(|error| not_sent::<D>(&error));
         named::<D, _>("connect", checked.map_err(|failure| failure.error()))
     }
 
@@ -231,14 +233,15 @@ impl<D: Dialect> Engine<D> {
 
     /// The connection is given back before anybody gets to know the outcome.
     async fn execute<W: Work<D>>(&self, work: &W) -> Result<W::Output, Failure> {
-        let mut lease = self.connections.take(W::WRITES).await.map_err(not_sent::<D>)?;
+        let mut lease =
+            self.connections.take(W::WRITES).await.map_err(|error| not_sent::<D>(&error))?;
         let run = work.run(&self.dialect, lease.connection());
         let outcome = if D::LOCAL {
             // Nothing gets lost on the way, and the driver bounds the waits.
-            run.await.map_err(failed::<D>)
+            run.await.map_err(|error| failed::<D>(&error))
         } else {
             match timeout(STATEMENT_TIMEOUT, run).await {
-                Ok(outcome) => outcome.map_err(failed::<D>),
+                Ok(outcome) => outcome.map_err(|error| failed::<D>(&error)),
                 Err(_) => Err(Failure::timed_out()),
             }
         };
@@ -275,10 +278,10 @@ fn named<D: Dialect, T>(operation: &'static str, outcome: Result<T>) -> Result<T
     outcome.map_err(|error| error.with_operation(operation).with_backend(D::NAME))
 }
 
-fn failed<D: Dialect>(error: sqlx::Error) -> Failure {
-    Failure::new(&error, D::classify)
+fn failed<D: Dialect>(error: &sqlx::Error) -> Failure {
+    Failure::new(error, D::classify)
 }
 
-fn not_sent<D: Dialect>(error: sqlx::Error) -> Failure {
-    Failure::not_sent(&error, D::classify)
+fn not_sent<D: Dialect>(error: &sqlx::Error) -> Failure {
+    Failure::not_sent(error, D::classify)
 }

@@ -17,7 +17,7 @@
 //! let store = SessionStore::new(backend);
 //!
 //! let session = store.create();
-//! session.insert("theme", &"dark")?;
+//! session.insert("theme", "dark")?;
 //! store.save(&session).await?;
 //! let cookie = store.cookie_value(&session).unwrap();
 //! let again = store.load(cookie.as_str()).await?.unwrap();

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 use test_servers::Options;
 
 /// Of a full batch.
-const ROWS: usize = 64;
+const ROWS: u8 = 64;
 
 #[tokio::test]
 async fn postgres() {
@@ -33,7 +33,7 @@ async fn postgres() {
     let mut connection =
         sqlx::PgPool::connect(server.url()).await.unwrap().acquire().await.unwrap();
     for (name, types) in types {
-        let statement = backend.statement(name, ROWS).unwrap();
+        let statement = backend.statement(name, ROWS.into()).unwrap();
         let nulls = vec!["NULL"; types.split(',').count()].join(", ");
         let prepare = format!("PREPARE {name} ({types}) AS {}", statement.as_str());
         connection.execute(AssertSqlSafe(prepare)).await.unwrap();
@@ -51,10 +51,10 @@ async fn postgres() {
     let key =
         async |select| -> Vec<u8> { pool.fetch_one(AssertSqlSafe(select)).await.unwrap().get(0) };
     let [dead, live] = [key(dead).await, key(live).await];
-    let load = sqlx::query(backend.statement("load", ROWS).unwrap());
+    let load = sqlx::query(backend.statement("load", ROWS.into()).unwrap());
     let both = load.bind(vec![dead.clone(), live.clone()]).fetch_all(pool).await.unwrap();
     assert_eq!(both.iter().map(|row| row.get(0)).collect::<Vec<Vec<u8>>>(), [live]);
-    let load = sqlx::query(backend.statement("load_one", ROWS).unwrap());
+    let load = sqlx::query(backend.statement("load_one", ROWS.into()).unwrap());
     assert!(load.bind(dead).fetch_optional(pool).await.unwrap().is_none());
 }
 
@@ -69,14 +69,14 @@ async fn mariadb() {
     pool.execute(fill).await.unwrap();
     pool.execute("ANALYZE TABLE sessions").await.unwrap();
     for name in ["load", "hold", "there", "touch", "destroy", "gc"] {
-        let statement = backend.statement(name, ROWS).unwrap();
+        let statement = backend.statement(name, ROWS.into()).unwrap();
         let explain = AssertSqlSafe(format!("EXPLAIN {}", statement.as_str()));
         let mut query = sqlx::query(explain);
         if matches!(name, "touch" | "gc") {
             query = query.bind(500_i64);
         }
         if name != "gc" {
-            query = (0..ROWS as u8).fold(query, |query, key| query.bind(vec![key; 32]));
+            query = (0..ROWS).fold(query, |query, key| query.bind(vec![key; 32]));
         }
         let rows = query.fetch_all(pool).await.unwrap();
         let column = |row: &sqlx::mysql::MySqlRow, name| {
@@ -122,7 +122,7 @@ async fn sqlite() {
     assert!(gc.contains("PRIMARY KEY (id_hash=?)"), "{gc}");
     assert!(!gc.contains("SCAN sessions"), "{gc}");
     for name in ["load", "update_one", "update", "renew", "touch", "revisions", "destroy"] {
-        for rows in [1, ROWS] {
+        for rows in [1, ROWS.into()] {
             let plan = plan(name, rows).await;
             assert!(plan.contains("USING PRIMARY KEY (id_hash=?)"), "{name}: {plan}");
             assert!(!plan.contains("expires_at"), "{name}: {plan}");

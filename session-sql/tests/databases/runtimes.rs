@@ -52,7 +52,7 @@ fn nobody_is_held_up(own: &Runtime, backend: Arc<dyn Backend>, others: usize) {
     });
     std::thread::sleep(Duration::from_millis(250));
     let meanwhile = load.saves_within(Duration::from_millis(500));
-    assert!(meanwhile > usual / 4, "{usual} saves, and {meanwhile} with a blocked worker");
+    assert!(meanwhile > usual / 4.0, "{usual:.0} saves, and {meanwhile:.0} with a blocked worker");
     own.block_on(blocked).unwrap();
 
     // These rest with operations alone, in batches and waiting.
@@ -61,12 +61,12 @@ fn nobody_is_held_up(own: &Runtime, backend: Arc<dyn Backend>, others: usize) {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
             for number in 0..TASKS {
                 let store = store.clone();
-                let _ = runtime.spawn(async move {
+                drop(runtime.spawn(async move {
                     let session = store.create();
                     loop {
                         save(&store, &session, number).await;
                     }
-                });
+                }));
             }
             runtime.block_on(save(&store, &store.create(), 0));
             runtime
@@ -74,7 +74,10 @@ fn nobody_is_held_up(own: &Runtime, backend: Arc<dyn Backend>, others: usize) {
         .collect();
     std::thread::sleep(Duration::from_millis(250));
     let meanwhile = load.saves_within(Duration::from_millis(500));
-    assert!(meanwhile > usual / 4, "{usual} saves, and {meanwhile} beside resting runtimes");
+    assert!(
+        meanwhile > usual / 4.0,
+        "{usual:.0} saves, and {meanwhile:.0} beside resting runtimes"
+    );
     own.block_on(async {
         let session = store.create();
         save(&store, &session, 0).await;
@@ -86,7 +89,7 @@ fn nobody_is_held_up(own: &Runtime, backend: Arc<dyn Backend>, others: usize) {
 
 async fn save(store: &SessionStore, session: &Session, number: usize) {
     session.insert("number", number).unwrap();
-    let _ = store.save(session).await.unwrap();
+    store.save(session).await.unwrap();
 }
 
 /// Tasks that save without a pause.
@@ -112,12 +115,12 @@ impl Load {
         Self { saves, tasks }
     }
 
-    fn saves_within(&self, time: Duration) -> u32 {
+    fn saves_within(&self, time: Duration) -> f64 {
         let (before, start) = (self.saves.load(Ordering::Relaxed), Instant::now());
         std::thread::sleep(time);
         let saves = self.saves.load(Ordering::Relaxed) - before;
         // As many as in that time: the machine may be busy.
-        (f64::from(saves) * time.as_secs_f64() / start.elapsed().as_secs_f64()) as u32
+        f64::from(saves) * time.as_secs_f64() / start.elapsed().as_secs_f64()
     }
 
     fn stop(self) {
