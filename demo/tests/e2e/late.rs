@@ -127,7 +127,7 @@ pub(crate) async fn lost_answer(browser: Browser) {
             browser.submit("#theme-dark").await;
             let anonymous = browser.session_cookie().await;
             fill_in(&browser, "Ann").await;
-            let lost = site.proxy.lose_answer("POST /sign-in ");
+            let lost = site.proxy.lose_answers("POST /sign-in ");
             browser
                 .script(
                     "const form = document.querySelector('form[action=\"/sign-in\"]');
@@ -138,6 +138,7 @@ pub(crate) async fn lost_answer(browser: Browser) {
             // The browser shows an error page; the visitor tries again.
             browser.go(&site.home()).await;
             assert_eq!(browser.session_cookie().await, anonymous);
+            site.proxy.recover();
             assert!(!browser.has("#hello").await, "the old id never leads to the new session");
             if reload {
                 browser.go(&site.home()).await;
