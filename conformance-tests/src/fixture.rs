@@ -73,7 +73,7 @@ impl Fixture {
         })))
     }
 
-    /// A store whose place is the cookie. Each call of `open` gives one with the same keys.
+    /// A store whose medium is the cookie. Each call of `open` gives one with the same keys.
     #[must_use]
     pub fn cookie<B: CookieBackend>(open: impl Fn() -> B + Send + Sync + 'static) -> Self {
         Self::of(Kind::Cookie(Box::new(move || SessionStore::new_cookie(open()))))

@@ -1,9 +1,16 @@
 //! The two clocks of this process. The expiry of records is the stores' business, by their own clocks.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The monotonic clock. It is tokio's, like that of the timers, so that a test stops both together.
+pub(crate) use tokio::time::Instant;
 
 /// This machine's wall clock, in milliseconds since 1970.
 pub(crate) fn unix_millis() -> u64 {
+    #[cfg(feature = "simulation")]
+    if let Some(millis) = crate::simulation::wall_clock() {
+        return millis;
+    }
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

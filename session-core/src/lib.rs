@@ -34,6 +34,9 @@ mod json;
 mod key;
 mod record;
 mod session;
+#[cfg(feature = "simulation")]
+#[doc(hidden)]
+pub mod simulation;
 mod store;
 pub mod web;
 
@@ -52,4 +55,5 @@ pub use key::Key;
 pub use record::{Loaded, MAX_TTL, Owner, Record, Revision, Update, Write, ttl_millis};
 pub use session::Session;
 pub use session::flash::Flash;
+pub use store::records::Records;
 pub use store::{Saved, SessionStore};

@@ -121,7 +121,7 @@ impl Link {
                 Some(live) => live,
                 None => Box::pin(self.connect()).await.map_err(|error| {
                     let failure = Failure::of(error);
-                    if in_doubt { failure } else { failure.refused() }
+                    if in_doubt { failure.in_doubt() } else { failure.refused() }
                 })?,
             };
             under_way.store(true, Ordering::Relaxed);

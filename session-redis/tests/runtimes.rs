@@ -32,8 +32,8 @@ fn store(runtime: &Runtime) -> Option<(Server, SessionStore, Vec<String>)> {
 /// Loads and saves all these sessions, each in a task of its own, until the runtime ends.
 fn keep_busy(runtime: &Runtime, store: &SessionStore, values: &[String]) -> Arc<AtomicUsize> {
     let done = Arc::new(AtomicUsize::new(0));
-    for value in values.iter().cloned() {
-        let (store, done) = (store.clone(), Arc::clone(&done));
+    for value in values {
+        let (store, value, done) = (store.clone(), value.clone(), Arc::clone(&done));
         runtime.spawn(async move {
             for round in 0.. {
                 let session = store.load(&value).await.unwrap().unwrap();

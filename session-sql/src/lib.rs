@@ -87,6 +87,11 @@ mod table;
 use session_core::{Error, Result, SessionStore, global};
 pub use {session_core, sqlx};
 
+/// Its examples are tests.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 #[cfg(feature = "mysql")]
 pub use mysql::MySqlBackend;
 #[cfg(feature = "postgres")]

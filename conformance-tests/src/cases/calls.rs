@@ -42,7 +42,7 @@ async fn a_read_and_a_write_are_two(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     spy.asked();
     let session = visitor.session().await?;
-    session.insert("n", &1)?;
+    session.insert("n", 1)?;
     visitor.save(&session).await?;
     let asked = spy.asked();
     ensure!(asked == ["load", "save"], "read and write must cost two calls, but cost {asked:?}");

@@ -17,7 +17,7 @@ cases! { "cookie_value":
 async fn of_a_new_session_is_none(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let session = store.create();
-    session.insert("not saved yet", &1)?;
+    session.insert("not saved yet", 1)?;
     ensure!(store.cookie_value(&session).is_none(), "an unsaved session must have no cookie value");
     Ok(())
 }
@@ -42,7 +42,7 @@ async fn stays_while_it_is_right(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     let first = visitor.cookie()?.to_owned();
     let session = visitor.session().await?;
-    session.insert("more", &1)?;
+    session.insert("more", 1)?;
     let saved = visitor.save(&session).await?;
     let must = if cx.is_cookie() { Saved::Issued } else { Saved::Updated };
     ensure!(saved == must, "a changed session must be {must:?}, but is {saved:?}");

@@ -78,7 +78,7 @@ async fn waits_for_the_first_reader(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     for n in 0..3 {
         let session = visitor.session().await?;
-        session.insert("n", &n)?;
+        session.insert("n", n)?;
         visitor.save(&session).await?;
     }
     let session = visitor.session().await?;

@@ -235,7 +235,7 @@ async fn none_in_any_dump(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     let mut ids = vec![visitor.cookie()?.to_owned()];
     let session = visitor.session().await?;
-    session.insert("mark", &String::from_utf8_lossy(MARK))?;
+    session.insert("mark", String::from_utf8_lossy(MARK))?;
     session.regenerate();
     visitor.save(&session).await?;
     ids.push(visitor.cookie()?.to_owned());

@@ -107,7 +107,7 @@ async fn save_of_expired_is_gone(cx: &Context) -> CaseResult {
             continue;
         };
         outlive(lifetime).await;
-        session.insert("late", &1)?;
+        session.insert("late", 1)?;
         let saved = visitor.save(&session).await;
         // A cookie may be sealed once more, with the deadline it had.
         if !cx.is_cookie() || saved.is_err() {
@@ -162,7 +162,7 @@ async fn created_at_stays(cx: &Context) -> CaseResult {
     let created = visitor.session().await?.created_at();
     tokio::time::sleep(STEP).await;
     let session = visitor.session().await?;
-    session.insert("more", &1)?;
+    session.insert("more", 1)?;
     session.regenerate();
     visitor.save(&session).await?;
     let after = visitor.session().await?.created_at();

@@ -64,7 +64,7 @@ async fn save_after_destroy_is_gone(cx: &Context) -> CaseResult {
         ));
     };
     fast.destroy(&logout).await?;
-    in_flight.insert("late", &1)?;
+    in_flight.insert("late", 1)?;
     for _ in 0..2 {
         refused(slow.save(&in_flight).await, ErrorKind::Gone, "a save after a logout")?;
         ensure!(
@@ -97,7 +97,7 @@ async fn regenerate_after_destroy_is_gone(cx: &Context) -> CaseResult {
     let in_flight = visitor.session().await?;
     store.destroy(&visitor.session().await?).await?;
     in_flight.regenerate();
-    in_flight.insert("admin", &true)?;
+    in_flight.insert("admin", true)?;
     refused(store.save(&in_flight).await, ErrorKind::Gone, "a rotation after a logout")?;
     ensure!(store.cookie_value(&in_flight).is_none(), "a session that is gone has no cookie value");
     ensure!(visitor.load().await?.is_none(), "load must be None after a logout");
@@ -120,7 +120,7 @@ async fn discard_does_not_forget_a_destroy(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
     session.destroy();
-    session.insert("of a failed request", &1)?;
+    session.insert("of a failed request", 1)?;
     session.discard_changes();
     let saved = visitor.save(&session).await?;
     ensure!(
@@ -154,7 +154,7 @@ async fn values_after_destroy_get_a_new_id(cx: &Context) -> CaseResult {
 async fn destroy_of_unsaved_is_nothing(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let session = store.create();
-    session.insert("never saved", &1)?;
+    session.insert("never saved", 1)?;
     session.destroy();
     store.save(&session).await?;
     store.destroy(&session).await?;
@@ -171,7 +171,7 @@ async fn regenerate_keeps_data(cx: &Context) -> CaseResult {
     let old = visitor.cookie()?.to_owned();
     let session = visitor.session().await?;
     session.regenerate();
-    session.insert("admin", &true)?;
+    session.insert("admin", true)?;
     let saved = visitor.save(&session).await?;
     ensure!(saved == Saved::Issued, "a new id must be Issued, but save is {saved:?}");
     ensure!(visitor.cookie()? != old, "regenerate must change the cookie value");
@@ -201,7 +201,7 @@ async fn discarded_regenerate_keeps_the_old_id(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
     session.regenerate();
-    session.insert("admin", &true)?;
+    session.insert("admin", true)?;
     session.discard_changes();
     let saved = visitor.save(&session).await?;
     ensure!(saved == Saved::Unchanged, "a discarded change must not be saved, but is {saved:?}");

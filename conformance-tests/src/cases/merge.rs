@@ -36,8 +36,8 @@ async fn loaded(store: &SessionStore, visitor: &Visitor) -> CaseResult<session_c
 async fn different_keys_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
-    a.insert("a", &1)?;
-    b.insert("b", &2)?;
+    a.insert("a", 1)?;
+    b.insert("b", 2)?;
     ensure!(one.save(&a).await? == Saved::Updated, "the first save must be Updated");
     ensure!(other.save(&b).await? == Saved::Updated, "the second save must be Updated");
     let after = visitor.session().await?;
@@ -66,7 +66,7 @@ async fn removal_and_insert_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     ensure!(a.remove("user"), "the value must be there to remove");
-    b.insert("b", &2)?;
+    b.insert("b", 2)?;
     other.save(&b).await?;
     one.save(&a).await?;
     let keys = visitor.session().await?.keys();
@@ -126,9 +126,9 @@ async fn messages_of_both_survive(cx: &Context) -> CaseResult {
 async fn save_and_regenerate_survive(cx: &Context) -> CaseResult {
     let (one, other, mut visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
-    a.insert("a", &1)?;
+    a.insert("a", 1)?;
     b.regenerate();
-    b.insert("b", &2)?;
+    b.insert("b", 2)?;
     one.save(&a).await?;
     visitor.store = other;
     visitor.save(&b).await?;
@@ -147,7 +147,7 @@ async fn save_after_regenerate_is_gone(cx: &Context) -> CaseResult {
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     b.regenerate();
     visitor.save(&b).await?;
-    a.insert("late", &1)?;
+    a.insert("late", 1)?;
     refused(one.save(&a).await, ErrorKind::Gone, "a save with the id from before a login")?;
     ensure!(one.cookie_value(&a).is_none(), "a session that is gone must have no cookie value");
     ensure!(one.load(&old).await?.is_none(), "the id from before a login must load None");

@@ -116,7 +116,7 @@ fn cost_little<T: std::fmt::Debug>(spy: &Spy, result: Result<T, Error>, what: &s
 async fn of_an_update_needs_no_inquiry(cx: &Context) -> CaseResult {
     let (spy, mut visitor) = refusing(cx, Config::default()).await?;
     let session = visitor.session().await?;
-    session.insert("n", &1)?;
+    session.insert("n", 1)?;
     for _ in 0..2 {
         spy.asked();
         spy.fail_writes(&[Injected::Refusal; 8]);
@@ -133,7 +133,7 @@ async fn of_a_create_needs_no_inquiry(cx: &Context) -> CaseResult {
     let (spy, visitor) = refusing(cx, Config::default()).await?;
     let mut visitor = Visitor::new(&visitor.store);
     let session = visitor.store.create();
-    session.insert("n", &1)?;
+    session.insert("n", 1)?;
     for _ in 0..2 {
         spy.asked();
         spy.fail_writes(&[Injected::Refusal; 8]);

@@ -64,9 +64,9 @@ async fn save_between_the_steps_is_not_lost(cx: &Context) -> CaseResult {
     let mut scene = Scene::new(cx, Config::default()).await?;
     let (session, other, late) =
         (scene.session().await?, scene.other.clone(), scene.elsewhere().await?);
-    session.insert("a", &1)?;
+    session.insert("a", 1)?;
     session.regenerate();
-    late.insert("b", &2)?;
+    late.insert("b", 2)?;
     let done = between(&scene, async move { other.save(&late).await });
     let saved = scene.visitor.save(&session).await?;
     ensure!(heard(done, "between its steps")? == Saved::Updated, "the other save must be Updated");
@@ -81,9 +81,9 @@ async fn rotation_between_the_steps_wins(cx: &Context) -> CaseResult {
     let mut scene = Scene::new(cx, Config::default()).await?;
     let (session, other, faster) =
         (scene.session().await?, scene.other.clone(), scene.elsewhere().await?);
-    session.insert("lost", &1)?;
+    session.insert("lost", 1)?;
     session.regenerate();
-    faster.insert("won", &1)?;
+    faster.insert("won", 1)?;
     faster.regenerate();
     let done = between(&scene, async move {
         let saved = other.save(&faster).await?;
@@ -163,7 +163,7 @@ async fn acknowledged_saves_move_along(cx: &Context) -> CaseResult {
         let writers = requests([&one, &other], &visitor, 6).await?.into_iter().enumerate();
         let writers = writers.map(|(n, (store, session))| async move {
             tokio::time::sleep(Duration::from_micros(fastrand::u64(..1 + round * 200))).await;
-            session.insert(&n.to_string(), &n)?;
+            session.insert(&n.to_string(), n)?;
             let saved = store.save(&session).await;
             Ok::<_, Error>((n, saved))
         });
@@ -217,7 +217,7 @@ async fn lost_steps_are_found_out(cx: &Context) -> CaseResult {
 async fn lost_save_is_carried_along(cx: &Context) -> CaseResult {
     let mut scene = Scene::new(cx, Config::default()).await?;
     let (session, other) = (scene.session().await?, scene.other.clone());
-    session.insert("saved", &1)?;
+    session.insert("saved", 1)?;
     let old = scene.old.clone();
     let (tells, hears) = oneshot::channel();
     scene.spy.fail_writes(&[Injected::LoseAnswer]);
@@ -271,7 +271,7 @@ async fn crash_between_the_steps_keeps_the_old_id(cx: &Context) -> CaseResult {
     let mut scene = Scene::new(cx, Config::default()).await?;
     let before = scene.left().await?.record;
     let session = scene.session().await?;
-    session.insert("half", &1)?;
+    session.insert("half", 1)?;
     session.regenerate();
     scene.spy.fail_writes(&[Injected::Nothing, Injected::HangBefore]);
     let hangs = Arc::new(tokio::sync::Notify::new());

@@ -158,7 +158,7 @@ async fn new_and_empty_is_not_stored(cx: &Context) -> CaseResult {
         store.cookie_value(&session).is_none(),
         "an empty new session must have no cookie value"
     );
-    session.insert("fleeting", &1)?;
+    session.insert("fleeting", 1)?;
     session.remove("fleeting");
     let saved = store.save(&session).await?;
     ensure!(
@@ -172,7 +172,7 @@ async fn every_mutator_alone_is_saved(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     type Mutator = (&'static str, fn(&session_core::Session), fn(&session_core::Session) -> bool);
     let mutators: [Mutator; 7] = [
-        ("insert", |s| drop(s.insert("new", &1)), |s| s.contains("new")),
+        ("insert", |s| drop(s.insert("new", 1)), |s| s.contains("new")),
         (
             "update",
             |s| drop(s.update("new", |n: Option<u8>| n.unwrap_or(7))),
@@ -181,7 +181,7 @@ async fn every_mutator_alone_is_saved(cx: &Context) -> CaseResult {
         ("remove", |s| assert!(s.remove("user")), |s| !s.contains("user")),
         ("clear", |s| s.clear(), |s| s.is_empty()),
         ("set_owner", |s| s.set_owner(Some(owner("alice"))), |s| s.owner().is_some()),
-        ("flash.insert", |s| drop(s.flash().insert("f", &1)), |s| s.flash().contains("f")),
+        ("flash.insert", |s| drop(s.flash().insert("f", 1)), |s| s.flash().contains("f")),
         (
             "flash.message",
             |s| s.flash().message("info", "text"),
@@ -204,7 +204,7 @@ async fn clear_is_saved(cx: &Context) -> CaseResult {
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
     session.clear();
-    session.insert("after", &1)?;
+    session.insert("after", 1)?;
     visitor.save(&session).await?;
     let keys = visitor.session().await?.keys();
     ensure!(keys == ["after"], "clear must be saved, but keys are {keys:?}");
@@ -259,7 +259,7 @@ async fn too_large_keeps_the_old(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default().max_record_size(2_000)).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
-    session.insert("big", &"x".repeat(2_000))?;
+    session.insert("big", "x".repeat(2_000))?;
     refused(visitor.save(&session).await, ErrorKind::TooLarge, "a save beyond the size limit")?;
     let keys = visitor.session().await?.keys();
     ensure!(
@@ -267,7 +267,7 @@ async fn too_large_keeps_the_old(cx: &Context) -> CaseResult {
         "what is too large must leave the old session, but keys are {keys:?}"
     );
     session.remove("big");
-    session.insert("small", &1)?;
+    session.insert("small", 1)?;
     visitor.save(&session).await?;
     ensure!(visitor.session().await?.contains("small"), "a later save within the limit must work");
     Ok(())

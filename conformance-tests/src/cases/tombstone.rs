@@ -131,7 +131,7 @@ async fn old_id_is_none_and_the_new_one_has_all(cx: &Context) -> CaseResult {
     let mut ids = vec![visitor.cookie()?.to_owned()];
     for round in 0..3 {
         let session = visitor.session().await?;
-        session.insert(&format!("round {round}"), &round)?;
+        session.insert(&format!("round {round}"), round)?;
         session.regenerate();
         let saved = visitor.save(&session).await?;
         ensure!(saved == Saved::Issued, "a new id must be Issued, but save is {saved:?}");
@@ -194,7 +194,7 @@ async fn costs_a_create_and_an_update(cx: &Context) -> CaseResult {
 async fn holds_nothing_of_the_session(cx: &Context) -> CaseResult {
     let mut scene = Scene::new(cx, Config::default()).await?;
     let session = scene.session().await?;
-    session.insert("secret", &"s".repeat(5_000))?;
+    session.insert("secret", "s".repeat(5_000))?;
     scene.visitor.save(&session).await?;
     scene.rotate().await?;
     let left = scene.left().await?;
@@ -305,7 +305,7 @@ async fn logout_with_the_new_id_ends_both(cx: &Context) -> CaseResult {
     let saves = scene.rotate().await?;
     scene.other.destroy(&found(&scene.other, scene.visitor.cookie()?).await?).await?;
     ensure!(scene.visitor.load().await?.is_none(), "load must be None after a logout");
-    late.insert("late", &1)?;
+    late.insert("late", 1)?;
     refused(scene.other.save(&late).await, ErrorKind::Gone, "a write with the old id")?;
     scene.old_id_is_dead().await?;
     scene.no_other_is_left(&saves).await

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Config, ErrorKind, Key, Loaded, Record, Result, Revision, Saved,
-    SessionStore, Write, async_trait,
+    Backend, Capabilities, ErrorKind, Key, Loaded, Record, Result, Revision, Saved, SessionStore,
+    Write, async_trait,
 };
 
 use super::tombstone::found;
@@ -83,7 +83,7 @@ async fn create_and_update(one: &SessionStore, other: &SessionStore) -> CaseResu
     let mut visitor = Visitor::known(one).await?;
     let session = found(other, visitor.cookie()?).await?;
     visitor.session().await?;
-    session.insert("n", &1)?;
+    session.insert("n", 1)?;
     visitor.store = other.clone();
     visitor.save(&session).await?;
     for store in [one, other] {
@@ -128,7 +128,7 @@ async fn sign_in(one: &SessionStore, other: &SessionStore) -> CaseResult {
     visitor.store = other.clone();
     let saved = visitor.save(&session).await?;
     ensure!(saved == Saved::Issued, "a sign-in must be Issued, but save is {saved:?}");
-    late.insert("late", &1)?;
+    late.insert("late", 1)?;
     refused(one.save(&late).await, ErrorKind::Gone, "a save with the id from before a rotation")?;
     for store in [one, other] {
         ensure!(store.load(&old).await?.is_none(), "the old id must load None");

@@ -7,6 +7,7 @@ use session_core::{
     Backend, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write,
 };
 
+use super::answer::{Answer, Told, Wanted, list};
 use super::state::{Live, Slot};
 use super::step::{Call, Compare, HANDLES, KEYS, Step};
 use crate::case::{CaseResult, Context, Failure, SLACK, ensure, same};
@@ -368,29 +369,4 @@ impl Run<'_> {
             self.others.extend(slot.last_moment().filter(|_| !destroyed));
         }
     }
-}
-
-enum Wanted {
-    Create { zero: bool },
-    Over { expected: Revision, zero: bool },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Done,
-    Refused(ErrorKind),
-}
-
-enum Told {
-    Done,
-    Refused(ErrorKind),
-    NotKnown,
-}
-
-fn list(answers: &[Answer]) -> String {
-    let names = answers.iter().map(|answer| match answer {
-        Answer::Done => "Ok".to_owned(),
-        Answer::Refused(kind) => format!("{kind:?}"),
-    });
-    names.collect::<Vec<_>>().join(" or ")
 }

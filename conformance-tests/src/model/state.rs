@@ -141,7 +141,7 @@ impl Slot {
                     NewRevision::OneBit(bit) => self.revision(Expected::OneBit(bit)),
                 };
                 let bytes =
-                    (0..*length).map(|n| (n / 7) as u8 ^ (n as u8) ^ pattern.wrapping_mul(85));
+                    (0..*length).map(|n| (n ^ (n / 7)).to_le_bytes()[0] ^ pattern.wrapping_mul(85));
                 let owner = owner.map(|name| Owner::new(name).expect("owners have 1 to 255 bytes"));
                 Record { payload: bytes.collect(), revision, owner }
             }

@@ -1,8 +1,9 @@
 //! The life of a session: its id, its end, its lifetime, its owner.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{Session, State};
+use crate::clock::Instant;
 use crate::{Error, MAX_TTL, Owner, Result};
 
 impl Session {

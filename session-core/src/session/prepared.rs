@@ -1,9 +1,9 @@
 //! A write, ready to be sent and to be sent again, and a write whose outcome is not known.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use crate::clock::later;
+use crate::clock::{Instant, later};
 use crate::document::Document;
 use crate::{Key, Record, Revision, SessionId};
 
@@ -26,15 +26,19 @@ pub(crate) enum Target {
     Create(Identity),
     /// The stored session, if it still has this revision.
     Update { key: Key, expected: Revision },
-    /// A new id for the stored session, if it still has this revision.
-    Rotate {
-        old: Key,
-        expected: Revision,
-        /// When the old record expires.
-        expires: Instant,
-        new: Identity,
-        tombstone: Record,
-    },
+    /// A new id for the stored session, if it still has the expected revision. Boxed, because it is
+    /// rare and large.
+    Rotate(Box<Rotation>),
+}
+
+/// A new id for a stored session.
+pub(crate) struct Rotation {
+    pub(crate) old: Key,
+    pub(crate) expected: Revision,
+    /// When the old record expires.
+    pub(crate) expires: Instant,
+    pub(crate) new: Identity,
+    pub(crate) tombstone: Record,
 }
 
 /// An id and its key.
@@ -81,16 +85,18 @@ impl Prepared {
     /// The id that this write gives to the session.
     pub(crate) fn new_identity(&self) -> Option<&Identity> {
         match &self.target {
-            Target::Create(new) | Target::Rotate { new, .. } => Some(new),
+            Target::Create(new) => Some(new),
+            Target::Rotate(rotation) => Some(&rotation.new),
             Target::Update { .. } => None,
         }
     }
 
     /// The key of the record that this write replaces.
     pub(crate) fn stored_key(&self) -> Option<Key> {
-        match self.target {
+        match &self.target {
             Target::Create(_) => None,
-            Target::Update { key, .. } | Target::Rotate { old: key, .. } => Some(key),
+            Target::Update { key, .. } => Some(*key),
+            Target::Rotate(rotation) => Some(rotation.old),
         }
     }
 }

@@ -1,11 +1,11 @@
 //! The inside of a session, and how it responds to what a save learns.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::changes::Changes;
 use super::prepared::{Doubt, Identity, Prepared, Target, Version};
-use crate::clock::unix_millis;
+use crate::clock::{Instant, unix_millis};
 use crate::document::{Document, FlashEntry};
 use crate::{Key, Owner, Record, Revision};
 
@@ -27,8 +27,8 @@ pub(crate) struct State {
     /// The request came with an id that another request replaced a moment ago. Nothing but an
     /// explicit sign-in is stored.
     pub(crate) late: bool,
-    /// The key of the session that another request gave a new id, while this one has it no more.
-    replaced: Option<Key>,
+    /// The key under which another request put the session that this one had, for a sign-out.
+    elsewhere: Option<Key>,
     /// A record that could not be read, in whose place this session was created.
     unreadable: Option<Key>,
 }
@@ -69,7 +69,7 @@ pub(crate) struct Ended {
 pub(crate) struct Client {
     /// The key of the session that its cookie names.
     pub(crate) cookie: Option<Key>,
-    /// The key that this session has now: another one after a rotation.
+    /// The key that this session has now: another one after a rotation, by whatever request.
     session: Option<Key>,
     pub(crate) stale: Staleness,
     /// The session was destroyed.
@@ -101,10 +101,9 @@ impl State {
     }
 
     /// An empty session for a request whose id was replaced a moment ago.
-    pub(crate) fn late(old: Key) -> Self {
+    pub(crate) fn late(old: Key, new: Key) -> Self {
         let mut state = Self::over(Some(old), None, Document::new(unix_millis()));
-        state.late = true;
-        state.replaced = Some(old);
+        state.set_late(new);
         state
     }
 
@@ -128,7 +127,7 @@ impl State {
             life: 0,
             client: Client { cookie, session: cookie, ..Client::default() },
             late: false,
-            replaced: None,
+            elsewhere: None,
             unreadable: None,
         }
     }
@@ -205,7 +204,7 @@ impl State {
                 expires_in: stored.expires_in(Instant::now()).max(longest),
             }),
             // A sign-out with the old id ends the session, wherever it is now.
-            None => self.ended.extend(self.replaced.take().map(|key| Ended {
+            None => self.ended.extend(self.elsewhere.take().map(|key| Ended {
                 key,
                 revision: None,
                 unread: false,
@@ -259,10 +258,10 @@ impl State {
             }
             _ => Staleness::Value,
         };
-        if let Target::Rotate { old, new, .. } = &write.target
-            && self.client.session == Some(*old)
+        if let Target::Rotate(rotation) = &write.target
+            && self.client.session == Some(rotation.old)
         {
-            self.client.session = Some(new.key);
+            self.client.session = Some(rotation.new.key);
         }
         let identity = match (write.new_identity(), self.stored.take()) {
             (Some(new), _) => Some(new.clone()),
@@ -280,7 +279,7 @@ impl State {
         self.changes.forget_up_to(write.version.change);
         self.doubt = None;
         self.late = false;
-        self.replaced = None;
+        self.elsewhere = None;
         self.client.stale = self.client.stale.max(stale);
         stale != Staleness::Nothing
     }
@@ -307,9 +306,12 @@ impl State {
     }
 
     /// The store reported that another request gave the session a new id. What this request changed
-    /// counts only if it signs in; then it becomes a session of its own, based on nothing.
-    pub(crate) fn set_late(&mut self) {
-        self.replaced = self.stored.take().map(|stored| stored.identity.key).or(self.replaced);
+    /// counts only if it signs in; then it becomes a session of its own, based on nothing. `new` is
+    /// where the session is now, for a sign-out.
+    pub(crate) fn set_late(&mut self, new: Key) {
+        self.client.session = Some(new);
+        self.elsewhere = Some(new);
+        self.stored = None;
         self.base = Document::new(unix_millis());
         self.delivered.clear();
         self.doubt = None;

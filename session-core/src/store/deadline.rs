@@ -4,12 +4,12 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::OnceLock;
 use std::task::Poll;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::task::unconstrained;
 use tokio::time::sleep;
 
-use crate::clock::later;
+use crate::clock::{Instant, later};
 use crate::{Error, Result};
 
 /// It begins with the first wait: a store in memory never needs the clock.

@@ -1,7 +1,7 @@
 //! Sessions in the cookie: there is nothing to compare with, the cookie is the store.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use super::calls::Calls;
 use super::context::Context;
@@ -9,14 +9,12 @@ use super::deadline::Deadline;
 use super::medium::Medium;
 use super::outcome::{Done, Found, Saved};
 use super::rebase::become_late;
-use crate::clock::{later, unix_millis};
+use crate::clock::{Instant, later, unix_millis};
 use crate::document::{Content, Document, Tombstone};
-use crate::session::{
-    Doubt, Identity, Plan, Prepared, SealedAs, Session, State, Stored, Target, random_revision,
-};
+use crate::session::{Doubt, Identity, Plan, Prepared, SealedAs, Session, State, Stored, Target};
 use crate::{
     Backend, Bytes, Config, CookieBackend, CookieName, CookieValue, Error, ErrorKind, Expiry,
-    Guarantees, Key, Loaded, Record, Result, Write,
+    Guarantees, Key, Loaded, Record, Result, Revision, Write,
 };
 
 /// The least room for attributes: enough for the defaults of the web layer.
@@ -57,7 +55,7 @@ impl Medium for Sealed {
             if let Some(mark) = calls.load(&key).await? {
                 return Ok(match rotation_of(&mark) {
                     Some(rotation) if is_recent(&rotation, &context.config) => {
-                        Found::Rotated(Session::from_state(State::late(key)))
+                        Found::Rotated(Session::from_state(State::late(key, rotation.key)))
                     }
                     _ => Found::Nothing,
                 });
@@ -161,7 +159,7 @@ impl<'a> SaveSealed<'a> {
             if !self.session.state(|state| state.ended.is_empty()) {
                 continue;
             }
-            written?;
+            written.map_err(|error| self.done.and_then_failed(error))?;
             return Ok(self.done.saved(self.session.state(|state| state.exists())));
         }
     }
@@ -197,7 +195,7 @@ impl<'a> SaveSealed<'a> {
             }
             self.session.state(|state| state.doubt = None);
             match error {
-                NotSealed::Rotated => become_late(self.session, write.version)?,
+                NotSealed::Rotated(new) => become_late(self.session, write.version, new)?,
                 NotSealed::Gone => {
                     self.session.state(|state| state.set_gone(write.version));
                     return Err(Error::gone());
@@ -212,11 +210,11 @@ impl<'a> SaveSealed<'a> {
     async fn rotation_in_doubt(&self) -> Result<Option<Arc<Prepared>>> {
         let doubt = self.session.state(|state| state.doubt.clone());
         if let (Some(calls), Some(Doubt { write, discarded, .. })) = (&self.calls, doubt)
-            && let Target::Rotate { old, tombstone, .. } = &write.target
+            && let Target::Rotate(rotation) = &write.target
         {
             let goes_on = !discarded || {
-                let mark = calls.load(old).await?;
-                mark.is_some_and(|mark| mark.record.revision == tombstone.revision)
+                let mark = calls.load(&rotation.old).await?;
+                mark.is_some_and(|mark| mark.record.revision == rotation.tombstone.revision)
             };
             if goes_on {
                 return Ok(Some(write));
@@ -234,7 +232,7 @@ impl<'a> SaveSealed<'a> {
             Some((stored.identity.clone(), stored.expires_in(Instant::now()), expires_at))
         });
         let own_mark = match &write.target {
-            Target::Rotate { tombstone, .. } => Some(tombstone.revision),
+            Target::Rotate(rotation) => Some(rotation.tombstone.revision),
             Target::Create(_) | Target::Update { .. } => None,
         };
         if let (Some(calls), Some((identity, ..))) = (&self.calls, &before)
@@ -255,12 +253,12 @@ impl<'a> SaveSealed<'a> {
             (None, None) => return Err(NotSealed::Gone),
         };
         let sealed = self.cookie.seal(id, &write.record, expiry)?;
-        if let (Target::Rotate { old, tombstone, .. }, Some((_, left, _)), Some(calls)) =
+        if let (Target::Rotate(rotation), Some((_, left, _)), Some(calls)) =
             (&write.target, &before, &self.calls)
         {
             // A logout with the old cookie learns from this mark how long the new one may live.
             let new = write.document.lifetime.map_or(Duration::ZERO, Duration::from_millis);
-            self.mark_rotation(calls, old, tombstone, new.max(*left)).await?;
+            self.mark_rotation(calls, &rotation.old, &rotation.tombstone, new.max(*left)).await?;
         }
         let (value, expires_at) = (sealed.value.into(), sealed.expires_at);
         Ok(SealedAs { value, expires_at, reseal: false })
@@ -296,7 +294,7 @@ impl<'a> SaveSealed<'a> {
             let mut next = self.calls.is_some().then_some((ended.key, ended.expires_in));
             while let (Some((key, life)), Some(calls)) = (next, &self.calls) {
                 let logout =
-                    Record { payload: Bytes::new(), revision: random_revision()?, owner: None };
+                    Record { payload: Bytes::new(), revision: Revision::random()?, owner: None };
                 let other = self.mark(calls, &key, &logout, life).await?;
                 next = other.as_ref().and_then(|mark| {
                     let rotation = rotation_of(mark)?;
@@ -356,8 +354,8 @@ impl<'a> SaveSealed<'a> {
 /// Why a session could not be sealed.
 enum NotSealed {
     Gone,
-    /// Another request gave it a new id.
-    Rotated,
+    /// Another request gave it a new id, with this key.
+    Rotated(Key),
     /// The mark of the rotation may be in the revocation store, or may still get there.
     InDoubt(Error),
     Failed(Error),
@@ -367,7 +365,7 @@ impl NotSealed {
     /// Another request was faster and left this mark.
     fn because_of(mark: &Loaded) -> Self {
         match rotation_of(mark) {
-            Some(_) => Self::Rotated,
+            Some(rotation) => Self::Rotated(rotation.key),
             None => Self::Gone,
         }
     }

@@ -1,7 +1,6 @@
 //! Sessions on a server: the cookie holds the session id.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use super::calls::Calls;
 use super::context::Context;
@@ -9,7 +8,7 @@ use super::medium::Medium;
 use super::outcome::{Found, Saved};
 use super::save::Save;
 use crate::batcher::Batcher;
-use crate::clock::later;
+use crate::clock::{Instant, later};
 use crate::document::Content;
 use crate::session::{Identity, Session, State, Stored};
 use crate::{
@@ -28,7 +27,7 @@ impl Server {
         Self { backend, batcher }
     }
 
-    fn calls(&self, context: &Context) -> Calls<'_> {
+    pub(super) fn calls(&self, context: &Context) -> Calls<'_> {
         Calls::new(&*self.backend, self.batcher.as_deref(), context.config.deadline)
     }
 }
@@ -58,8 +57,9 @@ impl Medium for Server {
         };
         let base = match Content::decode(loaded.record.payload)? {
             Content::Session(base) => base,
-            Content::Tombstone(_) => {
-                return Ok(Found::Rotated(Session::from_state(State::late(key))));
+            Content::Tombstone(tombstone) => {
+                let late = State::late(key, tombstone.key);
+                return Ok(Found::Rotated(Session::from_state(late)));
             }
         };
         let stored = Stored {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::{Answer, Lead, Place, Waiter};
-use super::rebase::install;
+use super::rebase::{At, install};
 use super::save::{Progress, Save};
 use crate::document::Document;
 use crate::session::{Doubt, Plan, Prepared, Session, Target, Version};
@@ -32,12 +32,17 @@ impl Save<'_> {
         patience: Duration,
         refused: Option<&Arc<Prepared>>,
     ) -> Result<Progress> {
-        let lead = match self.context.queues.enter(key, self.session) {
+        let queues = &self.context.queues;
+        let place = match refused {
+            None => queues.enter(key, self.session),
+            // Others must not apply the changes before it is known what became of them.
+            Some(write) => match queues.try_lead(key) {
+                Some(lead) => Place::Leading(lead),
+                None => return self.rebase(key, version, Some(write)).await,
+            },
+        };
+        let lead = match place {
             Place::Leading(lead) => lead,
-            // Others must not apply the changes before that is known.
-            Place::Waiting(_) if refused.is_some() => {
-                return self.rebase(key, version, refused.map(|write| &**write)).await;
-            }
             Place::Waiting(answer) => {
                 let answer = tokio::time::timeout(patience, answer);
                 match self.calls.deadline.limit(async { Ok(answer.await) }).await {
@@ -115,7 +120,10 @@ impl Save<'_> {
                     return Ok(Progress::Done);
                 }
                 // The next load shows whether a driver sent it twice, so the members remain in doubt.
-                Ok(_) => refused = Some(write),
+                Ok(_) => {
+                    members.iter().for_each(|member| conflicted(member, &write));
+                    refused = Some(write);
+                }
                 Err(error) => {
                     if error.nothing_was_written() {
                         members.iter().for_each(|member| end_doubt(member, &write));
@@ -201,7 +209,7 @@ impl Save<'_> {
     ) -> Option<Arc<Prepared>> {
         // The updates are the application's code. What is wrong with one is only its own.
         let installed =
-            catch_unwind(AssertUnwindSafe(|| install(session, version, base, Some(before))));
+            catch_unwind(AssertUnwindSafe(|| install(session, version, base, At::Record(before))));
         let context = self.context;
         let plan = match installed {
             Ok(Ok(())) => {
@@ -227,6 +235,14 @@ fn answer_written(member: Member, write: &Prepared) {
         doubt.is_some_and(|doubt| state.is_same_life(version) && state.written(&doubt.write, None))
     });
     drop(waiter.answer.send(Answer::Written { issued }));
+}
+
+fn conflicted(member: &Member, write: &Prepared) {
+    member.waiter.session.state(|state| {
+        if let Some(doubt) = state.doubt.as_mut().filter(|doubt| is_same(doubt, write)) {
+            doubt.conflicted = true;
+        }
+    });
 }
 
 fn end_doubt(member: &Member, write: &Prepared) {

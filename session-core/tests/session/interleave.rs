@@ -195,6 +195,7 @@ impl Client {
                 self.store.save(session).await.map(|_: Saved| None)
             };
             let saved: Option<Result<_>> = timeout(patience, save).await.ok();
+            say(|| format!("{mark}: {saved:?}"));
             match saved {
                 Some(Ok(number)) => {
                     self.acknowledged(id, session, mark, number, signs_in);
@@ -238,7 +239,7 @@ impl Client {
     /// Until a client gives up and drops the future: mostly never.
     fn patience(&mut self) -> Duration {
         match self.random.u32(0..5) {
-            0 => Duration::from_millis(self.random.u64(0..12)),
+            0 if !self.ledger.is_calm() => Duration::from_millis(self.random.u64(0..12)),
             _ => Duration::from_secs(3600),
         }
     }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
 mod common;
+mod deployments;
 mod expiry;
 mod mariadb;
 mod outages;

@@ -103,6 +103,11 @@ impl Ledger {
         self.network.table(|table| first(table, key(id)))
     }
 
+    /// Whether nothing goes wrong on the way.
+    pub(super) fn is_calm(&self) -> bool {
+        self.network.accidents == 0
+    }
+
     /// What has to hold at every moment.
     pub(super) fn check(&self) {
         self.network.table(|table| {
@@ -131,6 +136,12 @@ impl Ledger {
         let notes = self.notes.lock().unwrap();
         let sessions = self.network.table(|table| sessions(table));
         let known: HashSet<_> = notes.ids.iter().map(|(id, _)| self.first(id)).collect();
+        if self.is_calm() {
+            assert!(
+                sessions.keys().all(|first| known.contains(first)),
+                "a session that nobody has"
+            );
+        }
         for first in &known {
             if !notes.threatened.contains(first) {
                 assert!(sessions.contains_key(first), "a session is lost that nobody ended");

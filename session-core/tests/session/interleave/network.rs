@@ -43,7 +43,7 @@ pub(super) struct Network {
     table: Arc<Mutex<Table>>,
     random: Mutex<fastrand::Rng>,
     /// How many of a hundred requests meet with an accident.
-    accidents: u32,
+    pub(super) accidents: u32,
 }
 
 impl Network {
@@ -231,10 +231,10 @@ impl Backend for Network {
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let (key, record) = (*key, record.clone());
         let creates = matches!(write, Write::Create { .. });
-        let moved = moved_to(&record);
+        let (moved, payload) = (moved_to(&record), record.payload.clone());
         let what = move || match (write, moved) {
-            (Write::Create { .. }, _) => format!("create {}", short(&key)),
-            (Write::Update(_), None) => format!("update {}", short(&key)),
+            (Write::Create { .. }, _) => format!("create {} {payload:?}", short(&key)),
+            (Write::Update(_), None) => format!("update {} {payload:?}", short(&key)),
             (Write::Update(_), Some(new)) => format!("move {} to {}", short(&key), short(&new)),
         };
         self.call(what, creates, move |table| table.save(&key, &record, write)).await

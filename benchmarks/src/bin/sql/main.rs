@@ -1,9 +1,8 @@
-//! Measures what the README states. Each figure is taken beside its counterpart in the same run.
+//! Measures two decisions of session-sql. Each figure is taken beside its counterpart in the same run.
 //!
 //! ```text
-//! cargo run --release -p session-sql --all-features --example measure -- ratio [DATABASE]…
-//! cargo run --release -p session-sql --all-features --example measure -- gc [ROWS] [DATABASE]…
-//! cargo run --release -p session-sql --all-features --example measure -- hot
+//! cargo run --release -p benchmarks --bin sql -- gc [ROWS] [DATABASE]…
+//! cargo run --release -p benchmarks --bin sql -- hot
 //! ```
 //!
 //! A database is `sqlite`, `postgres` or `mariadb`; all three when none is named. ROWS is 1,000,000
@@ -17,7 +16,6 @@ use test_servers::{Options, Server};
 
 mod gc;
 mod hot;
-mod ratio;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -27,10 +25,9 @@ async fn main() -> Outcome {
     let (what, databases) = match arguments.split_first() {
         Some((what, [])) => (what.as_str(), vec!["sqlite", "postgres", "mariadb"]),
         Some((what, some)) => (what.as_str(), some.iter().map(String::as_str).collect()),
-        None => return Err("say what: ratio, gc or hot".into()),
+        None => return Err("say what: gc or hot".into()),
     };
     match what {
-        "ratio" => ratio::all(&databases).await,
         "gc" => {
             let (rows, named) = match databases.first().map(|first| first.parse()) {
                 Some(Ok(rows)) => (rows, &databases[1..]),
@@ -40,7 +37,7 @@ async fn main() -> Outcome {
             gc::all(rows, if named.is_empty() { &all } else { named }).await
         }
         "hot" => hot::postgres().await,
-        other => Err(format!("{other}: it is ratio, gc or hot").into()),
+        other => Err(format!("{other}: it is gc or hot").into()),
     }
 }
 

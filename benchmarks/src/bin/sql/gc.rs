@@ -145,7 +145,7 @@ where
     pool.execute(fill.analyze).await?;
     say(&format!("{name:9} {rows} rows, filled in {:.0?}", start.elapsed()));
     pool.execute(insert(&fill.dead)).await?;
-    for line in plan(&pool, backend.statement()).await? {
+    for line in plan(&pool, backend.statement_of_gc()).await? {
         say(&format!("{name:9} plan of 500: {line}"));
     }
     backend.gc(usize::MAX).await?;
@@ -189,27 +189,23 @@ where
     Ok(())
 }
 
+/// The text of gc's statement.
 trait Collects {
-    fn statement(&self) -> &str;
+    fn statement_of_gc(&self) -> String;
 }
 
-impl Collects for SqliteBackend {
-    fn statement(&self) -> &str {
-        self.gc_statement()
-    }
+macro_rules! collects {
+    ($($backend:ty),*) => {$(
+        impl Collects for $backend {
+            fn statement_of_gc(&self) -> String {
+                let statement = self.statement("gc", 1).expect("each database has it");
+                statement.as_str().to_owned()
+            }
+        }
+    )*};
 }
 
-impl Collects for PostgresBackend {
-    fn statement(&self) -> &str {
-        self.gc_statement()
-    }
-}
-
-impl Collects for MySqlBackend {
-    fn statement(&self) -> &str {
-        self.gc_statement()
-    }
-}
+collects!(SqliteBackend, PostgresBackend, MySqlBackend);
 
 /// How long the loads of a few tasks took while `work` was under way.
 async fn loads_during<B: Backend>(

@@ -1,0 +1,107 @@
+//! What must hold when nothing is on its way any more.
+
+use std::collections::BTreeSet;
+
+use session_core::{ErrorKind, Key};
+
+use crate::content::Content;
+use crate::model::{Fate, Lineage, Model};
+use crate::setup::{EPOCH, Setup};
+
+/// What the store has under a key.
+pub(crate) struct Kept<'a> {
+    pub(crate) content: &'a Content,
+    pub(crate) expiry: u64,
+}
+
+impl Model {
+    pub(crate) fn check_all<'a>(&mut self, now: u64, kept: impl Fn(&Key) -> Option<Kept<'a>>) {
+        let mut wrong = Vec::new();
+        for lineage in &self.lineages {
+            wrong.extend(self.check_ids(lineage, now, &kept));
+            wrong.extend(check_life(lineage, now, &kept));
+            wrong.extend(self.check_changes(lineage));
+        }
+        wrong.extend(self.check_fates());
+        self.violations.extend(wrong.into_iter().map(str::to_owned));
+    }
+
+    fn check_ids<'a>(
+        &self,
+        lineage: &Lineage,
+        now: u64,
+        kept: &impl Fn(&Key) -> Option<Kept<'a>>,
+    ) -> Option<&'static str> {
+        let loads = |key: &&Key| {
+            kept(key).is_some_and(|kept| kept.content.is_session() && kept.expiry > now)
+        };
+        let issued = |key: &&Key| self.keys.get(*key).is_some_and(|state| state.issued);
+        if lineage.dead && lineage.keys.iter().any(|key| loads(&key)) {
+            return Some("a session lives on after its destruction was acknowledged");
+        }
+        let held = lineage.keys.iter().filter(issued).filter(loads).count();
+        (held > 1).then_some("two ids of one session load")
+    }
+
+    fn check_changes(&self, lineage: &Lineage) -> Option<&'static str> {
+        let content = &lineage.content;
+        let there: BTreeSet<u32> = content.changes().collect();
+        if !lineage.acknowledged.iter().all(|change| there.contains(change)) {
+            return Some("an acknowledged change is not there");
+        }
+        if !lineage.settled.iter().all(|result| content.updates.starts_with(result)) {
+            return Some("a settled update returned what was not written");
+        }
+        None
+    }
+
+    fn check_fates(&self) -> Option<&'static str> {
+        for (change, fate) in (0_u32..).zip(&self.fates) {
+            let Some(lineage) = self.written.get(&change).map(|place| &self.lineages[*place])
+            else {
+                continue;
+            };
+            let lives = !lineage.destroy_begun;
+            match fate {
+                Fate::NotWritten(ErrorKind::Gone) | Fate::GoneAfterDoubt if lives => {
+                    return Some("a change that its client was told is gone lives on");
+                }
+                Fate::NotWritten(ErrorKind::Gone) | Fate::GoneAfterDoubt => {}
+                Fate::NotWritten(_) => {
+                    return Some("a change was written and its client was told that it was not");
+                }
+                Fate::Discarded => return Some("a change was written after it was discarded"),
+                Fate::Open | Fate::Acknowledged(_) | Fate::Doubt => {}
+            }
+        }
+        None
+    }
+}
+
+/// An acknowledged session is there until its end, and not longer.
+fn check_life<'a>(
+    lineage: &Lineage,
+    now: u64,
+    kept: &impl Fn(&Key) -> Option<Kept<'a>>,
+) -> Option<&'static str> {
+    if lineage.destroy_begun {
+        return None;
+    }
+    let Some(last) = lineage.keys.last().and_then(kept) else {
+        return Some("an acknowledged session is not there");
+    };
+    if !last.content.is_session() {
+        return Some("an acknowledged session is not there");
+    }
+    if last.expiry < lineage.alive_until.min(now) {
+        return Some("a session expired before its end");
+    }
+    None
+}
+
+/// The latest moment at which a session of the store's lifetime may expire, by the virtual clock.
+/// `created` is what the session says, by the clock of a server that is off by `skew` at most. A rotation
+/// gives what was left when its request loaded the session, so each may add as much as a load takes.
+pub(crate) fn latest_expiry(created: u64, skew: u64, rotations: u64) -> u64 {
+    created.saturating_sub(EPOCH) + 2 * skew + Setup::LIFETIME + (2 + rotations) * Setup::DEADLINE
+}
