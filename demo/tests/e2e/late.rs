@@ -141,7 +141,11 @@ pub(crate) async fn lost_answer(browser: Browser) {
             site.proxy.recover();
             assert!(!browser.has("#hello").await, "the old id never leads to the new session");
             if reload {
+                // A session of its own, which the sign-in takes along.
                 browser.go(&site.home()).await;
+                browser.submit("#theme-dark").await;
+                assert_eq!(browser.attribute("html", "data-theme").await.as_deref(), Some("dark"));
+                assert_ne!(browser.session_cookie().await, anonymous);
             }
             sign_in(&browser, "Ann").await;
             assert_ne!(browser.session_cookie().await, anonymous);
