@@ -20,6 +20,13 @@ async fn assert_gone(store: &SessionStore, session: &Session) {
     assert_eq!(store.web().cookie_change(session), CookieChange::Keep);
 }
 
+#[test]
+fn a_cookie_store_has_no_records_for_adapters() {
+    for store in [without_revocation(), with_revocation(config()).1] {
+        assert_eq!(store.records("other").unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+}
+
 #[tokio::test]
 async fn a_logout_between_the_look_and_the_mark_of_a_rotation_wins() {
     let (revoked, store) = with_revocation(config());

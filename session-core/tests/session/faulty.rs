@@ -232,7 +232,7 @@ impl Faulty {
         Ok(())
     }
 
-    fn remove(&self, key: &Key, only: Option<Revision>) -> bool {
+    pub(crate) fn remove(&self, key: &Key, only: Option<Revision>) -> bool {
         let mut records = self.records.lock().unwrap();
         let wanted = records.get(key).is_some_and(|(record, deadline)| {
             *deadline > Instant::now() && only.is_none_or(|only| only == record.revision)

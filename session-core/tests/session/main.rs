@@ -10,6 +10,7 @@ mod interleave;
 mod late;
 mod life;
 mod races;
+mod records;
 mod refusal;
 mod rotation;
 mod save;

@@ -1,10 +1,11 @@
 //! The stores that every flow runs on.
 
-use std::path::PathBuf;
-
 use session_memory::MemoryBackend;
+use session_redis::RedisBackend;
 use session_sql::SqliteBackend;
 use session_tower_sessions::TowerStore;
+use session_tower_sessions::session_core::{Config, SessionStore};
+use tower_sessions::session::Id;
 
 /// A store, and what has to live as long as it does.
 pub(crate) struct Store {
@@ -18,10 +19,29 @@ pub(crate) async fn memory() -> Option<Store> {
 
 pub(crate) async fn sqlite() -> Option<Store> {
     let directory = tempfile::tempdir().unwrap();
-    let file: PathBuf = directory.path().join("sessions.db");
+    let file = directory.path().join("sessions.db");
     let backend = SqliteBackend::connect(&format!("sqlite:{}", file.display())).await.unwrap();
     backend.migrate().await.unwrap();
     Some(Store { store: TowerStore::new(backend), _directory: Some(directory) })
+}
+
+/// On one server for all tests, each with keys of its own.
+pub(crate) async fn redis() -> Option<Store> {
+    let server = tokio::task::spawn_blocking(test_servers::redis::shared).await.unwrap();
+    let url = match server {
+        Ok(server) => server.url(),
+        Err(missing) => {
+            let strict = std::env::var_os("CONFORMANCE_STRICT").is_some_and(|value| value == "1");
+            assert!(missing.what.contains("not installed") && !strict, "{missing}");
+            println!("SKIPPED: {missing}");
+            return None;
+        }
+    };
+    let backend = RedisBackend::connect(url).await.unwrap();
+    let purpose = Id::default().to_string();
+    let config = Config::default().purpose(purpose);
+    let store = SessionStore::new(backend).with_config(config).unwrap();
+    Some(Store { store: TowerStore::of(&store).unwrap(), _directory: None })
 }
 
 /// One test for each flow and each store.
@@ -32,6 +52,9 @@ macro_rules! on_every_store {
         }
         mod sqlite {
             $crate::stores::on_every_store!(@ sqlite $($flow)*);
+        }
+        mod redis {
+            $crate::stores::on_every_store!(@ redis $($flow)*);
         }
     };
     (@ $store:ident $($flow:ident)*) => {
