@@ -52,6 +52,8 @@ pub(crate) struct Doubt {
     pub(crate) write: Arc<Prepared>,
     /// A rotation: its new record was created, and the tombstone may have been written.
     pub(crate) created: bool,
+    /// The store answered `Conflict`, and nobody has looked yet whether the driver had sent it twice.
+    pub(crate) refused: bool,
     /// Its changes were discarded meanwhile: if it was not carried out, it is not sent again.
     pub(crate) discarded: bool,
 }
@@ -87,6 +89,6 @@ impl Prepared {
 
 impl From<Arc<Prepared>> for Doubt {
     fn from(write: Arc<Prepared>) -> Self {
-        Self { write, created: false, discarded: false }
+        Self { write, created: false, refused: false, discarded: false }
     }
 }

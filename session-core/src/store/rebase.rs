@@ -18,8 +18,18 @@ impl Save<'_> {
         version: Version,
         refused: Option<&Prepared>,
     ) -> Result<Progress> {
-        let found = self.calls.load(key).await?;
+        let found = self.load_current(key, refused).await?;
         self.rebase_onto(found.as_ref(), version, refused)
+    }
+
+    /// The record that refused this write, or shows that it was carried out: until then it is in doubt.
+    pub(super) async fn load_current(
+        &self,
+        key: &Key,
+        refused: Option<&Prepared>,
+    ) -> Result<Option<Loaded>> {
+        let found = self.calls.load(key).await;
+        found.map_err(|error| if refused.is_some() { in_doubt(error) } else { error })
     }
 
     /// [`rebase`](Self::rebase) onto a record that was loaded just now.
@@ -40,7 +50,10 @@ impl Save<'_> {
             return Ok(Progress::Done);
         }
         match Content::decode(found.record.payload.clone())? {
-            Content::Session(base) => install(self.session, version, &base, Some(found))?,
+            Content::Session(base) => {
+                self.end_doubt();
+                install(self.session, version, &base, Some(found))?;
+            }
             Content::Tombstone(tombstone) => {
                 if let Some(write) = wrote(tombstone.replaced) {
                     self.finish(write);
@@ -118,4 +131,12 @@ pub(super) fn install(
         }
     }
     Err(Error::conflict())
+}
+
+/// Some errors would say that nothing was written, which is not known.
+pub(super) fn in_doubt(cause: Error) -> Error {
+    if cause.nothing_was_written() {
+        return Error::unavailable("the outcome of a write is not known").with_source(cause);
+    }
+    cause
 }

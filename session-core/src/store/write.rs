@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rebase::{become_late, install};
+use super::rebase::{become_late, in_doubt, install};
 use super::save::{Progress, Save};
 use crate::clock::Instant;
 use crate::document::Content;
@@ -39,7 +39,8 @@ impl Save<'_> {
         if doubt.discarded {
             return self.end_discarded(&doubt).await;
         }
-        let progress = self.resume(&doubt, true).await?;
+        let progress =
+            if doubt.refused { Progress::Overtaken } else { self.resume(&doubt, true).await? };
         if let (Progress::Overtaken, Some(key)) = (progress, doubt.write.stored_key()) {
             self.rebase(&key, doubt.write.version, Some(&doubt.write)).await?;
         }
@@ -61,7 +62,12 @@ impl Save<'_> {
             Target::Rotate { old, tombstone, .. } => (*old, tombstone.revision),
         };
         match self.calls.load(&key).await {
-            Ok(Some(found)) if found.record.revision == revision => self.finish(write),
+            Ok(Some(found)) if found.record.revision == revision => {
+                self.finish(write);
+                // The updates since then were computed without it.
+                let written = Loaded { record: write.record.clone(), expires_in: self.life_left() };
+                install(self.session, write.version, &write.document, Some(&written))?;
+            }
             Ok(_) => {
                 if doubt.created {
                     self.take_back(write).await;
@@ -154,7 +160,12 @@ impl Save<'_> {
             }
             Fate::Refused(error) => match error.kind() {
                 ErrorKind::Conflict => {
-                    self.end_doubt();
+                    // A driver may have sent the request twice: the next load ends the doubt.
+                    self.session.state(|state| {
+                        if let Some(doubt) = &mut state.doubt {
+                            doubt.refused = true;
+                        }
+                    });
                     Ok(Progress::Overtaken)
                 }
                 ErrorKind::Gone => self.gone(write),
@@ -332,7 +343,7 @@ impl Save<'_> {
         Err(Error::gone())
     }
 
-    fn end_doubt(&self) {
+    pub(super) fn end_doubt(&self) {
         self.session.state(|state| state.doubt = None);
     }
 
@@ -347,12 +358,4 @@ impl Save<'_> {
 /// Whether the store refused the operation, so that another attempt may succeed.
 fn is_refusal(error: &Error) -> bool {
     error.nothing_was_written() && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Other)
-}
-
-/// Some errors would say that nothing was written, which is not known.
-fn in_doubt(cause: Error) -> Error {
-    if cause.nothing_was_written() {
-        return Error::unavailable("the outcome of a write is not known").with_source(cause);
-    }
-    cause
 }
