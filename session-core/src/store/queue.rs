@@ -55,8 +55,18 @@ impl Queues {
             waiting.push_back(Waiter { session: session.clone(), answer });
             return Place::Waiting(receiver);
         }
+        Place::Leading(self.begin(&mut shard, key))
+    }
+
+    /// The lead, unless somebody has it.
+    pub(super) fn try_lead(&self, key: &Key) -> Option<Lead> {
+        let mut shard = self.shard(key);
+        (!shard.contains_key(key)).then(|| self.begin(&mut shard, key))
+    }
+
+    fn begin(&self, shard: &mut Shard, key: &Key) -> Lead {
         shard.insert(*key, VecDeque::new());
-        Place::Leading(Lead { queues: self.clone(), key: *key })
+        Lead { queues: self.clone(), key: *key }
     }
 
     /// No code panics while it holds the lock.

@@ -32,13 +32,17 @@ impl Save<'_> {
         patience: Duration,
         refused: Option<&Arc<Prepared>>,
     ) -> Result<Progress> {
-        let lead = match self.context.queues.enter(key, self.session) {
-            Place::Leading(lead) => lead,
+        let queues = &self.context.queues;
+        let place = if refused.is_some() {
+            queues.try_lead(key).map(Place::Leading)
+        } else {
+            Some(queues.enter(key, self.session))
+        };
+        let lead = match place {
+            Some(Place::Leading(lead)) => lead,
             // Others must not apply the changes before that is known.
-            Place::Waiting(_) if refused.is_some() => {
-                return self.rebase(key, version, refused.map(|write| &**write)).await;
-            }
-            Place::Waiting(answer) => {
+            None => return self.rebase(key, version, refused.map(|write| &**write)).await,
+            Some(Place::Waiting(answer)) => {
                 let answer = tokio::time::timeout(patience, answer);
                 match self.calls.deadline.limit(async { Ok(answer.await) }).await {
                     Ok(Ok(Ok(Answer::Lead(lead)))) => lead,
