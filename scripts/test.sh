@@ -16,6 +16,7 @@ step() { printf '\n== %s\n' "$*"; }
 # program:Debian package; the server programs of Debian are not all on the PATH.
 needed=(
     cc:gcc
+    python3:python3
     redis-server:redis-server
     mariadbd:mariadb-server
     postgres:postgresql
@@ -58,6 +59,9 @@ command -v cargo >/dev/null || {
 
 step 'format'
 cargo fmt --all --check
+
+step 'no two files import each other'
+python3 scripts/import-circles.py
 
 step 'clippy, all features'
 cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings

@@ -67,7 +67,7 @@ pub(crate) async fn run(args: &Args, report: &mut Report, progress: &ProgressBar
 }
 
 fn contenders(ours: SessionStore, raw: impl Subject) -> Vec<Contender> {
-    vec![Contender::new("ours", Ours(ours)), Contender::new("raw", raw)]
+    vec![Contender::new("ours", Ours::new(ours)), Contender::new("raw", raw)]
 }
 
 /// A server of its own, as durable as it is by default in production.
@@ -91,7 +91,7 @@ async fn cookie(args: &Args, report: &mut Report, progress: &ProgressBar) {
     let only = [(LoadHit, "seal_open")];
     Comparison::new("cookie", contenders, args, progress).only(&only).run(report).await;
     let contenders = vec![
-        Contender::new("ours", Ours(SessionStore::new_cookie(signed()))),
+        Contender::new("ours", Ours::new(SessionStore::new_cookie(signed()))),
         Contender::new("raw", raw::cookie::Raw::new()),
     ];
     let only = [LoadHit, LoadMiss, Save, Create].map(|operation| (operation, operation.name()));

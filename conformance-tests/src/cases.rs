@@ -5,8 +5,8 @@ mod concurrency;
 mod cookie_value;
 mod data;
 mod destroy;
+mod errors;
 mod expiry;
-mod faults;
 mod flash;
 mod gc;
 mod ids;
@@ -14,11 +14,17 @@ mod lifetime;
 mod load;
 mod logout;
 mod merge;
+mod model;
 mod owner;
-mod rotate;
+mod races;
+mod refusal;
+mod rotation_races;
 mod save;
 mod session;
+mod sign_in;
+mod tombstone;
 mod touch;
+mod wrapper;
 
 use crate::case::Case;
 
@@ -29,10 +35,11 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         save::CASES,
         touch::CASES,
         expiry::CASES,
-        rotate::CASES,
         destroy::CASES,
         gc::CASES,
         concurrency::CASES,
+        races::CASES,
+        model::CASES,
         data::CASES,
         ids::CASES,
         owner::CASES,
@@ -42,7 +49,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         merge::CASES,
         logout::CASES,
         lifetime::CASES,
-        faults::CASES,
+        sign_in::CASES,
+        tombstone::CASES,
+        rotation_races::CASES,
+        errors::CASES,
+        refusal::CASES,
+        wrapper::CASES,
         calls::CASES,
     ]
     .into_iter()

@@ -16,7 +16,8 @@ pub trait Harness: Send + Sync + 'static {
     /// The name, for example `"redis"`.
     fn name(&self) -> &str;
 
-    /// What the store is expected to claim; a store that claims something else fails.
+    /// What the backend is expected to claim; one that claims something else fails. For a cookie
+    /// store: `durable`, and nothing else.
     fn capabilities(&self) -> Capabilities;
 
     /// A fresh, empty store that shares nothing with any other: a directory, a table, a prefix of
@@ -31,6 +32,7 @@ pub trait Harness: Send + Sync + 'static {
 /// A fresh, empty store for one case.
 pub struct Fixture {
     pub(crate) kind: Kind,
+    pub(crate) revocable: bool,
     pub(crate) dump: Option<Open<Vec<u8>>>,
     pub(crate) finally: Option<Box<dyn FnOnce() -> BoxFuture<()> + Send + Sync>>,
 }
@@ -43,7 +45,7 @@ pub(crate) enum Kind {
 
 impl Fixture {
     fn of(kind: Kind) -> Self {
-        Self { kind, dump: None, finally: None }
+        Self { kind, revocable: false, dump: None, finally: None }
     }
 
     /// A store that is reached through this one object.
@@ -71,7 +73,7 @@ impl Fixture {
         })))
     }
 
-    /// A store whose place is the cookie. Each call of `open` gives one with the same keys.
+    /// A store whose medium is the cookie. Each call of `open` gives one with the same keys.
     #[must_use]
     pub fn cookie<B: CookieBackend>(open: impl Fn() -> B + Send + Sync + 'static) -> Self {
         Self::of(Kind::Cookie(Box::new(move || SessionStore::new_cookie(open()))))
@@ -81,6 +83,14 @@ impl Fixture {
     #[must_use]
     pub fn missing(why_and_how_to_get_it: impl Into<String>) -> Self {
         Self::of(Kind::Missing(why_and_how_to_get_it.into()))
+    }
+
+    /// The cookie store has a revocation store: a destroyed session is dead also for a client that
+    /// kept its cookie. A store on a server is always revocable.
+    #[must_use]
+    pub fn revocable(mut self) -> Self {
+        self.revocable = true;
+        self
     }
 
     /// How to read everything that the store holds at rest, in any order and form that shows the

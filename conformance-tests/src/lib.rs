@@ -1,6 +1,6 @@
 //! The suite that proves a session store.
 //!
-//! A case is a named fact, such as `save::update_after_destroy_is_gone`, and stands for a clause of
+//! A case is a named fact, such as `save::update_after_destroy_is_gone`, and proves a clause of
 //! the contract in the documentation of [`Backend`](session_core::Backend). Tell the suite how to
 //! open your store ([`Harness`], [`Fixture`]) and let [`main`] do the rest: it lists one trial per
 //! store and case, takes the command line of an ordinary Rust test (filters, `--list`, `--exact`,
@@ -17,6 +17,7 @@ struct Readme;
 mod case;
 mod cases;
 mod fixture;
+mod model;
 mod runner;
 mod spy;
 mod visitor;

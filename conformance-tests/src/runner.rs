@@ -7,7 +7,7 @@ use std::time::Duration;
 use libtest_mimic::{Arguments, Completion, Trial};
 use tokio::runtime::Runtime;
 
-use crate::case::{Case, Context, Failure, Verdict};
+use crate::case::{Case, CaseResult, Context, Failure};
 use crate::cases::all;
 use crate::fixture::Kind;
 use crate::{Fixture, Harness};
@@ -107,24 +107,29 @@ async fn run(harness: &dyn Harness, case: &'static Case) -> Outcome {
     };
     let mut context = Context { fixture, capabilities: harness.capabilities() };
     let finally = context.fixture.finally.take();
-    let verdict = carry_out(case, context).await;
+    let result = carry_out(case, context).await;
     if let Some(finally) = finally {
         finally().await;
     }
-    match verdict {
+    match result {
         Ok(()) => Outcome::Passed,
         Err(Failure::Skipped(reason)) => Outcome::Skipped(reason),
         Err(Failure::Failed(message)) => {
             Outcome::Failed(format!("{} is broken: {message}", case.promise))
         }
+        Err(Failure::Error(error)) => Outcome::Failed(format!(
+            "{} is broken: an operation that must succeed failed: {:?}, {error}",
+            case.promise,
+            error.kind()
+        )),
     }
 }
 
 /// In a task of its own, so that a panic of the store is a failure with a message like any other.
-async fn carry_out(case: &'static Case, context: Context) -> Verdict {
+async fn carry_out(case: &'static Case, context: Context) -> CaseResult {
     let mut task = tokio::spawn((case.run)(Arc::new(context)));
     match tokio::time::timeout(TIME_LIMIT, &mut task).await {
-        Ok(Ok(verdict)) => verdict,
+        Ok(Ok(result)) => result,
         Ok(Err(error)) => Err(Failure::Failed(format!("the store panicked: {error}"))),
         Err(_) => {
             task.abort();

@@ -1,36 +1,60 @@
-//! A store that counts what it is asked, and fails on demand.
+//! A store that records what it is asked, and fails or waits on demand.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::future::pending;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write, async_trait,
+    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Write, async_trait,
 };
 
-/// Wraps the store under test.
+use crate::fixture::BoxFuture;
+
+/// Wraps the store under test, and forwards only what every wrapper has to forward.
 #[derive(Debug, Clone)]
 pub(crate) struct Spy {
     inner: Arc<dyn Backend>,
     notes: Arc<Mutex<Notes>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Notes {
     asked: Vec<&'static str>,
-    /// What happens to the next writes (save, rotate, touch, destroy).
-    writes: VecDeque<Fault>,
-    /// What happens to the next loads.
-    loads: VecDeque<Fault>,
+    saves: Vec<Save>,
+    writes: Plans,
+    loads: Plans,
+}
+
+/// What happens to the next operations of a kind, the first one first.
+#[derive(Default)]
+struct Plans {
+    errors: VecDeque<Injected>,
+    /// What comes before them: how many operations come first, and what is done then.
+    before: Option<(usize, BoxFuture<()>)>,
+}
+
+/// A save that the store was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Save {
+    pub(crate) key: Key,
+    pub(crate) record: Record,
+    pub(crate) write: Write,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Not carried out, and reported as `Unavailable`.
-    Refuse,
-    /// Carried out, and reported as `Unavailable`.
+pub(crate) enum Injected {
+    /// Carried out and answered, as ever.
+    Nothing,
+    /// Not carried out, and reported as a refusal.
+    Refusal,
+    /// Not carried out, and reported as `Unavailable`: the outcome is not known.
+    LoseRequest,
+    /// Carried out, and reported as `Unavailable`: the outcome is not known.
     LoseAnswer,
+    /// Not carried out, and never answered.
+    HangBefore,
     /// Carried out, and never answered.
     Hang,
 }
@@ -40,17 +64,43 @@ impl Spy {
         Self { inner, notes: Arc::default() }
     }
 
+    /// The store without the spy.
+    pub(crate) fn inner(&self) -> &dyn Backend {
+        &*self.inner
+    }
+
     /// What the store was asked since the last time.
     pub(crate) fn asked(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.notes().asked)
     }
 
-    pub(crate) fn fail_writes(&self, faults: &[Fault]) {
-        self.notes().writes = faults.iter().copied().collect();
+    /// The saves that the store was asked for since the last time.
+    pub(crate) fn saves(&self) -> Vec<Save> {
+        std::mem::take(&mut self.notes().saves)
     }
 
-    pub(crate) fn fail_loads(&self, faults: &[Fault]) {
-        self.notes().loads = faults.iter().copied().collect();
+    /// What happens to the next writes (save, touch, destroy).
+    pub(crate) fn fail_writes(&self, errors: &[Injected]) {
+        self.notes().writes.errors = errors.iter().copied().collect();
+    }
+
+    /// What happens to the next loads.
+    pub(crate) fn fail_loads(&self, errors: &[Injected]) {
+        self.notes().loads.errors = errors.iter().copied().collect();
+    }
+
+    /// Lets `first` writes pass and does this before the next one.
+    pub(crate) fn before_write(
+        &self,
+        first: usize,
+        act: impl Future<Output = ()> + Send + 'static,
+    ) {
+        self.notes().writes.before = Some((first, Box::pin(act)));
+    }
+
+    /// Does this before the next load.
+    pub(crate) fn before_load(&self, act: impl Future<Output = ()> + Send + 'static) {
+        self.notes().loads.before = Some((0, Box::pin(act)));
     }
 
     fn notes(&self) -> MutexGuard<'_, Notes> {
@@ -62,24 +112,48 @@ impl Spy {
         name: &'static str,
         operation: impl Future<Output = Result<T>>,
     ) -> Result<T> {
-        let fault = {
+        let (act, error) = {
             let mut notes = self.notes();
             notes.asked.push(name);
-            notes.writes.pop_front()
+            notes.writes.next()
         };
-        suffer(fault, operation).await
+        carry_out(act, error, operation).await
     }
 }
 
-async fn suffer<T>(fault: Option<Fault>, operation: impl Future<Output = Result<T>>) -> Result<T> {
-    match fault {
-        None => operation.await,
-        Some(Fault::Refuse) => Err(Error::unavailable("the suite cut the connection")),
-        Some(Fault::LoseAnswer) => {
+impl Plans {
+    fn next(&mut self) -> (Option<BoxFuture<()>>, Injected) {
+        let error = self.errors.pop_front().unwrap_or(Injected::Nothing);
+        let act = match self.before.take() {
+            Some((0, act)) => Some(act),
+            Some((first, act)) => {
+                self.before = Some((first - 1, act));
+                None
+            }
+            None => None,
+        };
+        (act, error)
+    }
+}
+
+async fn carry_out<T>(
+    act: Option<BoxFuture<()>>,
+    error: Injected,
+    operation: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    if let Some(act) = act {
+        act.await;
+    }
+    match error {
+        Injected::Nothing => operation.await,
+        Injected::Refusal => Err(Error::refused("the suite refuses")),
+        Injected::LoseRequest => Err(Error::unavailable("the suite lost the request")),
+        Injected::LoseAnswer => {
             operation.await?;
             Err(Error::unavailable("the suite lost the answer"))
         }
-        Some(Fault::Hang) => {
+        Injected::HangBefore => pending().await,
+        Injected::Hang => {
             operation.await?;
             pending().await
         }
@@ -97,20 +171,21 @@ impl Backend for Spy {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        let fault = {
+        let (act, error) = {
             let mut notes = self.notes();
             notes.asked.push("load");
-            notes.loads.pop_front()
+            notes.loads.next()
         };
-        suffer(fault, self.inner.load(key)).await
+        carry_out(act, error, self.inner.load(key)).await
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
+        self.notes().saves.push(Save { key: *key, record: record.clone(), write });
         self.write("save", self.inner.save(key, record, write)).await
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        self.write("touch", self.inner.touch(key, ttl)).await
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+        self.write("touch", self.inner.touch(key, expected, ttl)).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
@@ -120,8 +195,10 @@ impl Backend for Spy {
     async fn gc(&self, limit: usize) -> Result<u64> {
         self.inner.gc(limit).await
     }
+}
 
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        self.write("rotate", self.inner.rotate(old, new, record, write)).await
+impl fmt::Debug for Notes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Notes").field("asked", &self.asked).finish_non_exhaustive()
     }
 }

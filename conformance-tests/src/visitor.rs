@@ -2,7 +2,7 @@
 
 use session_core::{Error, Saved, Session, SessionStore};
 
-use crate::case::{Failure, Verdict};
+use crate::case::{CaseResult, Failure};
 
 pub(crate) struct Visitor {
     pub(crate) store: SessionStore,
@@ -16,16 +16,16 @@ impl Visitor {
     }
 
     /// Comes with a session that holds `"user": "alice"`.
-    pub(crate) async fn known(store: &SessionStore) -> Verdict<Self> {
+    pub(crate) async fn known(store: &SessionStore) -> CaseResult<Self> {
         let mut visitor = Self::new(store);
         let session = store.create();
         session.insert("user", "alice")?;
-        let _ = visitor.save(&session).await?;
+        visitor.save(&session).await?;
         Ok(visitor)
     }
 
     /// The session of this visitor's cookie, if it has one that is alive.
-    pub(crate) async fn load(&self) -> Verdict<Option<Session>> {
+    pub(crate) async fn load(&self) -> CaseResult<Option<Session>> {
         match &self.cookie {
             Some(cookie) => Ok(self.store.load(cookie).await?),
             None => Ok(None),
@@ -33,7 +33,7 @@ impl Visitor {
     }
 
     /// The session of this visitor's cookie, which must be alive.
-    pub(crate) async fn session(&self) -> Verdict<Session> {
+    pub(crate) async fn session(&self) -> CaseResult<Session> {
         let session = self.load().await?;
         session.ok_or_else(|| Failure::Failed("a saved session must load, but is None".to_owned()))
     }
@@ -53,7 +53,7 @@ impl Visitor {
     }
 
     /// The cookie, which must be there.
-    pub(crate) fn cookie(&self) -> Verdict<&str> {
+    pub(crate) fn cookie(&self) -> CaseResult<&str> {
         let cookie = self.cookie.as_deref();
         cookie
             .ok_or_else(|| Failure::Failed("a stored session must have a cookie value".to_owned()))

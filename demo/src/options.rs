@@ -18,13 +18,13 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL", default_value = "file:demo-sessions")]
     pub(crate) store: String,
 
-    /// How long a session lives.
+    /// How long a session lives at most.
     #[arg(long, value_name = "SECONDS", default_value_t = 7200)]
     lifetime: u64,
 
-    /// Every use renews the session's life.
-    #[arg(long)]
-    sliding: bool,
+    /// How long a session lives without being used (default: as long as the lifetime).
+    #[arg(long, value_name = "SECONDS")]
+    idle_timeout: Option<u64>,
 
     /// The address to listen on; with port 0 a free one is chosen.
     #[arg(long, default_value = "127.0.0.1:0")]
@@ -38,7 +38,9 @@ pub(crate) struct Options {
 
 impl Options {
     pub(crate) fn config(&self) -> Config {
-        Config::default().lifetime(Duration::from_secs(self.lifetime)).sliding(self.sliding)
+        Config::default()
+            .lifetime(Duration::from_secs(self.lifetime))
+            .idle_timeout(self.idle_timeout.map(Duration::from_secs))
     }
 
     pub(crate) fn cookie_name(&self) -> &'static str {

@@ -6,8 +6,8 @@ use session_core::{Level, Message, Result};
 use session_tower::Session;
 
 use crate::panel::Panel;
-use crate::routes::Theme;
 use crate::sign_in::Form;
+use crate::theme::Theme;
 
 /// What every page with a session shows.
 pub(crate) struct Page {

@@ -10,25 +10,17 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use maud::Markup;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use session_core::{Level, Result, SessionStore};
 use session_tower::{CookieConfig, OptionalSession, Session, SessionFailure, SessionLayer};
 
 use crate::pages::{self, Page};
 use crate::panel::Panel;
+use crate::theme::Theme;
 use crate::{same_origin, sign_in};
 
 /// Our longest form has three short fields.
 const MAX_FORM_BYTES: usize = 4096;
-
-/// What the visitor chose.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Theme {
-    #[default]
-    Light,
-    Dark,
-}
 
 pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router> {
     let sessions = SessionLayer::new(store.clone()).with_cookie(cookie)?;
@@ -78,16 +70,21 @@ async fn home(
     let panel = Panel::new(&session, &store)?;
     let form = sign_in::Form::of(&session)?;
     let page = Page::of(&session)?;
-    let loses_updates = !store.capabilities().detects_conflicts;
+    let loses_updates = !store.guarantees().detects_conflicts;
     Ok(pages::home(&page, &form, query.sign_in.is_some(), loses_updates, &panel))
 }
 
-/// Read, modify, write, applied again when another request was faster: no visit is lost.
+/// Each visit has a number of its own, however many tabs are opened at once. A HEAD is no visit.
 async fn visits(
+    method: Method,
     session: Session,
     State(store): State<SessionStore>,
 ) -> Result<Markup, SessionFailure> {
-    let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
+    let visits = if method == Method::HEAD {
+        session.get("visits")?.unwrap_or(0)
+    } else {
+        session.update_and_save("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1).await?
+    };
     let panel = Panel::new(&session, &store)?;
     Ok(pages::visits(&Page::of(&session)?, visits, &panel))
 }
@@ -109,7 +106,7 @@ async fn set_theme(
     session: Session,
     Form(form): Form<ThemeForm>,
 ) -> Result<Redirect, SessionFailure> {
-    session.insert("theme", &form.theme)?;
+    session.insert("theme", form.theme)?;
     session.flash().message(Level::Info, "Your theme is saved.");
     Ok(Redirect::to("/"))
 }
@@ -119,13 +116,13 @@ async fn increments(session: Session) -> Result<String, SessionFailure> {
 }
 
 async fn increment(session: Session) -> Result<String, SessionFailure> {
-    let increments = session.update("increments", |n: Option<u64>| n.unwrap_or(0) + 1)?;
-    Ok(increments.to_string())
+    let increments = session.update_and_save("increments", |n: Option<u64>| n.unwrap_or(0) + 1);
+    Ok(increments.await?.to_string())
 }
 
 /// Also makes sure that there is a session: each of 50 requests without a cookie would begin one.
 async fn reset_increments(session: Session) -> Result<StatusCode, SessionFailure> {
-    session.insert("increments", &0)?;
+    session.insert("increments", 0)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -73,8 +73,8 @@ pub(crate) async fn sign_in(
 ) -> Result<Redirect, SessionFailure> {
     let errors = input.errors();
     if errors != Errors::default() {
-        session.flash().insert("input", &input.shortened())?;
-        session.flash().insert("errors", &errors)?;
+        session.flash().insert("input", input.shortened())?;
+        session.flash().insert("errors", errors)?;
         return Ok(Redirect::to("/"));
     }
     let name = input.name.trim();
@@ -82,12 +82,10 @@ pub(crate) async fn sign_in(
         // Somebody was signed in already. Nothing of theirs is for the next one: no value, no
         // "remember me".
         session.destroy();
-    } else {
-        // A new id: whoever knew the one from before the sign-in is not signed in with it.
-        session.regenerate();
     }
+    // A new id: an attacker who knows the old one is not signed in with it.
+    session.sign_in(Owner::new(name)?);
     session.insert("name", name)?;
-    session.set_owner(Some(Owner::new(name)?));
     if input.remember.is_some() {
         session.set_lifetime(REMEMBERED)?;
     }
@@ -101,7 +99,7 @@ pub(crate) async fn sign_out(session: Session) -> Redirect {
     Redirect::to("/signed-out")
 }
 
-/// The guard: who has no session, or one in which nobody signed in, is sent to the form.
+/// The guard: a visitor that has not signed in is sent to the form.
 pub(crate) async fn members_only(
     session: Session,
     request: Request,

@@ -1,4 +1,4 @@
-//! One line a store: all that the application has to know about where its sessions live.
+//! One line for each store: all that the application has to know about where its sessions live.
 
 use session_cookie::{CookieStore, SecretKey};
 use session_core::{Error, Result, SessionStore};
@@ -45,10 +45,10 @@ pub(crate) async fn open(options: &Options) -> Result<SessionStore> {
     store.with_config(options.config())
 }
 
-/// Signed cookies. Who signed out is remembered beside the key for as long as a copy of the cookie
-/// could be replayed. A key that ends with the process takes its cookies along, so memory will do for
+/// Signed cookies. Sign-outs are remembered beside the key for as long as a copy of the cookie could
+/// be replayed. A key that ends with the process takes its cookies along, so memory will do for
 /// it.
-fn cookie_store(cookie_name: &str, key_file: &str) -> Result<CookieStore> {
+fn cookie_store(cookie_name: &'static str, key_file: &str) -> Result<CookieStore> {
     let signed = |key| CookieStore::signed(cookie_name, [key]);
     Ok(match key_file {
         "" => signed(SecretKey::generate()?)?.with_revocation(MemoryBackend::new()),

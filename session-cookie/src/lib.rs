@@ -11,10 +11,11 @@ mod size;
 mod store;
 mod weakness;
 
-use session_core::{SessionStore, global};
-
 pub use key::SecretKey;
+pub use session_core;
 pub use store::CookieStore;
+
+use session_core::{SessionStore, global};
 
 /// Makes `store` the process-wide store of [`session_core::global`], with default settings, and gives
 /// it back. An earlier one is replaced.

@@ -1,5 +1,6 @@
 //! The store.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -7,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use session_core::{
-    Backend, Bytes, CookieBackend, Error, ErrorKind, Expiry, Opened, Record, Result, Sealed,
-    SessionId, ttl_millis,
+    Backend, Bytes, CookieBackend, CookieName, Error, ErrorKind, Expiry, Opened, Record, Result,
+    Sealed, SessionId, ttl_millis,
 };
 
 use crate::SecretKey;
@@ -19,9 +20,6 @@ use crate::size::{self, Size};
 
 const DEFAULT_PURPOSE: &str = "session";
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(1);
-
-/// A longer name would take the session's room.
-const MAX_NAME_BYTES: usize = 256;
 
 /// Sessions that live in the client's cookie, signed or encrypted.
 ///
@@ -49,7 +47,7 @@ const MAX_NAME_BYTES: usize = 256;
 /// # Ok(()) }
 /// ```
 pub struct CookieStore {
-    name: String,
+    name: CookieName,
     /// Purpose and cookie name, each after its length.
     context: Vec<u8>,
     protection: Box<dyn Protection>,
@@ -70,13 +68,13 @@ impl CookieStore {
     /// per key, so keep the ring short.
     ///
     /// # Errors
-    /// `InvalidConfig` when the name is no cookie name, there is no key, or one twice.
+    /// `InvalidConfig` when the name is not a [`CookieName`], when there is no key, or one twice.
     pub fn signed(
-        name: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
         keys: impl IntoIterator<Item = SecretKey>,
     ) -> Result<Self> {
         let keys: Vec<_> = keys.into_iter().collect();
-        Self::new(name.into(), Box::new(Signed::new(&keys)?))
+        Ok(Self::new(CookieName::new(name)?, Box::new(Signed::new(&keys)?)))
     }
 
     /// A store whose values the client can neither read nor change: AES-256-GCM-SIV. It opens
@@ -85,41 +83,34 @@ impl CookieStore {
     /// Otherwise as [`signed`](Self::signed). The length of a session still shows.
     ///
     /// # Errors
-    /// `InvalidConfig` when the name is no cookie name, there is no key, or one twice.
+    /// `InvalidConfig` when the name is not a [`CookieName`], when there is no key, or one twice.
     #[cfg(feature = "encryption")]
     pub fn encrypted(
-        name: impl Into<String>,
+        name: impl Into<Cow<'static, str>>,
         keys: impl IntoIterator<Item = SecretKey>,
     ) -> Result<Self> {
         let keys: Vec<_> = keys.into_iter().collect();
-        Self::new(name.into(), Box::new(crate::encrypted::Encrypted::new(&keys)?))
+        let protection = Box::new(crate::encrypted::Encrypted::new(&keys)?);
+        Ok(Self::new(CookieName::new(name)?, protection))
     }
 
-    fn new(name: String, protection: Box<dyn Protection>) -> Result<Self> {
-        if name.is_empty() || !name.bytes().all(is_token) {
-            return Err(Error::invalid_config(
-                "the name of a cookie consists of letters, digits and !#$%&'*+-.^_`|~",
-            ));
-        }
-        if name.len() > MAX_NAME_BYTES {
-            return Err(Error::invalid_config("the name of a cookie has at most 256 bytes here"));
-        }
-        Ok(Self {
-            context: context(DEFAULT_PURPOSE, &name),
+    fn new(name: CookieName, protection: Box<dyn Protection>) -> Self {
+        Self {
+            context: context(DEFAULT_PURPOSE, name.as_str()),
             name,
             protection,
             leeway: DEFAULT_LEEWAY,
             attribute_reserve: size::DEFAULT_RESERVE,
             revocation: None,
             clock: None,
-        })
+        }
     }
 
     /// What the values are for (default `"session"`). Values of one purpose are refused for any
     /// other: two applications that share a key and a cookie name must differ in it.
     #[must_use]
     pub fn with_purpose(mut self, purpose: &str) -> Self {
-        self.context = context(purpose, &self.name);
+        self.context = context(purpose, self.name.as_str());
         self
     }
 
@@ -162,7 +153,7 @@ impl CookieStore {
         if value.len() > size::LIMIT {
             return Ok(Err(Refusal::TooLong));
         }
-        // Strict: no padding, no other alphabet, no bit that stands for nothing.
+        // Strict: no padding, no other alphabet, no unused bit that is set.
         let Ok(mut bytes) = URL_SAFE_NO_PAD.decode(value) else {
             return Ok(Err(Refusal::NotBase64));
         };
@@ -196,7 +187,7 @@ impl CookieStore {
 
     fn check_size(&self, sealed_bytes: usize, payload: &[u8]) -> Result<()> {
         let size = Size {
-            name: self.name.len(),
+            name: self.name.as_str().len(),
             value: sealed_bytes.saturating_mul(4).div_ceil(3),
             attributes: self.attribute_reserve,
         };
@@ -212,7 +203,7 @@ impl CookieStore {
         millis(now).ok_or_else(|| {
             Error::new(
                 ErrorKind::Other,
-                "the clock of this machine is wrong: it stands before 1970",
+                "the clock of this machine is wrong: it shows a time before 1970",
             )
         })
     }
@@ -223,7 +214,7 @@ impl CookieBackend for CookieStore {
         "cookie"
     }
 
-    fn cookie_name(&self) -> &str {
+    fn cookie_name(&self) -> &CookieName {
         &self.name
     }
 
@@ -257,7 +248,11 @@ impl CookieBackend for CookieStore {
             Ok(opened) => Ok(Some(opened)),
             Err(refusal) => {
                 let reason = refusal.reason();
-                tracing::debug!(cookie = self.name, reason, "a session cookie was refused");
+                tracing::debug!(
+                    cookie = self.name.as_str(),
+                    reason,
+                    "a session cookie was refused"
+                );
                 Ok(None)
             }
         }
@@ -279,7 +274,7 @@ impl CookieBackend for CookieStore {
 impl fmt::Debug for CookieStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CookieStore")
-            .field("name", &self.name)
+            .field("name", &self.name.as_str())
             .field("protection", &self.protection.name())
             .field("keys", &self.protection.keys())
             .field("leeway", &self.leeway)
@@ -302,9 +297,4 @@ fn context(purpose: &str, name: &str) -> Vec<u8> {
 fn millis(time: SystemTime) -> Option<u64> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     u64::try_from(since.as_millis()).ok()
-}
-
-/// A token character of RFC 9110 (5.6.2), which the name of a cookie consists of (RFC 6265, 4.1.1).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use common::{NAME, key, modes};
 use session_cookie::{CookieStore, SecretKey};
-use session_core::{Config, ErrorKind, Saved, SessionStore};
+use session_core::web::Found;
+use session_core::{Config, ErrorKind, Owner, Saved, SessionStore};
 use session_memory::MemoryBackend;
 
 /// A session with a theme, and its cookie.
 async fn saved(store: &SessionStore) -> String {
     let session = store.create();
-    session.insert("theme", &"dark").unwrap();
+    session.insert("theme", "dark").unwrap();
     assert!(matches!(store.save(&session).await.unwrap(), Saved::Issued));
     store.cookie_value(&session).unwrap().into_string()
 }
@@ -30,7 +31,7 @@ fn each(build: impl Fn(CookieStore) -> CookieStore) -> Vec<(&'static str, Sessio
 #[tokio::test]
 async fn without_revocation_a_destroyed_session_can_be_replayed_and_says_so() {
     for (mode, store) in each(|store| store) {
-        assert!(!store.capabilities().revocable, "{mode}");
+        assert!(!store.guarantees().revocable, "{mode}");
         let cookie = saved(&store).await;
         let session = store.load(&cookie).await.unwrap().unwrap();
         store.destroy(&session).await.unwrap();
@@ -49,12 +50,12 @@ async fn with_revocation_a_logout_is_final_for_every_copy_and_every_server() {
             SessionStore::new_cookie(cookies)
         };
         let (one, other) = (server(), server());
-        assert!(one.capabilities().revocable, "{mode}");
+        assert!(one.guarantees().revocable, "{mode}");
         let cookie = saved(&one).await;
         let bystander = saved(&one).await;
 
         let in_flight = other.load(&cookie).await.unwrap().unwrap();
-        in_flight.insert("cart", &1).unwrap();
+        in_flight.insert("cart", 1).unwrap();
         let session = one.load(&cookie).await.unwrap().unwrap();
         one.destroy(&session).await.unwrap();
 
@@ -77,8 +78,25 @@ async fn a_regenerated_session_leaves_its_old_cookie_dead() {
         assert!(matches!(store.save(&session).await.unwrap(), Saved::Issued), "{mode}");
         let new = store.cookie_value(&session).unwrap();
         assert!(store.load(&old).await.unwrap().is_none(), "{mode}");
+        let late = store.web().load(&old).await.unwrap();
+        let Found::Rotated(late) = late else { panic!("{mode}: {late:?}") };
+        assert!(late.is_empty(), "{mode}");
         let session = store.load(new.as_str()).await.unwrap().unwrap();
         assert_eq!(session.get::<String>("theme").unwrap().as_deref(), Some("dark"), "{mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_logout_with_the_old_cookie_ends_the_session_under_its_new_id() {
+    for (mode, store) in each(|store| store.with_revocation(MemoryBackend::new())) {
+        let old = saved(&store).await;
+        let second_tab = store.load(&old).await.unwrap().unwrap();
+        let session = store.load(&old).await.unwrap().unwrap();
+        session.sign_in(Owner::new("ann").unwrap());
+        store.save(&session).await.unwrap();
+        let new = store.cookie_value(&session).unwrap();
+        store.destroy(&second_tab).await.unwrap();
+        assert!(store.load(new.as_str()).await.unwrap().is_none(), "{mode}");
     }
 }
 
@@ -112,7 +130,7 @@ async fn a_fixed_lifetime_stays_fixed_however_often_the_session_is_saved() {
         let began = std::time::Instant::now();
         while let Some(session) = store.load(&cookie).await.unwrap() {
             assert!(began.elapsed() < Duration::from_secs(2), "{mode}: it never ends");
-            session.insert("at", &began.elapsed().as_millis()).unwrap();
+            session.insert("at", began.elapsed().as_millis()).unwrap();
             match store.save(&session).await {
                 Ok(_) => cookie = store.cookie_value(&session).unwrap().into_string(),
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Gone, "{mode}"),
@@ -127,16 +145,15 @@ async fn a_fixed_lifetime_stays_fixed_however_often_the_session_is_saved() {
 async fn an_absolute_lifetime_ends_a_session_that_is_used_all_the_time() {
     for (mode, store) in each(|store| store) {
         let config = Config::default()
-            .lifetime(Duration::from_millis(700))
-            .sliding(true)
-            .absolute_lifetime(Duration::from_secs(1));
+            .idle_timeout(Duration::from_millis(700))
+            .lifetime(Duration::from_secs(1));
         let store = store.with_config(config).unwrap();
         let mut cookie = saved(&store).await;
         let began = std::time::Instant::now();
         while let Some(session) = store.load(&cookie).await.unwrap() {
             assert!(began.elapsed() < Duration::from_millis(2500), "{mode}: it never ends");
             session.extend();
-            let _ = store.save(&session).await.unwrap();
+            store.save(&session).await.unwrap();
             cookie = store.cookie_value(&session).unwrap().into_string();
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
@@ -149,15 +166,15 @@ async fn a_session_too_large_for_a_cookie_is_not_issued_and_the_error_names_its_
     for (mode, store) in each(|store| store) {
         let cookie = saved(&store).await;
         let session = store.load(&cookie).await.unwrap().unwrap();
-        session.insert("history", &"private".repeat(1000)).unwrap();
+        session.insert("history", "private".repeat(1000)).unwrap();
         let error = store.save(&session).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::TooLarge, "{mode}");
         assert!(error.message().contains("\"history\" 7009"), "{mode}: {error}");
         assert!(!error.to_string().contains("private"), "{mode}: {error}");
 
         session.remove("history");
-        session.insert("small", &1).unwrap();
-        let _ = store.save(&session).await.unwrap();
+        session.insert("small", 1).unwrap();
+        store.save(&session).await.unwrap();
         assert!(store.cookie_value(&session).is_some(), "{mode}: works again");
     }
 }

@@ -20,6 +20,17 @@ impl Key {
         Self(Sha256::new().chain_update(id).chain_update(purpose).finalize().into())
     }
 
+    /// What precedes the ids of another library's sessions in a digest. It is as long as an id of this
+    /// library, and no id begins like it, so the keys of both never meet.
+    pub(crate) fn foreign_prefix(library: &str, purpose: &str) -> [u8; 32] {
+        let parts = ["foreign session id", "\0", library, "\0", purpose];
+        parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize().into()
+    }
+
+    pub(crate) fn foreign(prefix: &[u8; 32], id: &[u8]) -> Self {
+        Self(Sha256::new().chain_update(prefix).chain_update(id).finalize().into())
+    }
+
     /// The key of these bytes, for tests and for tools that read a store.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {

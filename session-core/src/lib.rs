@@ -55,4 +55,5 @@ pub use key::Key;
 pub use record::{Loaded, MAX_TTL, Owner, Record, Revision, Update, Write, ttl_millis};
 pub use session::Session;
 pub use session::flash::Flash;
+pub use store::records::Records;
 pub use store::{Saved, SessionStore};

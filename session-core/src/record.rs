@@ -1,11 +1,12 @@
 //! What a store keeps, and how it is written.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::{Error, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The longest life that a store has to understand: 10,000 years of 365 days. More is clamped to it.
 pub const MAX_TTL: Duration = Duration::from_secs(10_000 * 365 * 86_400);
@@ -51,6 +52,34 @@ pub struct Loaded {
 pub struct Revision(u64);
 
 impl Revision {
+    /// A new revision for one write. Revisions need not be secret, only different from each other.
+    ///
+    /// # Errors
+    /// `Other` when the operating system has no random bytes; nothing was written.
+    pub fn random() -> Result<Self> {
+        #[cfg(feature = "simulation")]
+        if let Some(number) = crate::simulation::revision() {
+            return Ok(Self(number));
+        }
+        thread_local! {
+            // A generator for each thread avoids a system call for each write.
+            static RANDOM: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
+        }
+        RANDOM.with_borrow_mut(|random| {
+            let random = match random {
+                Some(random) => random,
+                None => {
+                    random.insert(fastrand::Rng::with_seed(getrandom::u64().map_err(|error| {
+                        Error::new(ErrorKind::Other, "the random source failed")
+                            .as_refusal()
+                            .with_source(error)
+                    })?))
+                }
+            };
+            Ok(Self(random.u64(..)))
+        })
+    }
+
     /// The revision of this number. All 2⁶⁴ values are valid.
     #[must_use]
     pub const fn from_u64(number: u64) -> Self {

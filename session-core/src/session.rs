@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 #[cfg(test)]
 pub(crate) use changes::Changes;
-pub(crate) use plan::{Plan, random_revision, rotated};
-pub(crate) use prepared::{Doubt, Identity, Prepared, Target, Version};
+pub(crate) use plan::{Plan, rotated};
+pub(crate) use prepared::{Doubt, Identity, Prepared, Rotation, Target, Version};
 pub(crate) use state::{Ended, SealedAs, Staleness, State, Stored};
 
 use crate::clock::unix_millis;
@@ -90,9 +90,11 @@ impl Session {
     pub(crate) fn state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut state);
-        let unneeded = state.changes.take_unneeded();
-        drop(state);
-        drop(unneeded);
+        if state.changes.has_unneeded() {
+            let unneeded = state.changes.take_unneeded();
+            drop(state);
+            drop(unneeded);
+        }
         result
     }
 

@@ -1,5 +1,6 @@
 //! The handle: what applications hold.
 
+mod attempt;
 mod calls;
 mod context;
 mod deadline;
@@ -8,6 +9,7 @@ mod medium;
 mod outcome;
 mod queue;
 mod rebase;
+pub(crate) mod records;
 mod save;
 mod sealed;
 mod server;

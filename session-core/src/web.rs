@@ -24,13 +24,19 @@ impl Web<'_> {
     /// A request with such an id is late: it was sent before the client learned of the new id. It goes
     /// on with the empty session of [`Found::Rotated`], so that it can't replace the cookie that the
     /// client is about to get. A top-level navigation is the exception: navigations follow each other,
-    /// so one that carries the old id comes from a client that never got the new one. It begins a new
-    /// session.
+    /// so one that carries the old id comes from a client that never got the new one. It goes on with
+    /// [`begin_anew`](Self::begin_anew).
     ///
     /// # Errors
     /// As [`SessionStore::load`].
     pub async fn load(self, cookie_value: &str) -> Result<Found> {
         self.0.find(cookie_value).await
+    }
+
+    /// Makes the empty session of [`Found::Rotated`] one that is stored like any new one. Destroying it
+    /// still ends the session that has the new id, so that a sign-out with the old id works.
+    pub fn begin_anew(self, session: &Session) {
+        session.state(|state| state.late = false);
     }
 
     /// A new, empty session in place of one that could not be read (`Corrupt`). The unreadable record

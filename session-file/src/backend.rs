@@ -1,4 +1,4 @@
-//! The store as the handle sees it: each operation is one hop to the blocking pool, if it needs one.
+//! The store as the handle sees it: each operation moves to a thread that may block, if it needs one.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -6,53 +6,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write, async_trait,
+    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Write,
+    async_trait,
 };
 use tokio::task::coop::consume_budget;
 use tokio::task::spawn_blocking;
 
 use crate::clock;
+use crate::durability::Durability;
 use crate::name::bucket_of;
-use crate::operations::{Glance, Store};
-use crate::queue::{Asked, Turn};
-use crate::root::Root;
+use crate::queue::{Request, WritePermit};
+use crate::store::{LockFreeLoad, Store};
 
 /// Sessions in files of one directory, for all processes of one machine and one user.
 ///
 /// Clones share the store. Its methods must be called within a tokio runtime. They run on its threads
-/// that may block, except for loads of what Linux has in memory. An operation whose future is dropped
-/// while it waits for its turn does nothing; otherwise it is carried out to its end, so nothing is ever
-/// half done. No operation waits longer than about two seconds for other writers:
-/// then it is `Unavailable`, and nothing was written.
+/// that may block, except for loads of what Linux has in memory.
+///
+/// An operation whose future is dropped while it waits for other writers does nothing; otherwise it is
+/// carried out to its end, so nothing is ever half done. An operation waits about two seconds for other
+/// writers at most; then it is refused.
 ///
 /// ```
 /// use session_file::{Durability, FileBackend};
 ///
 /// # let directory = tempfile::tempdir().unwrap();
 /// # let path = directory.path().join("sessions");
-/// let backend = FileBackend::open_with(path, Durability::Full)?;
+/// let backend = FileBackend::open_with(path, Durability::Data)?;
 /// # Ok::<(), session_core::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct FileBackend {
     path: PathBuf,
     pub(crate) store: Arc<Store>,
-}
-
-/// What a power failure or a crash of the operating system may undo. A process that dies, even by
-/// `kill -9`, undoes nothing that was acknowledged, whatever this is set to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Durability {
-    /// Everything of the last half minute or so. On some file systems a session saved in that time
-    /// may be `Corrupt` afterwards.
-    None,
-    /// The last few changes: a session is then as it was before, never damaged. A logout may be
-    /// undone. (`fdatasync` before the rename.)
-    #[default]
-    Data,
-    /// Nothing that was acknowledged. (The directory is synced, too.)
-    Full,
 }
 
 impl FileBackend {
@@ -62,8 +48,9 @@ impl FileBackend {
     /// It does a few system calls on this thread.
     ///
     /// # Errors
-    /// `InvalidConfig` when the directory can't be made or opened, is a symbolic link, belongs to
-    /// another user, or lets other users in (its mode must be 0700, or less).
+    /// `InvalidConfig` if the directory can't be made or opened, is a symbolic link, belongs to
+    /// another user, or lets users in that are neither its owner nor in its group (`chmod 700` it). If
+    /// only its group has rights, they are taken away.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, Durability::default())
     }
@@ -74,21 +61,19 @@ impl FileBackend {
     /// As for `open`.
     pub fn open_with(path: impl AsRef<Path>, durability: Durability) -> Result<Self> {
         let path = path.as_ref();
-        let root = Root::open(path, durability).map_err(|error| error.with_backend("file"))?;
-        Ok(Self { path: path.to_owned(), store: Arc::new(Store::new(root, durability)) })
+        let store = Store::open(path, durability).map_err(|error| error.with_backend("file"))?;
+        Ok(Self { path: path.to_owned(), store: Arc::new(store) })
     }
 
-    /// Runs a writer on a thread that may block, when it is its turn in the sub-directories of these
-    /// keys.
+    /// Runs an operation that needs the bucket of this key for itself.
     async fn write<T: Send + 'static>(
         &self,
-        one: &Key,
-        other: &Key,
-        operation: impl FnOnce(&Store, &Turn) -> Result<T> + Send + 'static,
+        key: Key,
+        operation: impl FnOnce(&Store, &WritePermit, &Key) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let asked = Asked::now(self.store.patience)?;
-        let turn = self.store.queues.turn(asked, bucket_of(one), bucket_of(other)).await?;
-        self.run(move |store| operation(store, &turn)).await
+        let request = Request::now(self.store.patience)?;
+        let permit = self.store.queues.writer(request, bucket_of(&key)).await?;
+        self.run(move |store| operation(store, &permit, &key)).await
     }
 
     async fn run<T: Send + 'static>(
@@ -97,8 +82,10 @@ impl FileBackend {
     ) -> Result<T> {
         let store = Arc::clone(&self.store);
         let done = spawn_blocking(move || operation(&store)).await;
-        done.unwrap_or_else(|error| {
-            Err(Error::unavailable("the runtime gave the operation up").with_source(error))
+        done.unwrap_or_else(|error| match error.is_cancelled() {
+            // It is never cancelled once it runs.
+            true => Err(Error::refused("the runtime shuts down").with_source(error)),
+            false => Err(Error::new(ErrorKind::Other, "the operation panicked").with_source(error)),
         })
     }
 }
@@ -110,13 +97,7 @@ impl Backend for FileBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            detects_conflicts: true,
-            revocable: true,
-            rotates_atomically: true,
-            durable: true,
-            ..Capabilities::default()
-        }
+        Capabilities { durable: true, expires_natively: false }
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
@@ -128,48 +109,39 @@ impl Backend for FileBackend {
         }
         let key = *key;
         let permit = self.store.queues.reader().await?;
-        let glance = self.run(move |store| {
+        let loaded = self.run(move |store| {
             let _permit = permit;
             store.load(&key)
         });
-        match glance.await? {
-            Glance::Sure(found) => Ok(found),
-            Glance::Unsure => {
-                self.write(&key, &key, move |store, turn| store.load_locked(turn, &key)).await
-            }
+        match loaded.await? {
+            LockFreeLoad::Done(found) => Ok(found),
+            LockFreeLoad::NeedsLock => self.write(key, Store::load_locked).await,
         }
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        let (key, record) = (*key, record.clone());
-        self.write(&key, &key, move |store, turn| store.save(turn, &key, &record, write)).await
+        let record = record.clone();
+        self.write(*key, move |store, permit, key| store.save(permit, key, &record, write)).await
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        let key = *key;
-        self.write(&key, &key, move |store, turn| store.touch(turn, &key, ttl)).await
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+        self.write(*key, move |store, permit, key| store.touch(permit, key, expected, ttl)).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        let key = *key;
-        self.write(&key, &key, move |store, turn| store.destroy(turn, &key, only)).await
+        self.write(*key, move |store, permit, key| store.destroy(permit, key, only)).await
     }
 
+    /// One collection of a store runs at a time; others wait for it. It ends after two seconds, also
+    /// if this future is dropped, and the next one goes on where it ended.
     async fn gc(&self, limit: usize) -> Result<u64> {
         clock::checked_now()?;
-        let permit = self.store.queues.writer().await?;
+        let exclusive = self.store.collector.exclusive().await;
         self.run(move |store| {
-            let _permit = permit;
+            let _exclusive = exclusive;
             store.collect(limit)
         })
         .await
-    }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        let (old, new, record) = (*old, *new, record.clone());
-        let rotate =
-            move |store: &Store, turn: &Turn| store.rotate(turn, &old, &new, &record, write);
-        self.write(&old, &new, rotate).await
     }
 }
 
@@ -177,7 +149,7 @@ impl fmt::Debug for FileBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileBackend")
             .field("path", &self.path)
-            .field("durability", &self.store.syncs.durability)
+            .field("durability", &self.store.durability)
             .finish()
     }
 }

@@ -16,8 +16,8 @@ pub(crate) fn now() -> u64 {
     not_before(&LATEST, wall())
 }
 
-/// The same, where the clock can be right at all: to a machine that starts with a dead clock,
-/// everything that expired would be alive.
+/// The same, or a refusal where the clock can't be right: if a machine starts with a dead clock,
+/// everything that expired would be live.
 pub(crate) fn checked_now() -> Result<u64> {
     plausible(now())
 }
@@ -33,8 +33,8 @@ fn not_before(latest: &AtomicU64, wall: u64) -> u64 {
 
 fn plausible(now: u64) -> Result<u64> {
     match now < YEAR_2020 {
-        true => Err(Error::unavailable(
-            "the clock of this machine lies before the year 2020; nothing was read or written. Set it",
+        true => Err(Error::refused(
+            "the clock of this machine is before the year 2020; nothing was read or written. Set it",
         )),
         false => Ok(now),
     }
@@ -57,7 +57,9 @@ mod tests {
     fn a_clock_before_2020_is_refused() {
         assert_eq!(plausible(YEAR_2020).unwrap(), YEAR_2020);
         for wrong in [0, YEAR_2020 - 1] {
-            assert_eq!(plausible(wrong).unwrap_err().kind(), ErrorKind::Unavailable);
+            let error = plausible(wrong).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert!(error.nothing_was_written());
         }
     }
 }

@@ -1,294 +1,317 @@
 //! Removing what expired, without looking at what lives over and over.
 //!
-//! A directory can't be asked for the files that are due, so for each sub-directory the store
-//! remembers the deadlines up to a horizon: of the files it writes, and of those it finds when it
-//! sweeps the sub-directory, which it does again when the horizon is reached. A file that lives is
-//! looked at once per sweep interval, by each process that collects, plus once when it is due.
+//! A directory can't be asked which of its files are due, so for each bucket the store remembers when
+//! sessions expire, up to a horizon: those that it writes, and those that it finds in a sweep, which
+//! reads the headers of all files of the bucket. The next sweep comes when the horizon is reached. So
+//! each process that collects looks at a live file once per sweep interval, and once more when it is
+//! due.
+//!
+//! A collection does not wait for writers, and writers wait for it while it removes a few files at most.
+//! One runs at a time, on one thread, for two seconds at most. It takes no permit of the writers. The
+//! future of a caller that left does not end it, so without these limits slow ones would pile up.
 
-use std::collections::BTreeSet;
 use std::fs::File;
-use std::mem::take;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use session_core::{Error, ErrorKind, Key, Result};
 use tokio::sync::OwnedMutexGuard;
 
+use crate::bucket::{Bucket, Locked};
 use crate::clock::now;
-use crate::directory::{Bucket, Locked};
-use crate::format::Fault;
-use crate::name::Name;
-use crate::operations::{Standing, Store, standing};
-use crate::read::{Unread, read_header};
+use crate::expiries::Expiries;
+use crate::format::Invalid;
+use crate::name::{Name, TEMPORARY, bucket_of};
+use crate::queue::Queues;
+use crate::read::{Stored, Unread, look_up, read_header};
+use crate::root::Root;
 
-/// How far the horizon lies ahead of a sweep, in milliseconds: an hour. What another process wrote
-/// and did not collect itself is found that late at most.
+/// How far the horizon is from a sweep, in milliseconds: an hour. What another process wrote and does
+/// not collect itself is found that late at most.
 const SWEEP_INTERVAL: u64 = 3_600_000;
-/// How many deadlines are remembered for one sub-directory: 12 MiB or so for all 256 of them.
-const MAX_TRACKED: usize = 1024;
-/// How many headers one collection reads in sweeps before it leaves the rest to the next one.
-const MAX_SWEPT: usize = 20_000;
-/// How many sessions are removed before writers get at the sub-directory again.
-const BATCH: usize = 64;
-/// How many deadlines a sweep notes at a time.
-const NOTES: usize = 256;
-/// How soon a sub-directory is swept again in which something could not be read: a minute.
+/// How soon a bucket is swept again if something in it could not be read: a minute.
 const RETRY_AFTER: u64 = 60_000;
+/// How many sessions are removed before writers get the bucket again.
+const BATCH: usize = 64;
+/// How long a collection takes at most, but for the file that it is busy with at the end.
+const TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// When the sessions of one sub-directory are due.
-#[derive(Debug, Default)]
-pub(crate) struct Tracker {
-    /// A session may be here several times, or in vain: its file is what counts.
-    due: BTreeSet<(u64, Key)>,
-    /// All deadlines before it are in `due`, except those that other processes wrote since the last
-    /// sweep. Zero: nothing is known yet.
-    horizon: u64,
+/// What collections share.
+#[derive(Debug)]
+pub(crate) struct Collector {
+    /// One for each bucket.
+    expiries: Box<[Mutex<Expiries>]>,
+    /// The bucket where the next collection begins.
+    next_bucket: AtomicU8,
+    running: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) time_limit: Duration,
+    #[cfg(test)]
+    pub(crate) slow_disk: SlowDisk,
 }
 
-impl Tracker {
-    /// Remembers the deadline of a session.
-    pub(crate) fn note(&mut self, deadline: u64, key: &Key) {
-        if deadline >= self.horizon {
-            return;
-        }
-        self.due.insert((deadline, *key));
-        if self.due.len() > MAX_TRACKED
-            && let Some((latest, _)) = self.due.pop_last()
-        {
-            self.horizon = latest;
+/// As if the disk took this long for the header of a file.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct SlowDisk {
+    pub(crate) delay: Duration,
+    /// How many collections run now, and how many did at a time.
+    pub(crate) running: std::sync::atomic::AtomicUsize,
+    pub(crate) most: std::sync::atomic::AtomicUsize,
+}
+
+impl Collector {
+    pub(crate) fn new() -> Self {
+        Self {
+            expiries: (0..256).map(|_| Mutex::default()).collect(),
+            next_bucket: AtomicU8::new(0),
+            running: Arc::default(),
+            time_limit: TIME_LIMIT,
+            #[cfg(test)]
+            slow_disk: SlowDisk::default(),
         }
     }
 
-    /// Takes up to `limit` sessions that are due out of the list.
-    fn take_due(&mut self, now: u64, limit: usize) -> Vec<Key> {
-        let mut keys = Vec::new();
-        while keys.len() < limit && self.has_due(now) {
-            keys.extend(self.due.pop_first().map(|(_, key)| key));
+    /// Waits until no other collection runs, and keeps others out until the guard is dropped.
+    pub(crate) async fn exclusive(&self) -> OwnedMutexGuard<()> {
+        Arc::clone(&self.running).lock_owned().await
+    }
+
+    /// Remembers when a session expires. Call it before the session is written, so that the file is
+    /// known however the write ends.
+    pub(crate) fn note(&self, expires_at: u64, key: &Key) {
+        self.expiries(bucket_of(key)).note(expires_at, key);
+    }
+
+    /// Removes up to `limit` expired sessions, beginning where the last collection ended.
+    pub(crate) fn collect(&self, root: &Root, queues: &Queues, limit: usize) -> Result<u64> {
+        let ends_at = Instant::now() + self.time_limit;
+        let mut collection =
+            Collection { shared: self, root, queues, limit, ends_at, removed: 0, error: None };
+        #[cfg(test)]
+        self.slow_disk.begin();
+        collection.run();
+        #[cfg(test)]
+        self.slow_disk.end();
+        match collection.error {
+            Some(error) if collection.removed == 0 => Err(error),
+            _ => Ok(collection.removed as u64),
         }
-        keys
     }
 
-    /// The next collection sweeps again.
-    fn forget(&mut self) {
-        self.horizon = 0;
-    }
-
-    fn has_due(&self, now: u64) -> bool {
-        self.due.first().is_some_and(|(deadline, _)| *deadline <= now)
+    /// It is locked for a moment only, never while a file is read or written.
+    fn expiries(&self, bucket: u8) -> MutexGuard<'_, Expiries> {
+        let expiries = &self.expiries[usize::from(bucket)];
+        // A panic can't leave it worse than incomplete, and a sweep completes it.
+        expiries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// One collection.
-struct Work {
+struct Collection<'a> {
+    shared: &'a Collector,
+    root: &'a Root,
+    queues: &'a Queues,
     limit: usize,
+    ends_at: Instant,
     removed: usize,
-    /// How many headers were read in sweeps.
-    swept: usize,
     /// The first error. It ends nothing but what it concerns.
     error: Option<Error>,
 }
 
-impl Work {
-    fn left(&self) -> usize {
-        self.limit - self.removed
+/// A bucket that has no other writer.
+struct Exclusive {
+    // In the order in which they are released.
+    bucket: Locked,
+    _idle: OwnedMutexGuard<()>,
+}
+
+enum Attempt {
+    Locked(Exclusive),
+    /// Others are writing to it. The next collection tries again.
+    Busy,
+    Missing,
+}
+
+impl Collection<'_> {
+    fn run(&mut self) {
+        let first = self.shared.next_bucket.load(Ordering::Relaxed);
+        for step in 0..=255_u8 {
+            let number = first.wrapping_add(step);
+            let collected = self.collect_in(number);
+            self.check(collected);
+            if self.is_over() {
+                self.shared.next_bucket.store(number, Ordering::Relaxed);
+                break;
+            }
+        }
     }
 
-    /// Gives the value, or remembers the error.
+    fn collect_in(&mut self, number: u8) -> Result<()> {
+        self.remove_due(number)?;
+        if !self.is_over() && self.shared.expiries(number).needs_sweep(now()) {
+            self.sweep(number)?;
+        }
+        Ok(())
+    }
+
+    /// Removes the sessions that are due, if their files say so, too. Returns `false` if others write
+    /// to the bucket.
+    fn remove_due(&mut self, number: u8) -> Result<bool> {
+        while !self.is_over() && self.shared.expiries(number).has_due(now()) {
+            match self.try_lock(number)? {
+                Attempt::Locked(exclusive) => self.remove_batch(&exclusive.bucket, number),
+                Attempt::Busy => return Ok(false),
+                Attempt::Missing => self.shared.expiries(number).clear(),
+            }
+        }
+        Ok(true)
+    }
+
+    fn remove_batch(&mut self, bucket: &Locked, number: u8) {
+        for _ in 0..BATCH {
+            let now = now();
+            let due = self.shared.expiries(number).pop_due(now);
+            let Some(key) = due else {
+                break;
+            };
+            let stored = unless_corrupt(look_up(bucket, &key, now));
+            match self.check(stored).flatten() {
+                Some(Stored::Expired) => {
+                    let removed = bucket.remove(&key.to_hex());
+                    self.removed += usize::from(self.check(removed).is_some());
+                }
+                Some(Stored::Live(header)) => self.shared.note(header.expires_at, &key),
+                Some(Stored::Missing) | None => {}
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+    }
+
+    /// Reads the headers of all files in a bucket, without the lock.
+    fn sweep(&mut self, number: u8) -> Result<()> {
+        let horizon = now().saturating_add(SWEEP_INTERVAL);
+        let passed = self.shared.expiries(number).begin_sweep(horizon);
+        let error_before = self.error.take();
+        let swept = match self.root.bucket(number) {
+            Ok(Some(bucket)) => self.sweep_files(number, &bucket, passed),
+            Ok(None) => Ok(None),
+            Err(error) => Err(error),
+        };
+        let mut expiries = self.shared.expiries(number);
+        match swept {
+            Ok(Some(passed)) => expiries.interrupt_sweep(passed),
+            Ok(None) if self.error.is_none() => {}
+            Ok(None) => expiries.sweep_before(now().saturating_add(RETRY_AFTER)),
+            Err(_) => expiries.sweep_before(0),
+        }
+        drop(expiries);
+        self.error = error_before.or(self.error.take());
+        swept.map(|_| ())
+    }
+
+    /// Goes on after the names that were passed before, and returns how many have been passed if it
+    /// does not come to the end. Names of sessions that are due don't count: they will be gone.
+    ///
+    /// The names may change in between. A file that is missed because of it is found by the next sweep.
+    fn sweep_files(
+        &mut self,
+        number: u8,
+        bucket: &Bucket,
+        mut passed: usize,
+    ) -> Result<Option<usize>> {
+        let mut due = 0;
+        for name in bucket.names()?.skip(passed) {
+            let name = name?;
+            let mut is_due = false;
+            match Name::parse(&name, number) {
+                Name::Foreign => {}
+                Name::Temporary => {
+                    if let Attempt::Locked(exclusive) = self.try_lock(number)? {
+                        let removed = exclusive.bucket.remove(TEMPORARY);
+                        self.check(removed);
+                    }
+                }
+                Name::Record(key) => {
+                    #[cfg(test)]
+                    std::thread::sleep(self.shared.slow_disk.delay);
+                    let expires_at = expiry_of(&key, bucket.open(&name));
+                    if let Some(expires_at) = self.check(expires_at).flatten() {
+                        self.shared.note(expires_at, &key);
+                        is_due = expires_at <= now();
+                    }
+                }
+            }
+            passed += usize::from(!is_due);
+            due += usize::from(is_due);
+            let mut is_busy = false;
+            if due == BATCH {
+                due = 0;
+                is_busy = !self.remove_due(number)?;
+            }
+            if is_busy || self.is_over() {
+                return Ok(Some(passed));
+            }
+        }
+        self.remove_due(number)?;
+        Ok(None)
+    }
+
+    fn try_lock(&self, number: u8) -> Result<Attempt> {
+        let Some(idle) = self.queues.idle_bucket(number) else {
+            return Ok(Attempt::Busy);
+        };
+        let Some(bucket) = self.root.bucket(number)? else {
+            return Ok(Attempt::Missing);
+        };
+        Ok(match bucket.try_lock()? {
+            Ok(bucket) => Attempt::Locked(Exclusive { bucket, _idle: idle }),
+            Err(_) => Attempt::Busy,
+        })
+    }
+
+    fn is_over(&self) -> bool {
+        self.removed >= self.limit || Instant::now() >= self.ends_at
+    }
+
+    /// Returns the value, or remembers the error.
     fn check<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.error.get_or_insert(error)).ok()
     }
 }
 
-/// A sub-directory that nobody else writes to.
-struct Held {
-    // In the order in which they are released.
-    bucket: Locked,
-    _turn: OwnedMutexGuard<()>,
-}
-
-enum Hold {
-    Got(Held),
-    /// Others are writing to it. The next collection comes by again.
-    Busy,
-    Missing,
-}
-
-impl Store {
-    /// Removes up to `limit` expired sessions, beginning where the last collection ended.
-    pub(crate) fn collect(&self, limit: usize) -> Result<u64> {
-        let first = self.next_bucket.load(Ordering::Relaxed);
-        let mut work = Work { limit, removed: 0, swept: 0, error: None };
-        for step in 0..=255_u8 {
-            let number = first.wrapping_add(step);
-            let collected = self.collect_in(number, &mut work);
-            work.check(collected);
-            if work.left() == 0 || work.swept >= MAX_SWEPT {
-                let next = number.wrapping_add(u8::from(work.left() > 0));
-                self.next_bucket.store(next, Ordering::Relaxed);
-                break;
-            }
-        }
-        match work.error {
-            Some(error) if work.removed == 0 => Err(error),
-            _ => Ok(work.removed as u64),
-        }
+#[cfg(test)]
+impl SlowDisk {
+    fn begin(&self) {
+        let running = self.running.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(running, Ordering::SeqCst);
     }
 
-    fn collect_in(&self, number: u8, work: &mut Work) -> Result<()> {
-        self.remove_due(number, work)?;
-        if work.left() > 0 && self.tracker(number).horizon <= now() {
-            self.sweep(number, work)?;
-        }
-        Ok(())
-    }
-
-    /// Removes the remembered sessions that are due, if they really are.
-    fn remove_due(&self, number: u8, work: &mut Work) -> Result<()> {
-        while work.left() > 0 && self.tracker(number).has_due(now()) {
-            let held = match self.hold_at_once(number)? {
-                Hold::Got(held) => held,
-                Hold::Busy => break,
-                Hold::Missing => {
-                    self.tracker(number).due.clear();
-                    break;
-                }
-            };
-            let keys = self.tracker(number).take_due(now(), BATCH.min(work.left()));
-            self.remove_batch(&held, number, &keys, work);
-        }
-        Ok(())
-    }
-
-    /// Reads the headers of all files in a sub-directory, without the lock: removes what is due, and
-    /// remembers what will be.
-    fn sweep(&self, number: u8, work: &mut Work) -> Result<()> {
-        // A sub-directory that is busy now will hardly be free for what the sweep finds.
-        if let Hold::Busy = self.hold_at_once(number)? {
-            return Ok(());
-        }
-        // From here on, what is written meanwhile is noted.
-        self.tracker(number).horizon = now().saturating_add(SWEEP_INTERVAL);
-        let error_before = work.error.take();
-        let swept = self.root.bucket(number).and_then(|bucket| match bucket {
-            Some(bucket) => self.sweep_files(number, &bucket, work),
-            None => Ok(true),
-        });
-        match swept {
-            Ok(true) if work.error.is_none() => {}
-            Ok(true) => {
-                let mut tracker = self.tracker(number);
-                tracker.horizon = tracker.horizon.min(now().saturating_add(RETRY_AFTER));
-            }
-            Ok(false) | Err(_) => self.tracker(number).forget(),
-        }
-        work.error = error_before.or(work.error.take());
-        swept.map(|_| ())
-    }
-
-    /// Whether it came to the end.
-    fn sweep_files(&self, number: u8, bucket: &Bucket, work: &mut Work) -> Result<bool> {
-        let (mut due, mut notes) = (Vec::new(), Vec::new());
-        for name in bucket.names()? {
-            let name = name?;
-            match Name::parse(&name, number) {
-                Name::Foreign => {}
-                Name::Temporary => {
-                    if let Hold::Got(held) = self.hold_at_once(number)? {
-                        work.check(held.bucket.remove_temporary());
-                    }
-                }
-                Name::Record(key) => {
-                    work.swept += 1;
-                    let opened = bucket.open(&name);
-                    let deadline = opened.map_or_else(unless_corrupt, |it| deadline_of(&key, it));
-                    match work.check(deadline).flatten() {
-                        Some(deadline) if deadline <= now() => due.push(key),
-                        Some(deadline) => notes.push((deadline, key)),
-                        None => {}
-                    }
-                }
-            }
-            if notes.len() == NOTES {
-                self.note_all(number, take(&mut notes));
-            }
-            if due.len() == BATCH.min(work.left()) && !self.remove_swept(number, &mut due, work)? {
-                return Ok(false);
-            }
-        }
-        self.note_all(number, notes);
-        self.remove_swept(number, &mut due, work)
-    }
-
-    /// Whether the sweep may go on.
-    fn remove_swept(&self, number: u8, due: &mut Vec<Key>, work: &mut Work) -> Result<bool> {
-        if due.is_empty() {
-            return Ok(true);
-        }
-        let Hold::Got(held) = self.hold_at_once(number)? else {
-            return Ok(false);
-        };
-        self.remove_batch(&held, number, due, work);
-        due.clear();
-        Ok(work.left() > 0)
-    }
-
-    fn note_all(&self, number: u8, notes: Vec<(u64, Key)>) {
-        let mut tracker = self.tracker(number);
-        for (deadline, key) in notes {
-            tracker.note(deadline, &key);
-        }
-    }
-
-    /// Removes those of the sessions that are due; the file decides.
-    fn remove_batch(&self, held: &Held, number: u8, keys: &[Key], work: &mut Work) {
-        let (now, before) = (now(), work.removed);
-        for key in keys {
-            let there = standing(&held.bucket, key, now);
-            match work.check(there.map_or_else(unless_corrupt, |it| Ok(Some(it)))).flatten() {
-                Some(Standing::Expired) => {
-                    let removed = held.bucket.remove(&key.to_hex(), &self.syncs);
-                    work.removed += usize::from(work.check(removed).is_some());
-                }
-                Some(Standing::Live(header)) => self.tracker(number).note(header.deadline, key),
-                Some(Standing::Nothing) | None => {}
-            }
-        }
-        if work.removed > before {
-            work.check(held.bucket.sync(&self.syncs));
-        }
-    }
-
-    /// A collection waits for nobody.
-    fn hold_at_once(&self, number: u8) -> Result<Hold> {
-        let Some(turn) = self.queues.turn_at_once(number) else {
-            return Ok(Hold::Busy);
-        };
-        let Some(bucket) = self.root.bucket(number)? else {
-            return Ok(Hold::Missing);
-        };
-        Ok(match bucket.try_lock()? {
-            Ok(bucket) => Hold::Got(Held { bucket, _turn: turn }),
-            Err(_) => Hold::Busy,
-        })
+    fn end(&self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// `None` where there is no file any more, or one that is no record.
-fn deadline_of(key: &Key, file: Option<File>) -> Result<Option<u64>> {
-    let Some(file) = file else {
+/// `None` where there is no file any more, or one that is not a record.
+fn expiry_of(key: &Key, file: Result<Option<File>>) -> Result<Option<u64>> {
+    let Some(file) = unless_corrupt(file)?.flatten() else {
         return Ok(None);
     };
     match read_header(key, &file) {
-        Ok(header) => Ok(Some(header.deadline)),
-        // A touch may be under way: "due" has it looked at again under the lock.
-        Err(Unread::Fault(Fault::Deadline)) => Ok(Some(0)),
-        Err(unread) => unless_corrupt(unread.into()),
+        Ok(header) => Ok(Some(header.expires_at)),
+        // A touch may be in progress: if it is "due", it is examined again under the lock.
+        Err(Unread::Invalid(Invalid::Expiry)) => Ok(Some(0)),
+        Err(unread) => unless_corrupt(Err(unread.into())),
     }
 }
 
-/// What is no record is left alone.
-fn unless_corrupt<T>(error: Error) -> Result<Option<T>> {
-    match error.kind() {
-        ErrorKind::Corrupt => Ok(None),
-        _ => Err(error),
+/// What is not a record is left alone.
+fn unless_corrupt<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+        Err(error) => Err(error),
     }
 }

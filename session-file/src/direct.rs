@@ -1,34 +1,35 @@
 //! Loads as Linux does them in the fewest steps: open by one path, read, close. The kernel can also be
-//! asked for what it has in memory and nothing else, which needs no hop to a thread that may block.
+//! asked for what it has in memory and nothing else, which needs no thread that may block.
 //!
-//! Nothing unusual is decided here: `None` leaves it to [`Store::load`], which opens one directory
-//! after the other and knows what went wrong.
+//! Nothing unusual is decided here. `None` leaves a load to the caller, which opens one directory after
+//! the other and knows what went wrong.
 
 use std::sync::atomic::AtomicBool;
 
-use session_core::{Key, Loaded};
+use session_core::{Key, Loaded, Result};
 
-use crate::operations::Store;
+use crate::root::Root;
 
-/// Which direct loads this kernel or the file system will never do.
+/// The direct loads of a store, and which of them its system does not support.
 #[derive(Debug, Default)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has direct loads"))]
-pub(crate) struct Refused {
+pub(crate) struct DirectLoads {
     /// Those of what is in memory.
-    pub(crate) at_once: AtomicBool,
-    /// Those that open one path.
-    pub(crate) at_length: AtomicBool,
+    pub(crate) cached_unsupported: AtomicBool,
+    /// All others.
+    pub(crate) blocking_unsupported: AtomicBool,
 }
 
 #[cfg(not(target_os = "linux"))]
 #[expect(clippy::unused_self, reason = "as on Linux")]
-impl Store {
-    pub(crate) fn load_cached(&self, _key: &Key) -> Option<Option<Loaded>> {
+#[expect(clippy::unnecessary_wraps, reason = "as on Linux")]
+impl DirectLoads {
+    pub(crate) fn load_cached(&self, _root: &Root, _key: &Key) -> Option<Option<Loaded>> {
         None
     }
 
-    pub(crate) fn load_direct(&self, _key: &Key) -> Option<Option<Loaded>> {
-        None
+    pub(crate) fn load(&self, _root: &Root, _key: &Key) -> Result<Option<Option<Loaded>>> {
+        Ok(None)
     }
 }
 
@@ -42,90 +43,93 @@ mod linux {
     use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
     use rustix::io::{Errno, ReadWriteFlags, preadv2};
 
-    use super::{Key, Loaded, Store};
-    use crate::directory::RECORD;
-    use crate::name::bucket_of;
-    use crate::operations::live;
-    use crate::read::{Unread, read_beginning};
+    use super::{DirectLoads, Key, Loaded, Result, Root};
+    use crate::bucket::RECORD;
+    use crate::read::{Unread, if_live, read_beginning};
+    use crate::root::is_removed;
 
     const ACCESS: OFlags = RECORD.union(OFlags::RDONLY);
-    /// The offset that stands for the file's own position.
-    const HERE: u64 = u64::MAX;
+    /// Tells `preadv2` to read at the file's own position.
+    const CURRENT_POSITION: u64 = u64::MAX;
 
-    /// How a load may go about it.
-    struct Way {
+    /// How a load opens and reads a file.
+    struct Method {
         resolve: ResolveFlags,
         read: ReadWriteFlags,
         max_len: u64,
     }
 
-    /// It does not wait for a session's data. Copying and checking a long one would keep the thread
-    /// too long.
-    const AT_ONCE: Way = Way {
+    /// It does not wait for a session's data. Long ones are left out: copying and checking them would
+    /// occupy the thread for too long.
+    const CACHED: Method = Method {
         resolve: ResolveFlags::NO_SYMLINKS.union(ResolveFlags::CACHED),
         read: ReadWriteFlags::NOWAIT,
         max_len: 64 << 10,
     };
-    const AT_LENGTH: Way = Way {
+    const BLOCKING: Method = Method {
         resolve: ResolveFlags::NO_SYMLINKS,
         read: ReadWriteFlags::empty(),
         max_len: u64::MAX,
     };
 
-    /// A load was not done.
-    enum Undone {
-        /// Nor will this kernel or this file system ever do one that way.
-        Refused,
-        ThisTime,
+    /// Why a direct load was not done.
+    enum NotDone {
+        /// This kernel or this file system never does one by this method.
+        Unsupported,
+        /// This one has to be done in another way.
+        Unusual,
     }
 
-    impl Store {
-        /// What stands under the key, if it can be said without waiting for its data.
-        pub(crate) fn load_cached(&self, key: &Key) -> Option<Option<Loaded>> {
-            self.load_by(&AT_ONCE, &self.refused.at_once, key)
-        }
-
-        /// What stands under the key, if that is plain. On a thread that may block.
-        pub(crate) fn load_direct(&self, key: &Key) -> Option<Option<Loaded>> {
-            self.load_by(&AT_LENGTH, &self.refused.at_length, key)
-        }
-
-        fn load_by(&self, way: &Way, refused: &AtomicBool, key: &Key) -> Option<Option<Loaded>> {
-            let is_settled = || self.syncs.is_settled(bucket_of(key));
-            // Asked now, to spare a read in vain.
-            if refused.load(Ordering::Relaxed) || !is_settled() {
+    impl DirectLoads {
+        /// The live record, if it can be loaded without waiting for its data.
+        pub(crate) fn load_cached(&self, root: &Root, key: &Key) -> Option<Option<Loaded>> {
+            if self.cached_unsupported.load(Ordering::Relaxed) {
                 return None;
             }
-            match self.read_by(way, key) {
-                // Asked again: what was read may be a change that began meanwhile.
-                Ok(found) => is_settled().then_some(found),
-                Err(Undone::Refused) => {
-                    refused.store(true, Ordering::Relaxed);
-                    None
-                }
-                Err(Undone::ThisTime) => None,
-            }
+            let root = root.recently_checked()?;
+            CACHED.load(&root, key, &self.cached_unsupported)
         }
 
-        fn read_by(&self, way: &Way, key: &Key) -> Result<Option<Loaded>, Undone> {
-            let name = key.to_hex();
-            let path = format!("{}/{name}", &name[..2]);
-            let mut file = match way.open(self.root.directory(), &path) {
-                Ok(file) => Direct(file, way.read),
-                Err(Errno::NOENT) if self.root.still_there().is_ok() => return Ok(None),
-                Err(errno) if is_refusal(errno) => return Err(Undone::Refused),
-                Err(_) => return Err(Undone::ThisTime),
-            };
-            let beginning =
-                read_beginning(key, &mut file).map_err(|unread| file.undone(&unread))?;
-            if beginning.header.file_len() > way.max_len {
-                return Err(Undone::ThisTime);
+        /// The live record, if nothing unusual is found. On a thread that may block.
+        pub(crate) fn load(&self, root: &Root, key: &Key) -> Result<Option<Option<Loaded>>> {
+            if self.blocking_unsupported.load(Ordering::Relaxed) {
+                return Ok(None);
             }
-            beginning.read_rest(file).map(live).map_err(|_| Undone::ThisTime)
+            let root = root.directory()?;
+            Ok(BLOCKING.load(&root, key, &self.blocking_unsupported))
         }
     }
 
-    impl Way {
+    impl Method {
+        fn load(&self, root: &File, key: &Key, unsupported: &AtomicBool) -> Option<Option<Loaded>> {
+            match self.try_load(root, key) {
+                Ok(found) => Some(found),
+                Err(NotDone::Unusual) => None,
+                Err(NotDone::Unsupported) => {
+                    unsupported.store(true, Ordering::Relaxed);
+                    None
+                }
+            }
+        }
+
+        fn try_load(&self, root: &File, key: &Key) -> Result<Option<Loaded>, NotDone> {
+            let name = key.to_hex();
+            let path = format!("{}/{name}", &name[..2]);
+            let mut file = match self.open(root, &path) {
+                Ok(file) => Opened(file, self.read),
+                Err(Errno::NOENT) if is_removed(root).is_ok_and(|removed| !removed) => {
+                    return Ok(None);
+                }
+                Err(errno) if is_unsupported(errno) => return Err(NotDone::Unsupported),
+                Err(_) => return Err(NotDone::Unusual),
+            };
+            let beginning = read_beginning(key, &mut file).map_err(|unread| file.why(&unread))?;
+            if beginning.header.file_len() > self.max_len {
+                return Err(NotDone::Unusual);
+            }
+            beginning.read_rest(file).map(if_live).map_err(|_| NotDone::Unusual)
+        }
+
         fn open(&self, root: &File, path: &str) -> Result<OwnedFd, Errno> {
             let open = |access| openat2(root, path, access, Mode::empty(), self.resolve);
             // Without writing the time of the access, which may wait for the file system's journal.
@@ -138,36 +142,35 @@ mod linux {
     }
 
     /// A file, and how it is read.
-    struct Direct(OwnedFd, ReadWriteFlags);
+    struct Opened(OwnedFd, ReadWriteFlags);
 
-    impl Direct {
-        /// Whether this kernel or this file system will never read a file this way. What is no file
-        /// says nothing about those that are.
-        fn undone(&self, unread: &Unread) -> Undone {
+    impl Opened {
+        /// Something that is not a file tells nothing about how files are read.
+        fn why(&self, unread: &Unread) -> NotDone {
             let is_file = || {
                 let stat = fstat(&self.0);
                 stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode).is_file())
             };
             match unread {
                 Unread::Io(error)
-                    if Errno::from_io_error(error).is_some_and(is_refusal) && is_file() =>
+                    if Errno::from_io_error(error).is_some_and(is_unsupported) && is_file() =>
                 {
-                    Undone::Refused
+                    NotDone::Unsupported
                 }
-                _ => Undone::ThisTime,
+                _ => NotDone::Unusual,
             }
         }
     }
 
-    impl Read for Direct {
+    impl Read for Opened {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let buffer = &mut [IoSliceMut::new(buffer)];
-            Ok(preadv2(&self.0, buffer, HERE, self.1)?)
+            Ok(preadv2(&self.0, buffer, CURRENT_POSITION, self.1)?)
         }
     }
 
-    /// `PERM` is what a sandbox says to a call it does not know.
-    fn is_refusal(errno: Errno) -> bool {
+    /// `PERM` is what a sandbox answers to a call that it does not know.
+    fn is_unsupported(errno: Errno) -> bool {
         matches!(errno, Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM)
     }
 }

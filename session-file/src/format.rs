@@ -4,7 +4,7 @@
 //! |---|---|
 //! | 0..7 | `session` |
 //! | 7 | version of the format: 1 |
-//! | 8..16 | deadline, milliseconds since 1970 |
+//! | 8..16 | expiry, milliseconds since 1970 |
 //! | 16..20 | CRC-32 of the key and bytes 8..16 |
 //! | 20..24 | CRC-32 of the key and bytes 24..48 |
 //! | 24..32 | revision |
@@ -14,17 +14,17 @@
 //! | 45..48 | zero |
 //! | 48.. | the body: owner, then payload |
 //!
-//! The deadline has a check of its own: a touch overwrites these twelve bytes in place and nothing
-//! else. A reader takes no lock, so it may see half of that; the check tells. The key takes part, so
-//! that a file under another session's name is no record.
+//! The expiry has a checksum of its own: a touch overwrites these twelve bytes in place and nothing
+//! else. A reader takes no lock, so it may see half of that; the checksum tells. The key is part of it,
+//! so that a file under the name of another session is no record.
 
 use crc32fast::Hasher;
 use session_core::{Bytes, Key, Owner, Record, Revision};
 
-/// The length of all that precedes the body.
+/// The length of everything before the body.
 pub(crate) const HEADER: usize = 48;
-/// Where the bytes stand that a touch overwrites.
-pub(crate) const DEADLINE_AT: u64 = 8;
+/// The offset of the bytes that a touch overwrites.
+pub(crate) const EXPIRY_OFFSET: u64 = 8;
 
 const MAGIC: &[u8; 8] = b"session\x01";
 
@@ -32,7 +32,7 @@ const MAGIC: &[u8; 8] = b"session\x01";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Milliseconds since 1970.
-    pub(crate) deadline: u64,
+    pub(crate) expires_at: u64,
     pub(crate) revision: Revision,
     payload_len: u64,
     body_check: u32,
@@ -41,29 +41,29 @@ pub(crate) struct Header {
 
 /// Why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// The deadline and its check do not agree. Without the lock that may be a touch just being
-    /// written; under it, the file is damaged.
-    Deadline,
+pub(crate) enum Invalid {
+    /// The expiry and its checksum do not agree. Without the lock, a touch may be in progress; with
+    /// it, the file is damaged.
+    Expiry,
     /// Anything else, in words.
     Damaged(&'static str),
 }
 
-impl Fault {
+impl Invalid {
     pub(crate) fn words(self) -> &'static str {
         match self {
-            Self::Deadline => "its deadline is damaged",
+            Self::Expiry => "its expiry is damaged",
             Self::Damaged(words) => words,
         }
     }
 }
 
 /// The whole file.
-pub(crate) fn encode(key: &Key, record: &Record, deadline: u64) -> Vec<u8> {
+pub(crate) fn encode(key: &Key, record: &Record, expires_at: u64) -> Vec<u8> {
     let owner = record.owner.as_ref().map_or("", Owner::as_str).as_bytes();
     let mut file = Vec::with_capacity(HEADER + owner.len() + record.payload.len());
     file.extend_from_slice(MAGIC);
-    file.extend_from_slice(&deadline_field(key, deadline));
+    file.extend_from_slice(&expiry_field(key, expires_at));
     file.extend_from_slice(&[0; 4]);
     file.extend_from_slice(&record.revision.to_u64().to_le_bytes());
     file.extend_from_slice(&(record.payload.len() as u64).to_le_bytes());
@@ -77,34 +77,34 @@ pub(crate) fn encode(key: &Key, record: &Record, deadline: u64) -> Vec<u8> {
     file
 }
 
-/// The bytes that give a record this deadline.
-pub(crate) fn deadline_field(key: &Key, deadline: u64) -> [u8; 12] {
+/// The bytes that give a record this expiry.
+pub(crate) fn expiry_field(key: &Key, expires_at: u64) -> [u8; 12] {
     let mut field = [0; 12];
     let (number, its_check) = field.split_at_mut(8);
-    number.copy_from_slice(&deadline.to_le_bytes());
+    number.copy_from_slice(&expires_at.to_le_bytes());
     its_check.copy_from_slice(&check(&[key.as_bytes(), number]).to_le_bytes());
     field
 }
 
 /// Reads the header of the file that has this key's name.
-pub(crate) fn parse_header(key: &Key, file: &[u8]) -> Result<Header, Fault> {
+pub(crate) fn parse_header(key: &Key, file: &[u8]) -> Result<Header, Invalid> {
     if file.is_empty() {
-        return Err(Fault::Damaged("it is empty"));
+        return Err(Invalid::Damaged("it is empty"));
     }
     let Some(header) = file.first_chunk::<HEADER>() else {
-        return Err(Fault::Damaged("it is shorter than a header"));
+        return Err(Invalid::Damaged("it is shorter than a header"));
     };
     if header[..8] != MAGIC[..] {
-        return Err(Fault::Damaged("it is of another kind or version"));
+        return Err(Invalid::Damaged("it is of another kind or version"));
     }
     if u32_at(header, 20) != check(&[key.as_bytes(), &header[24..]]) || header[45..] != [0; 3] {
-        return Err(Fault::Damaged("its header is damaged or of another session"));
+        return Err(Invalid::Damaged("its header is damaged or of another session"));
     }
     if u32_at(header, 16) != check(&[key.as_bytes(), &header[8..16]]) {
-        return Err(Fault::Deadline);
+        return Err(Invalid::Expiry);
     }
     Ok(Header {
-        deadline: u64_at(header, 8),
+        expires_at: u64_at(header, 8),
         revision: Revision::from_u64(u64_at(header, 24)),
         payload_len: u64_at(header, 32),
         body_check: u32_at(header, 40),
@@ -119,20 +119,20 @@ impl Header {
     }
 
     /// Reads the record of the whole file, whose header this is.
-    pub(crate) fn parse_record(&self, file: Vec<u8>) -> Result<Record, Fault> {
+    pub(crate) fn parse_record(&self, file: Vec<u8>) -> Result<Record, Invalid> {
         match (file.len() as u64).cmp(&self.file_len()) {
-            std::cmp::Ordering::Less => return Err(Fault::Damaged("it is truncated")),
-            std::cmp::Ordering::Greater => return Err(Fault::Damaged("it has grown")),
+            std::cmp::Ordering::Less => return Err(Invalid::Damaged("it is truncated")),
+            std::cmp::Ordering::Greater => return Err(Invalid::Damaged("it has grown")),
             std::cmp::Ordering::Equal => {}
         }
         if check(&[&file[HEADER..]]) != self.body_check {
-            return Err(Fault::Damaged("its content is damaged"));
+            return Err(Invalid::Damaged("its content is damaged"));
         }
         let file = Bytes::from(file);
         let payload_at = HEADER + usize::from(self.owner_len);
         let owner = match &file[HEADER..payload_at] {
             [] => None,
-            name => Some(parse_owner(name).ok_or(Fault::Damaged("its owner is not UTF-8"))?),
+            name => Some(parse_owner(name).ok_or(Invalid::Damaged("its owner is not UTF-8"))?),
         };
         Ok(Record { payload: file.slice(payload_at..), revision: self.revision, owner })
     }
@@ -176,9 +176,9 @@ mod tests {
         }
     }
 
-    fn parse(key: &Key, file: &[u8]) -> Result<(u64, Record), Fault> {
+    fn parse(key: &Key, file: &[u8]) -> Result<(u64, Record), Invalid> {
         let header = parse_header(key, file)?;
-        Ok((header.deadline, header.parse_record(file.to_vec())?))
+        Ok((header.expires_at, header.parse_record(file.to_vec())?))
     }
 
     #[test]
@@ -190,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn a_new_deadline_is_twelve_bytes_in_place() {
+    fn a_new_expiry_is_twelve_bytes_in_place() {
         let record = sample(Some("ann"), b"{}");
         let mut file = encode(&key(), &record, 77);
-        file[8..20].copy_from_slice(&deadline_field(&key(), 99));
+        file[8..20].copy_from_slice(&expiry_field(&key(), 99));
         assert_eq!(parse(&key(), &file), Ok((99, record)));
         file[8..16].copy_from_slice(&77_u64.to_le_bytes());
-        assert_eq!(parse(&key(), &file), Err(Fault::Deadline));
+        assert_eq!(parse(&key(), &file), Err(Invalid::Expiry));
     }
 
     #[test]

@@ -1,29 +1,35 @@
 #![doc = include_str!("../README.md")]
 
 #[cfg(not(unix))]
-compile_error!("session-file needs a Unix system: file modes, `openat` and `flock`");
+compile_error!(
+    "session-file needs a Unix system (file modes, `openat` and `flock`): use session-sql with SQLite"
+);
 
 mod backend;
+mod bucket;
 mod clock;
 mod collect;
 mod direct;
-mod directory;
+mod durability;
+mod errors;
+mod expiries;
 mod format;
 mod name;
-mod operations;
 mod queue;
 mod read;
 mod root;
-mod sync;
+mod store;
 #[cfg(test)]
 mod tests;
 
 use session_core::{SessionStore, global};
 
-pub use backend::{Durability, FileBackend};
+pub use backend::FileBackend;
+pub use durability::Durability;
+pub use session_core;
 
 /// Makes `backend` the process-wide store of [`session_core::global`], with default settings, and
-/// gives it back. An earlier one is replaced.
+/// returns the store. An earlier one is replaced.
 ///
 /// ```
 /// use session_file::{FileBackend, start_session};

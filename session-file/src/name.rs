@@ -1,17 +1,17 @@
-//! The names in a sub-directory.
+//! The names in a bucket, which is one of the 256 sub-directories.
 
 use session_core::Key;
 
-/// The one temporary file of a sub-directory. Whoever holds the lock owns it; a left-over of a
-/// process that died is therefore known for one.
+/// The one temporary file of a bucket. The writer that has the lock owns it, so a file that a dead
+/// process has left can be told from one in use.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
-/// The sub-directory that a key belongs in.
+/// The bucket of a key.
 pub(crate) fn bucket_of(key: &Key) -> u8 {
     key.as_bytes()[0]
 }
 
-/// What a name in a sub-directory stands for.
+/// What a name in a bucket means.
 pub(crate) enum Name {
     Record(Key),
     Temporary,
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_hex_key_in_its_own_sub_directory_is_ours() {
+    fn only_the_hex_key_in_its_own_bucket_is_ours() {
         let key = Key::from_bytes([0xAB; 32]);
         let name = key.to_hex();
         assert!(matches!(Name::parse(&name, 0xAB), Name::Record(k) if k == key));

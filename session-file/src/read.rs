@@ -3,19 +3,47 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
+use std::time::Duration;
 
-use session_core::{Error, Key, Record};
+use session_core::{Error, Key, Loaded, Record, Result};
 
-use crate::directory::{not_a_file, unreadable};
-use crate::format::{Fault, HEADER, Header, parse_header};
+use crate::bucket::Locked;
+use crate::clock::now;
+use crate::errors::{not_a_file, unreadable};
+use crate::format::{HEADER, Header, Invalid, parse_header};
 
 /// Most sessions are read with one call into a buffer of this size.
 const FIRST_READ: usize = 4096;
 
 /// Why a file could not be read as a record.
 pub(crate) enum Unread {
-    Fault(Fault),
+    Invalid(Invalid),
     Io(io::Error),
+}
+
+/// What the file of a key says.
+pub(crate) enum Stored {
+    Missing,
+    Expired,
+    Live(Header),
+}
+
+/// Looks up a key in a bucket that no other process writes to.
+pub(crate) fn look_up(bucket: &Locked, key: &Key, now: u64) -> Result<Stored> {
+    let Some(file) = bucket.open(&key.to_hex())? else {
+        return Ok(Stored::Missing);
+    };
+    let header = read_header(key, &file)?;
+    Ok(match header.expires_at <= now {
+        true => Stored::Expired,
+        false => Stored::Live(header),
+    })
+}
+
+/// The record with the rest of its life, unless it is expired.
+pub(crate) fn if_live((header, record): (Header, Record)) -> Option<Loaded> {
+    let left = header.expires_at.saturating_sub(now());
+    (left > 0).then(|| Loaded { record, expires_in: Duration::from_millis(left) })
 }
 
 /// The header of a file, and the bytes that were read along with it.
@@ -70,9 +98,9 @@ fn read_once(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-impl From<Fault> for Unread {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
+impl From<Invalid> for Unread {
+    fn from(invalid: Invalid) -> Self {
+        Self::Invalid(invalid)
     }
 }
 
@@ -85,8 +113,8 @@ impl From<io::Error> for Unread {
 impl From<Unread> for Error {
     fn from(unread: Unread) -> Self {
         match unread {
-            Unread::Fault(fault) => {
-                Error::corrupt(format!("a session's file is not a record: {}", fault.words()))
+            Unread::Invalid(invalid) => {
+                Error::corrupt(format!("a session's file is not a record: {}", invalid.words()))
             }
             Unread::Io(error) => match error.kind() {
                 io::ErrorKind::IsADirectory

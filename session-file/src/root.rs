@@ -4,111 +4,200 @@ use std::fs::{self, DirBuilder, File, Permissions};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
-use rustix::fs::{AtFlags, Mode, chmodat, fstat, mkdirat, open, openat};
+use rustix::fs::{AtFlags, Mode, Stat, chmodat, fchmod, fstat, lstat, mkdirat, open, openat};
 use rustix::io::Errno;
 use session_core::{Error, Result};
 
-use crate::Durability;
-use crate::directory::{Bucket, DIRECTORY, bucket_error, not_written, unreadable};
-use crate::sync::Syncs;
+use crate::bucket::{Bucket, DIRECTORY};
+use crate::errors::{no_bucket, not_written, unreadable};
+
+/// How often the store looks whether its path still names the directory that it has open, in
+/// milliseconds.
+const CHECK_INTERVAL: u64 = 1_000;
 
 /// The directory that the user named.
+///
+/// It stays open, and everything is opened relative to it. The path decides all the same: if it names
+/// another directory, because an administrator has removed this one and made it anew or has put another
+/// one in its place, the store goes on there.
 #[derive(Debug)]
-pub(crate) struct Root(File);
+pub(crate) struct Root {
+    path: PathBuf,
+    directory: RwLock<Arc<File>>,
+    opened_at: Instant,
+    /// The time of the last look, in milliseconds since `opened_at`.
+    checked_at: AtomicU64,
+}
 
 impl Root {
-    /// Creates the directory where it does not exist, and refuses one that others can get at.
-    pub(crate) fn open(path: &Path, durability: Durability) -> Result<Self> {
-        // Without a trailing slash, which would follow a symbolic link.
-        let path: PathBuf = path.components().collect();
-        let refuse = |why: &str, source: io::Error| {
-            Error::invalid_config(format!("the session directory {} {why}", path.display()))
-                .with_source(source)
-        };
-        create(&path, durability).map_err(|error| refuse("can't be created", error))?;
-        let root = open(&path, DIRECTORY, Mode::empty()).map_err(|errno| match errno {
-            Errno::LOOP | Errno::NOTDIR | Errno::MLINK => refuse(
-                "is a symbolic link or no directory: name the directory itself",
-                errno.into(),
-            ),
-            _ => refuse("can't be opened", errno.into()),
-        })?;
-        let stat = fstat(&root).map_err(|errno| refuse("can't be examined", errno.into()))?;
-        let refuse = |why: String| {
-            let path = path.display();
-            Err(Error::invalid_config(format!("the session directory {path} {why}")))
-        };
-        let me = rustix::process::geteuid().as_raw();
-        if stat.st_uid != me {
-            return refuse(format!(
-                "belongs to user {}, this process runs as {me}: choose a directory of its own, or \
-                 `chown {me}` it",
-                stat.st_uid
-            ));
-        }
-        if stat.st_mode & 0o777 != 0o700 {
-            return refuse(format!(
-                "is open to other users, or closed to its own (mode {:o}): `chmod 700` it, or choose \
-                 a directory that is used for sessions only",
-                stat.st_mode & 0o7777
-            ));
-        }
-        Ok(Self(root.into()))
+    /// Creates the directory where it does not exist. Refuses one that other users can enter.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        // Without a trailing slash, which would follow a symbolic link. The process may change its
+        // working directory later.
+        let path = std::path::absolute(path.components().collect::<PathBuf>())
+            .map_err(|error| refusal(path, "has no absolute path").with_source(error))?;
+        create(&path).map_err(|error| refusal(&path, "can't be created").with_source(error))?;
+        let directory = RwLock::new(Arc::new(open_private(&path)?));
+        Ok(Self { path, directory, opened_at: Instant::now(), checked_at: AtomicU64::new(0) })
     }
 
+    /// The directory, unless it is time to look whether the path still names it. Never blocks.
     #[cfg(target_os = "linux")]
-    pub(crate) fn directory(&self) -> &File {
-        &self.0
+    pub(crate) fn recently_checked(&self) -> Option<Arc<File>> {
+        self.is_recently_checked().then(|| self.opened())
     }
 
-    /// The sub-directory of this number, if there is one.
-    pub(crate) fn bucket(&self, number: u8) -> Result<Option<Bucket>> {
-        match openat(&self.0, name(number), DIRECTORY, Mode::empty()) {
-            Ok(directory) => Ok(Some(Bucket::new(number, directory))),
-            Err(Errno::NOENT) => self.still_there().map(|()| None),
-            Err(errno) => Err(bucket_error(errno)),
+    /// The directory that the path names.
+    pub(crate) fn directory(&self) -> Result<Arc<File>> {
+        let directory = self.opened();
+        if self.is_recently_checked() {
+            return Ok(directory);
+        }
+        // Later ones need not wait for this look.
+        self.checked_at.store(self.age(), Ordering::Relaxed);
+        let is_same = |there: Stat| {
+            fstat(&*directory)
+                .is_ok_and(|here| (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino))
+        };
+        match lstat(&self.path) {
+            Ok(there) if !is_same(there) => self.reopen(),
+            // Nothing is there, or this process may not look. The directory that is open may have been
+            // moved, so it goes on.
+            _ if !is_removed(&directory)? => Ok(directory),
+            _ => self.reopen(),
         }
     }
 
-    /// The sub-directory of this number, created where it does not exist.
-    pub(crate) fn make_bucket(&self, number: u8, syncs: &Syncs) -> Result<Bucket> {
+    /// Opens the directory that the path names now. If that is not possible, the one that is open will
+    /// do, unless it was removed: a removed directory looks empty, but it is not one without sessions.
+    fn reopen(&self) -> Result<Arc<File>> {
+        match open_private(&self.path) {
+            Ok(directory) => {
+                let directory = Arc::new(directory);
+                let mut current = self.directory.write().unwrap_or_else(PoisonError::into_inner);
+                *current = Arc::clone(&directory);
+                Ok(directory)
+            }
+            Err(error) => {
+                let directory = self.opened();
+                match is_removed(&directory)? {
+                    false => Ok(directory),
+                    true => Err(Error::refused(
+                        "the session directory was removed while it was in use; nothing was read or \
+                         written. Create it anew with mode 700, or restart",
+                    )
+                    .with_source(error)),
+                }
+            }
+        }
+    }
+
+    /// The bucket of this number, if it exists.
+    pub(crate) fn bucket(&self, number: u8) -> Result<Option<Bucket>> {
+        let directory = self.directory()?;
+        match open_bucket(&directory, number)? {
+            None if is_removed(&directory)? => open_bucket(&*self.reopen()?, number),
+            found => Ok(found),
+        }
+    }
+
+    /// The bucket of this number, created where it does not exist.
+    pub(crate) fn make_bucket(&self, number: u8) -> Result<Bucket> {
         if let Some(bucket) = self.bucket(number)? {
             return Ok(bucket);
         }
-        let name = name(number);
-        match mkdirat(&self.0, name.as_str(), Mode::RWXU) {
+        let (directory, name) = (self.directory()?, name(number));
+        match mkdirat(&*directory, name.as_str(), Mode::RWXU) {
             // The process's umask may have taken rights away.
-            Ok(()) => chmodat(&self.0, name.as_str(), Mode::RWXU, AtFlags::empty())
+            Ok(()) => chmodat(&*directory, name.as_str(), Mode::RWXU, AtFlags::empty())
                 .map_err(not_written)?,
             Err(Errno::EXIST) => {}
             Err(errno) => return Err(not_written(errno)),
         }
-        syncs.will_enter(number);
-        openat(&self.0, name.as_str(), DIRECTORY, Mode::empty())
-            .map(|directory| Bucket::new(number, directory))
-            .map_err(bucket_error)
+        openat(&*directory, name.as_str(), DIRECTORY, Mode::empty())
+            .map(Bucket::new)
+            .map_err(no_bucket)
     }
 
-    /// Makes the entry of a sub-directory survive, if that is asked for and was not done.
-    pub(crate) fn enter(&self, number: u8, syncs: &Syncs) -> Result<()> {
-        syncs.enter(number, &self.0)
+    fn opened(&self) -> Arc<File> {
+        Arc::clone(&self.directory.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// A directory that was removed looks empty, but it is not one without sessions.
-    pub(crate) fn still_there(&self) -> Result<()> {
-        match fstat(&self.0) {
-            Ok(stat) if stat.st_nlink == 0 => Err(Error::unavailable(
-                "the session directory was removed while it was in use: restart to create it anew",
-            )),
-            Ok(_) => Ok(()),
-            Err(errno) => Err(unreadable(errno)),
-        }
+    fn is_recently_checked(&self) -> bool {
+        self.age() < self.checked_at.load(Ordering::Relaxed) + CHECK_INTERVAL
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 }
 
+/// Whether this directory has no name any more.
+pub(crate) fn is_removed(directory: &File) -> Result<bool> {
+    fstat(directory).map(|stat| stat.st_nlink == 0).map_err(unreadable)
+}
+
+fn open_bucket(root: &File, number: u8) -> Result<Option<Bucket>> {
+    match openat(root, name(number), DIRECTORY, Mode::empty()) {
+        Ok(directory) => Ok(Some(Bucket::new(directory))),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(no_bucket(errno)),
+    }
+}
+
+/// Opens a directory that no other user can enter.
+fn open_private(path: &Path) -> Result<File> {
+    let root = open(path, DIRECTORY, Mode::empty()).map_err(|errno| {
+        let why = match errno {
+            Errno::LOOP | Errno::NOTDIR | Errno::MLINK => {
+                "is a symbolic link or no directory: name the directory itself"
+            }
+            _ => "can't be opened",
+        };
+        refusal(path, why).with_source(io::Error::from(errno))
+    })?;
+    let failed = |why| move |errno| refusal(path, why).with_source(io::Error::from(errno));
+    let stat = fstat(&root).map_err(failed("can't be examined"))?;
+    let me = rustix::process::geteuid().as_raw();
+    if stat.st_uid != me {
+        return Err(refusal(
+            path,
+            &format!(
+                "belongs to user {}, this process runs as {me}: choose a directory of its own, or \
+                 `chown {me}` it",
+                stat.st_uid
+            ),
+        ));
+    }
+    let mode = stat.st_mode;
+    if mode & 0o007 != 0 || mode & 0o700 != 0o700 {
+        return Err(refusal(
+            path,
+            &format!(
+                "is open to other users, or closed to its own (mode {:o}): `chmod 700` it, or choose \
+                 a directory that is used for sessions only",
+                mode & 0o7777
+            ),
+        ));
+    }
+    if mode & 0o070 != 0 {
+        // An orchestrator gives a volume to a group when it mounts it. Only the owner or root can have
+        // done that.
+        fchmod(&root, Mode::RWXU).map_err(failed("is open to its group, and can't be closed"))?;
+    }
+    Ok(root.into())
+}
+
+fn refusal(path: &Path, why: &str) -> Error {
+    Error::invalid_config(format!("the session directory {} {why}", path.display()))
+}
+
 /// Creates a directory and those above it where they do not exist, whatever the process's umask.
-fn create(path: &Path, durability: Durability) -> io::Result<()> {
+fn create(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
@@ -116,21 +205,16 @@ fn create(path: &Path, durability: Durability) -> io::Result<()> {
             let Some(parent) = path.parent() else {
                 return Err(error);
             };
-            create(parent, durability)?;
+            create(parent)?;
             match DirBuilder::new().mode(0o700).create(path) {
-                // Another process was quicker.
+                // Another process was faster.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
                 done => done?,
             }
         }
         Err(error) => return Err(error),
     }
-    fs::set_permissions(path, Permissions::from_mode(0o700))?;
-    if durability == Durability::Full {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
+    fs::set_permissions(path, Permissions::from_mode(0o700))
 }
 
 fn name(number: u8) -> String {

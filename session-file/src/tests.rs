@@ -1,4 +1,4 @@
-//! What files can suffer, and what the contract does not ask of every store. The contract itself is
+//! What can happen to files, and what the contract does not ask of every store. The contract itself is
 //! proven by `conformance-tests`.
 
 mod cached;
@@ -25,6 +25,7 @@ use session_core::{
 use tempfile::TempDir;
 use tokio::time::sleep;
 
+use crate::store::Store;
 use crate::{Durability, FileBackend};
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -56,11 +57,15 @@ impl Fixture {
         self.store.save(key, &record(1), write).await.unwrap();
     }
 
-    /// As if the kernel had refused loads at once, and those that open one path.
-    fn refuse(&self, [at_once, at_length]: [bool; 2]) {
-        let refused = &self.store.store.refused;
-        refused.at_once.store(at_once, Ordering::Relaxed);
-        refused.at_length.store(at_length, Ordering::Relaxed);
+    async fn touch(&self, key: &Key, ttl: Duration) {
+        self.store.touch(key, Revision::from_u64(1), ttl).await.unwrap();
+    }
+
+    /// As if the kernel did not support loads of what is in memory, and those that open one path.
+    fn set_unsupported(&self, [cached, blocking]: [bool; 2]) {
+        let direct = &self.store.store.direct;
+        direct.cached_unsupported.store(cached, Ordering::Relaxed);
+        direct.blocking_unsupported.store(blocking, Ordering::Relaxed);
     }
 
     /// The kind of error that a load ends in.
@@ -85,6 +90,11 @@ fn record(revision: u64) -> Record {
         revision: Revision::from_u64(revision),
         owner: Some(Owner::new("ann").unwrap()),
     }
+}
+
+/// For settings that only tests change. The store must not be cloned yet.
+fn change(store: &mut FileBackend) -> &mut Store {
+    Arc::get_mut(&mut store.store).unwrap()
 }
 
 fn update(expected: u64) -> Update {

@@ -1,14 +1,16 @@
 //! What only several processes can show. This program starts itself anew as each of them, so it has
 //! a `main` of its own.
 
-#[path = "processes/disk_full.rs"]
-mod disk_full;
+#[path = "processes/disk.rs"]
+mod disk;
 #[path = "processes/increment.rs"]
 mod increment;
 #[path = "processes/killed.rs"]
 mod killed;
 #[path = "processes/killed_lives.rs"]
 mod killed_lives;
+#[path = "processes/many_files.rs"]
+mod many_files;
 #[path = "processes/umask.rs"]
 mod umask;
 
@@ -30,6 +32,7 @@ fn main() -> ExitCode {
         Ok("increment") => increment::child(),
         Ok("write") => killed::child(),
         Ok("live") => killed_lives::child(),
+        Ok("many_files") => many_files::child(),
         Ok("umask") => umask::child(),
         Ok(other) => panic!("{ROLE}={other}: there is no such role"),
         Err(_) => {
@@ -37,8 +40,10 @@ fn main() -> ExitCode {
                 Trial::test("updates_of_two_processes_are_not_lost", increment::test),
                 Trial::test("killed_writers_leave_whole_records", killed::test),
                 Trial::test("killed_lives_go_on_where_they_were", killed_lives::test),
+                Trial::test("too_many_open_files_is_a_refusal", many_files::test),
                 Trial::test("rights_do_not_depend_on_the_umask", umask::test),
-                disk_full::trial(),
+                disk::full(),
+                disk::read_only(),
             ];
             return libtest_mimic::run(&Arguments::from_args(), trials).exit_code();
         }

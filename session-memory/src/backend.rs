@@ -1,35 +1,40 @@
-//! The store itself.
+//! The store: its shards, its limit, and the collection of what expired.
 
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::task::Poll;
 use std::time::Duration;
 
-use dashmap::{DashMap, Entry as Slot, SharedValue};
 use session_core::{
-    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write,
+    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write,
     async_trait, ttl_millis,
 };
 
-use crate::clock::{Clock, Moment, after};
-use crate::deadlines::Deadlines;
-use crate::entry::Entry;
+use crate::clock::Clock;
+use crate::entry::{Content, Entry};
+use crate::shard::{Collected, Created, Shard};
 
-/// How often a creation in a full store looks for an expired session.
-const ROUNDS_OF_CREATE: usize = 4;
-/// The lock of a shard is held while others of its sessions are collected, and while its table grows,
-/// so shards are small.
+/// One for each value of a byte of the key. The lock of a shard is held while some of its sessions
+/// are collected and while its table grows, so shards are small.
 const SHARDS: usize = 256;
+/// How many sessions the collector examines before others get the shard's lock.
+const BATCH: usize = 128;
+/// How often a create in a full store looks for an expired session.
+const ROUNDS_OF_CREATE: usize = 4;
+/// How many sessions each of these rounds examines.
+const EXAMINED_BY_CREATE: usize = 8 * BATCH;
 
 /// Sessions in the memory of this process. They end with it.
 ///
-/// All operations are O(1), except that a session which is created, destroyed or given a shorter life
-/// is filed in O(log n). None of them waits for anything but the short lock of one of the map's
-/// shards, so a future that is dropped has done all or nothing.
+/// Loads and updates are O(1). An operation that creates a session, destroys it or shortens its life
+/// also changes an index in O(log n). None of them waits for anything but the short lock of one of
+/// 256 shards, and none has an await inside, so a future that is dropped has done all or nothing.
+/// It needs no async runtime.
 ///
-/// Memory: less than 256 bytes a session beside its payload (and owner). What a full map has taken is
-/// kept for later sessions when it empties.
+/// Memory: less than 256 bytes a session beside its payload (and owner). The store keeps what a full
+/// map has taken for later sessions.
 ///
 /// ```
 /// use session_memory::MemoryBackend;
@@ -38,29 +43,28 @@ const SHARDS: usize = 256;
 /// assert!(backend.is_empty());
 /// ```
 pub struct MemoryBackend {
-    pub(crate) sessions: DashMap<Key, Box<Entry>, BuildHasherDefault<KeyHasher>>,
-    /// One for each shard of `sessions`, and locked only while that shard is (or alone, for a look).
-    pub(crate) deadlines: Box<[Mutex<Deadlines>]>,
-    pub(crate) clock: Clock,
-    /// The entries in `sessions`, and those about to be inserted.
-    pub(crate) taken: AtomicUsize,
+    shards: Box<[Padded]>,
+    clock: Clock,
+    /// The sessions in all shards, and those about to be inserted.
+    places_taken: AtomicUsize,
     max_sessions: usize,
     /// Where the next collection begins, so that a small limit does not favour the first shards.
-    pub(crate) next_shard: AtomicUsize,
+    next_shard: AtomicUsize,
 }
+
+/// Shards must not share a cache line: a write to one would slow down reads of its neighbour.
+#[derive(Default)]
+#[repr(align(128))]
+struct Padded(RwLock<Shard>);
 
 impl MemoryBackend {
     /// An empty store that takes as many sessions as memory holds.
     #[must_use]
     pub fn new() -> Self {
-        let hasher = BuildHasherDefault::default();
-        let sessions = DashMap::with_hasher_and_shard_amount(hasher, SHARDS);
-        let deadlines = sessions.shards().iter().map(|_| Mutex::default()).collect();
         Self {
-            sessions,
-            deadlines,
+            shards: (0..SHARDS).map(|_| Padded::default()).collect(),
             clock: Clock::new(),
-            taken: AtomicUsize::new(0),
+            places_taken: AtomicUsize::new(0),
             max_sessions: usize::MAX,
             next_shard: AtomicUsize::new(0),
         }
@@ -68,19 +72,19 @@ impl MemoryBackend {
 
     /// Limits the number of sessions (default: no limit).
     ///
-    /// A full store first removes what has expired. When all are alive it refuses new sessions with
-    /// `Unavailable`, which says that nothing was written; it never evicts a live one. Sessions that
-    /// are there can still be saved, touched, rotated and destroyed.
+    /// A full store first removes what has expired. If all sessions are live, it refuses new ones with
+    /// an `Unavailable` for which [`Error::nothing_was_written`] is true. It never evicts a live
+    /// session. Sessions that are there can still be saved, touched and destroyed.
     #[must_use]
     pub fn max_sessions(mut self, limit: usize) -> Self {
         self.max_sessions = limit;
         self
     }
 
-    /// How many sessions are in memory, expired ones that are not collected yet included.
+    /// How many sessions are in memory, including expired ones that are not collected yet.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.taken.load(Ordering::Relaxed)
+        self.places_taken.load(Ordering::Relaxed)
     }
 
     /// Whether no session is in memory.
@@ -89,203 +93,137 @@ impl MemoryBackend {
         self.len() == 0
     }
 
-    /// The map, the files and the count agree.
+    /// The maps, the indexes and the count agree.
     #[cfg(test)]
     pub(crate) fn assert_consistent(&self) {
-        let filed: usize = self.deadlines.iter().map(|part| lock(part).len()).sum();
-        assert_eq!((self.sessions.len(), filed), (self.len(), self.len()));
+        let sessions: usize = (0..SHARDS).map(|index| self.read(index).assert_consistent()).sum();
+        assert_eq!(sessions, self.len());
     }
 
     fn create(&self, key: Key, record: &Record, ttl: Duration) -> Result<()> {
         let millis = ttl_millis(ttl)?;
-        let mut entry = Box::new(Entry::new(record));
-        for _ in 0..ROUNDS_OF_CREATE {
-            match self.try_create(key, entry, millis)? {
-                None => return Ok(()),
-                Some(refused) => entry = refused,
+        let mut entry = Box::new(Entry::new(key, record));
+        let mut rounds = 0;
+        loop {
+            let created = {
+                let mut shard = self.write(shard_of(&key));
+                shard.create(entry, (self.clock.now(), millis), || self.take_place())?
+            };
+            match created {
+                Created::Stored(_) => return Ok(()),
+                Created::NoPlace(refused) => entry = refused,
             }
-            // The room it makes may be taken by another creation, or the other way round.
-            if !self.make_room() {
-                break;
+            // Another create may take the place that this one makes, so it tries more than once.
+            if rounds == ROUNDS_OF_CREATE || !self.make_place() {
+                return Err(self.full());
             }
+            rounds += 1;
         }
-        match self.try_create(key, entry, millis)? {
-            None => Ok(()),
-            Some(_) => Err(self.full()),
-        }
-    }
-
-    /// Gives the entry back where the store is full.
-    fn try_create(&self, key: Key, entry: Box<Entry>, millis: u64) -> Result<Option<Box<Entry>>> {
-        let slot = self.sessions.entry(key);
-        let now = self.clock.now();
-        match &slot {
-            Slot::Occupied(there) if there.get().is_live(now) => {
-                return Err(Error::already_exists());
-            }
-            Slot::Occupied(_) => {}
-            Slot::Vacant(_) if self.take_place() => {}
-            Slot::Vacant(_) => return Ok(Some(entry)),
-        }
-        drop(self.put(slot, entry, after(now, millis)));
-        Ok(None)
     }
 
     fn update(&self, key: &Key, record: &Record, write: Update) -> Result<()> {
         let millis = write.ttl.map(ttl_millis).transpose()?;
-        let new = Entry::new(record);
-        let Some(mut entry) = self.sessions.get_mut(key) else {
-            return Err(Error::gone());
+        let content = Content::new(record);
+        let replaced = {
+            let mut shard = self.write(shard_of(key));
+            shard.update(key, write.expected, content, (self.clock.now(), millis))?
         };
-        let now = self.clock.now();
-        check(&entry, write.expected, now)?;
-        let replaced = entry.replace_record(new);
-        if let Some(millis) = millis {
-            self.set_deadline(key, &mut entry, after(now, millis));
-        }
-        // To free a large payload takes longer than all of this, so it comes after the lock.
-        drop(entry);
         drop(replaced);
         Ok(())
     }
 
-    /// Fills a slot, whose shard is locked by it, and unlocks it. What it held before is given back.
-    fn put(
-        &self,
-        slot: Slot<'_, Key, Box<Entry>>,
-        mut entry: Box<Entry>,
-        deadline: Moment,
-    ) -> Option<Box<Entry>> {
-        let key = *slot.key();
-        let mut deadlines = self.deadlines_of(&key);
-        if let Slot::Occupied(old) = &slot {
-            deadlines.remove(old.get().filed, key.prefix());
-        }
-        entry.deadline = deadline;
-        entry.filed = deadlines.file(deadline, key.prefix());
-        drop(deadlines);
-        match slot {
-            Slot::Occupied(mut slot) => Some(slot.insert(entry)),
-            Slot::Vacant(slot) => {
-                slot.insert(entry);
-                None
+    /// Removes up to `limit` expired sessions, and lets other tasks run after each batch.
+    async fn collect(&self, limit: usize) -> usize {
+        let mut removed = 0;
+        for index in self.all_shards() {
+            while removed < limit && self.has_due(index) {
+                removed += self.collect_batch(index, limit - removed).removed.len();
+                yield_now().await;
             }
         }
+        removed
     }
 
-    /// Moves the deadline of an entry, whose shard is locked.
-    fn set_deadline(&self, key: &Key, entry: &mut Entry, deadline: Moment) {
-        if deadline < entry.filed {
-            let mut deadlines = self.deadlines_of(key);
-            deadlines.remove(entry.filed, key.prefix());
-            entry.filed = deadlines.file(deadline, key.prefix());
+    /// Makes a place for a session in a full store. It examines a few batches at most. Returns
+    /// whether it found anything to examine.
+    fn make_place(&self) -> bool {
+        let mut examined = 0;
+        for index in self.all_shards() {
+            while examined < EXAMINED_BY_CREATE && self.has_due(index) {
+                let collected = self.collect_batch(index, BATCH);
+                examined += collected.examined;
+                if !collected.removed.is_empty() {
+                    return true;
+                }
+            }
         }
-        entry.deadline = deadline;
+        examined > 0
     }
 
-    /// Both shards are locked, so nobody sees the session twice or not at all.
-    fn move_session(
-        &self,
-        old: &Key,
-        new: &Key,
-        mut entry: Box<Entry>,
-        write: Update,
-    ) -> Result<()> {
-        let millis = write.ttl.map(ttl_millis).transpose()?;
-        let (from, to) = (self.sessions.determine_map(old), self.sessions.determine_map(new));
-        let (old_hash, new_hash) = (hash_of(old.prefix()), hash_of(new.prefix()));
-        let shards = self.sessions.shards();
-        // Everyone takes the lower one first.
-        let mut low = shards[from.min(to)].write();
-        let mut high = (from != to).then(|| shards[from.max(to)].write());
-        let now = self.clock.now();
+    fn collect_batch(&self, index: usize, limit: usize) -> Collected {
+        let mut shard = self.write(index);
+        let collected = shard.collect(self.clock.now(), BATCH, limit);
+        // Before the lock is released: a create that finds nothing due afterwards finds the place.
+        self.places_taken.fetch_sub(collected.removed.len(), Ordering::Relaxed);
+        collected
+    }
 
-        let source = match &mut high {
-            Some(high) if from > to => &mut **high,
-            _ => &mut *low,
-        };
-        let Some((_, standing)) = source.get(old_hash, |(key, _)| key == old) else {
-            return Err(Error::gone());
-        };
-        let standing = standing.get();
-        check(standing, write.expected, now)?;
-        let (filed, deadline) = (standing.filed, standing.deadline);
-        let deadline = millis.map_or(deadline, |millis| after(now, millis));
+    fn has_due(&self, index: usize) -> bool {
+        self.read(index).has_due(self.clock.now())
+    }
 
-        let target = match &mut high {
-            Some(high) if to > from => &mut **high,
-            _ => &mut *low,
-        };
-        let there = target.get(new_hash, |(key, _)| key == new);
-        if there.is_some_and(|(_, there)| there.get().is_live(now)) {
-            return Err(Error::already_exists());
-        }
-        let expired = target.remove_entry(new_hash, |(key, _)| key == new);
-        if let Some((_, expired)) = &expired {
-            lock(&self.deadlines[to]).remove(expired.get().filed, new.prefix());
-            self.give_place_back();
-        }
-        entry.deadline = deadline;
-        entry.filed = lock(&self.deadlines[to]).file(deadline, new.prefix());
-        let slot = (*new, SharedValue::new(entry));
-        target.insert(new_hash, slot, |(key, _)| hash_of(key.prefix()));
-
-        let source = match &mut high {
-            Some(high) if from > to => &mut **high,
-            _ => &mut *low,
-        };
-        let moved = source.remove_entry(old_hash, |(key, _)| key == old);
-        lock(&self.deadlines[from]).remove(filed, old.prefix());
-        // The payloads are freed after the locks.
-        drop((low, high));
-        drop((expired, moved));
-        Ok(())
+    /// The indexes of all shards, beginning with another one each time.
+    fn all_shards(&self) -> impl Iterator<Item = usize> + use<> {
+        let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
+        (0..SHARDS).map(move |step| first.wrapping_add(step) % SHARDS)
     }
 
     fn take_place(&self) -> bool {
-        self.taken
+        self.places_taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
                 (taken < self.max_sessions).then_some(taken + 1)
             })
             .is_ok()
     }
 
-    fn give_place_back(&self) {
-        self.taken.fetch_sub(1, Ordering::Relaxed);
-    }
-
     fn full(&self) -> Error {
-        Error::new(
-            ErrorKind::Unavailable,
-            format!(
-                "the store is full: all of its {} sessions are alive; nothing was written. Raise \
-                 max_sessions, shorten the lifetime, or use a store that is not in memory",
-                self.max_sessions
-            ),
-        )
+        Error::refused(format!(
+            "the store is full: all of its {} sessions are live; nothing was written. Raise \
+             max_sessions, shorten the lifetime, or use a store that is not in memory",
+            self.max_sessions
+        ))
     }
 
-    fn deadlines_of(&self, key: &Key) -> MutexGuard<'_, Deadlines> {
-        lock(&self.deadlines[self.sessions.determine_map(key)])
+    // No code panics while it holds one of these locks.
+
+    fn read(&self, index: usize) -> RwLockReadGuard<'_, Shard> {
+        self.shards[index].0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, index: usize) -> RwLockWriteGuard<'_, Shard> {
+        self.shards[index].0.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Whether an update that expects this revision may replace the entry.
-fn check(entry: &Entry, expected: Revision, now: Moment) -> Result<()> {
-    if !entry.is_live(now) {
-        return Err(Error::gone());
-    }
-    if entry.revision != expected {
-        return Err(Error::conflict());
-    }
-    Ok(())
+/// By the last byte: the table inside a shard uses the first eight.
+fn shard_of(key: &Key) -> usize {
+    usize::from(key.as_bytes()[31])
 }
 
-/// No code panics while it holds this lock, and if it did, the set would still be a set.
-pub(crate) fn lock(deadlines: &Mutex<Deadlines>) -> MutexGuard<'_, Deadlines> {
-    deadlines.lock().unwrap_or_else(PoisonError::into_inner)
+/// Lets other tasks run, on any runtime.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|context| match std::mem::replace(&mut yielded, true) {
+        true => Poll::Ready(()),
+        false => {
+            context.waker().wake_by_ref();
+            Poll::Pending
+        }
+    })
+    .await;
 }
 
+// Each method looks at the clock under the lock: what one caller saw expired stays so for all.
 #[async_trait]
 impl Backend for MemoryBackend {
     fn name(&self) -> &'static str {
@@ -293,23 +231,17 @@ impl Backend for MemoryBackend {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            detects_conflicts: true,
-            revocable: true,
-            rotates_atomically: true,
-            ..Capabilities::default()
-        }
+        Capabilities::default()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        let Some(entry) = self.sessions.get(key) else {
-            return Ok(None);
+        let (found, now) = {
+            let shard = self.read(shard_of(key));
+            let now = self.clock.now();
+            let found = shard.get(key, now);
+            (found.map(|entry| (entry.content.clone(), entry.expires_at)), now)
         };
-        // Under the lock, like all looks at the clock: what was once seen to be expired stays so.
-        let now = self.clock.now();
-        let view = entry.is_live(now).then(|| entry.view());
-        drop(entry);
-        Ok(view.map(|view| view.into_loaded(now)))
+        Ok(found.map(|(content, expires_at)| content.into_loaded(expires_at, now)))
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
@@ -319,41 +251,24 @@ impl Backend for MemoryBackend {
         }
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
         let millis = ttl_millis(ttl)?;
-        let Some(mut entry) = self.sessions.get_mut(key) else {
-            return Err(Error::gone());
-        };
-        let now = self.clock.now();
-        if !entry.is_live(now) {
-            return Err(Error::gone());
-        }
-        self.set_deadline(key, &mut entry, after(now, millis));
-        Ok(())
+        self.write(shard_of(key)).touch(key, expected, (self.clock.now(), millis))
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        let Slot::Occupied(slot) = self.sessions.entry(*key) else {
+        let destroyed = self.write(shard_of(key)).destroy(key, only, self.clock.now());
+        let Some((_removed, live)) = destroyed else {
             return Ok(false);
         };
-        let live = slot.get().is_live(self.clock.now());
-        if live && only.is_some_and(|only| only != slot.get().revision) {
-            return Ok(false);
-        }
-        self.deadlines_of(key).remove(slot.get().filed, key.prefix());
-        slot.remove();
-        self.give_place_back();
+        self.places_taken.fetch_sub(1, Ordering::Relaxed);
         Ok(live)
     }
 
-    /// It lets other tasks run after each batch; when it is dropped there, what it removed stays
+    /// It lets other tasks run after each batch. A future that is dropped there has removed what it
     /// removed.
     async fn gc(&self, limit: usize) -> Result<u64> {
         Ok(self.collect(limit).await as u64)
-    }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        self.move_session(old, new, Box::new(Entry::new(record)), write)
     }
 }
 
@@ -363,7 +278,7 @@ impl Default for MemoryBackend {
     }
 }
 
-/// Numbers only: what is stored is nobody's business in a log.
+/// Numbers only, nothing of what is stored.
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBackend")
@@ -371,32 +286,4 @@ impl fmt::Debug for MemoryBackend {
             .field("max_sessions", &self.max_sessions)
             .finish()
     }
-}
-
-/// A key is a digest, and its `Hash` gives eight bytes of it: there is nothing left to mix.
-#[derive(Default)]
-pub(crate) struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn write_u64(&mut self, prefix: u64) {
-        self.0 = prefix;
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not what `Key` does today; correct all the same, should it change.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
-}
-
-/// What the map files a key with this prefix under.
-pub(crate) fn hash_of(prefix: u64) -> u64 {
-    let mut hasher = KeyHasher::default();
-    hasher.write_u64(prefix);
-    hasher.finish()
 }

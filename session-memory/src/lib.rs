@@ -2,18 +2,18 @@
 
 mod backend;
 mod clock;
-mod collect;
-mod deadlines;
 mod entry;
+mod shard;
 #[cfg(test)]
 mod tests;
 
 use session_core::{SessionStore, global};
 
 pub use backend::MemoryBackend;
+pub use session_core;
 
 /// Makes `backend` the process-wide store of [`session_core::global`], with default settings, and
-/// gives it back. An earlier one is replaced.
+/// returns the store. An earlier one is replaced.
 ///
 /// ```
 /// use session_memory::{MemoryBackend, start_session};

@@ -1,9 +1,9 @@
-//! What a session costs beside its payload, measured as the process grows. It has a process of its
-//! own so that nothing else grows.
+//! The memory of a session beside its payload, measured by the growth of the process. The test has a
+//! process of its own, so that nothing else grows.
 
 #![cfg(target_os = "linux")] // Only Linux says how large a process is, without `unsafe`.
 
-#[path = "../examples/overhead/measure.rs"]
+#[path = "overhead/measure.rs"]
 mod measure;
 
 /// As many sessions as leave each of the 256 shards' tables emptiest: it has just doubled.

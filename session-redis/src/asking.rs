@@ -10,7 +10,7 @@ use redis::{
     RedisResult, Value,
 };
 
-use crate::link::was_not_carried_out;
+use crate::failure::was_not_carried_out;
 
 /// More nodes than slots move to at a time; beyond that it begins anew.
 const MOST: usize = 32;

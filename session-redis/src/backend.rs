@@ -2,22 +2,21 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::aio::ConnectionLike;
 use session_core::{
-    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write,
-    async_trait, rotate_by_steps, ttl_millis,
+    Backend, BatchBackend, BatchLimits, Capabilities, CreateItem, DestroyItem, Error, Key, Loaded,
+    Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait, ttl_millis,
 };
 
-use crate::change::{self, Action, Change, Verdict};
-use crate::guesses::{Guess, Guesses};
+use crate::confirm::{Confirming, NotConfirmed};
+use crate::exchange::Exchange;
 use crate::layout;
 use crate::link::Link;
-use crate::load::Load;
-use crate::operations::{self, Confirmation, Lane};
+use crate::operations::{self, Create, Touch, Update};
 use crate::server::ServerInfo;
-use crate::sharing::Sharing;
 use crate::source::Source;
 
 /// Shorter than the handle's own deadline (5 s), so that there is time to ask again.
@@ -25,35 +24,24 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A silent node of a cluster holds up connecting, but must not prevent it.
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_PREFIX: &str = "session:";
+/// Eight operations at a time gain nothing by waiting for each other. 64 keys keep the server busy for
+/// about 0.1 ms, and what is larger than 256 KiB takes long enough by itself.
+const LIMITS: BatchLimits = BatchLimits { alone: 8, in_flight: 4, items: 64, bytes: 256 * 1024 };
 
 /// Sessions in Redis. See the [crate's documentation](crate) for the layout and what it promises.
 ///
-/// Clones share connections and settings are made before cloning: each setter takes and gives back
-/// the backend.
+/// Cheap to clone; clones share their connections. Each setter takes the backend and returns it.
 #[derive(Clone)]
 pub struct RedisBackend {
     prefix: Arc<str>,
     timeout: Duration,
     source: Arc<Source>,
-    atomic_rotation: bool,
-    channels: Arc<[Channel]>,
+    links: Arc<[Arc<Link>]>,
+    /// The link of the next operation.
+    next: Arc<AtomicUsize>,
+    /// Whether each command may name keys of one slot only.
+    is_cluster: bool,
     confirming: Option<Confirming>,
-    guesses: Arc<Guesses>,
-}
-
-/// A connection, and the operations that share it.
-#[derive(Debug)]
-struct Channel {
-    link: Arc<Link>,
-    loads: Sharing<Load>,
-    changes: Sharing<Change>,
-}
-
-/// `WAIT` holds up everything behind it, hence a connection of its own.
-#[derive(Debug, Clone)]
-struct Confirming {
-    link: Arc<Link>,
-    confirmation: Confirmation,
 }
 
 impl RedisBackend {
@@ -95,7 +83,7 @@ impl RedisBackend {
     /// seems undone and an update meets conflicts.
     ///
     /// Where the user may not ask for `INFO`, it is taken for one to a cluster: every command names one
-    /// key, and a rotation goes by steps.
+    /// key, and nothing is sent in batches.
     ///
     /// # Errors
     /// `Unavailable` when nothing answers within 2 s.
@@ -139,11 +127,11 @@ impl RedisBackend {
         Ok(Self {
             prefix: DEFAULT_PREFIX.into(),
             timeout: DEFAULT_TIMEOUT,
-            channels: [Channel::new(link, !is_cluster)].into(),
+            links: [link].into(),
+            next: Arc::default(),
             source,
-            atomic_rotation: !is_cluster,
+            is_cluster,
             confirming: None,
-            guesses: Arc::new(Guesses::new()),
         })
     }
 
@@ -154,118 +142,88 @@ impl RedisBackend {
         self
     }
 
-    /// How many connections to use, at least and by default 1: a single one serves hundreds of
-    /// requests at a time. The others are opened when they are first needed. A connection that the
-    /// application gave stays the only one.
+    /// How many connections to use (default and minimum: 1). One serves hundreds of requests at a time.
+    /// The others are opened when they are first needed. A connection that the application gave is always
+    /// the only one.
     #[must_use]
     pub fn connections(mut self, number: usize) -> Self {
         if !matches!(*self.source, Source::Given { .. }) {
-            self.channels = self.new_channels(number.max(1));
+            let new = std::iter::repeat_with(|| Arc::new(Link::new(Arc::clone(&self.source))));
+            self.links = self.links.iter().cloned().chain(new).take(number.max(1)).collect();
         }
         self
     }
 
-    /// How long an operation may wait for Redis, connecting included, until it is `Unavailable`; the
-    /// default is 2 s. A rotation in a cluster may wait so long for each of its steps, and a confirmed
-    /// logout for the confirmation in addition. Keep it well below the handle's own deadline
-    /// ([`Config::deadline`](session_core::Config::deadline), 5 s): a write whose answer was lost is
-    /// looked up in what is left of that.
+    /// How long an operation waits for Redis, connecting included, until it is `Unavailable` (default:
+    /// 2 s). A confirmed logout waits for its confirmation in addition. Keep it well below the handle's
+    /// deadline ([`Config::deadline`](session_core::Config::deadline), 5 s): the handle needs what is
+    /// left of that to find out what became of a write whose answer was lost.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
-        // Who shares a command shares its time limit.
-        self.channels = self.new_channels(self.channels.len());
         self
     }
 
-    /// Makes a logout, that is `destroy` without an expected revision, wait until so many replicas
-    /// have it too (`WAIT`), at most for `timeout`. What a rotation clears away by revision is not
-    /// confirmed: a failover may bring that back under its old id.
+    /// Makes a logout, that is `destroy` without an expected revision, wait until this many replicas
+    /// have it too (`WAIT`), for `timeout` at most. A `destroy` with an expected revision is not
+    /// confirmed: a failover may bring that record back.
     ///
     /// Replication lags: without this, a failover may bring back a session that was destroyed a
-    /// moment before. Where it is not confirmed in time, `destroy` is an `Unavailable` error whose
-    /// source is [`NotConfirmed`]; the master **has** destroyed the session then, and destroying it
-    /// again asks for the confirmation again.
+    /// moment before. If it is not confirmed in time, `destroy` returns an `Unavailable` error whose
+    /// source is [`NotConfirmed`]; the master **has** destroyed the session then,
+    /// and destroying it again asks for the confirmation again.
     ///
-    /// It uses a connection of its own for that, because what follows a `WAIT` on a connection waits
-    /// as well; the destruction itself is never held up by it. On a connection that the application gave it holds up that one, and it needs one to a single
-    /// node there.
+    /// It uses a connection of its own, because what follows a `WAIT` on a connection waits as well. On
+    /// a connection that the application gave it delays the other operations, and that connection has
+    /// to lead to a single node.
     #[must_use]
     pub fn confirm_destroy(mut self, replicas: u32, timeout: Duration) -> Self {
         let patience = timeout.saturating_add(DEFAULT_TIMEOUT);
-        self.confirming = Some(Confirming {
-            link: Arc::new(Link::patient(Arc::clone(&self.source), patience)),
-            confirmation: Confirmation { replicas, timeout },
-        });
+        let link = Arc::new(Link::patient(Arc::clone(&self.source), patience));
+        self.confirming = Some(Confirming { link, replicas, timeout });
         self
-    }
-
-    /// On the connections that there are, and on new ones where those are too few.
-    fn new_channels(&self, number: usize) -> Arc<[Channel]> {
-        let links = self.channels.iter().map(|channel| Arc::clone(&channel.link));
-        links
-            .chain(std::iter::repeat_with(|| Arc::new(Link::new(Arc::clone(&self.source)))))
-            .take(number)
-            .map(|link| Channel::new(link, self.atomic_rotation))
-            .collect()
     }
 
     fn name_of(&self, key: &Key) -> Vec<u8> {
         layout::name(&self.prefix, key)
     }
 
-    /// Operations on one key keep to one connection.
-    fn channel(&self, key: &Key) -> &Channel {
-        let count = self.channels.len() as u64;
-        let index = usize::try_from(key.prefix() % count).unwrap_or_default();
-        &self.channels[index]
+    fn exchange(&self) -> Exchange<'_> {
+        let link = match &self.links[..] {
+            [link] => link,
+            links => &links[self.next.fetch_add(1, Ordering::Relaxed) % links.len()],
+        };
+        Exchange::new(link, self.timeout)
     }
 
-    fn compare_and_swap(
+    fn create_of<'a>(&self, key: &Key, record: &'a Record, ttl: Duration) -> Result<Create<'a>> {
+        Ok(Create { name: self.name_of(key), record, ttl: ttl_millis(ttl)? })
+    }
+
+    fn update_of<'a>(
         &self,
         key: &Key,
-        record: &Record,
-        Update { expected, ttl }: Update,
-    ) -> Result<change::Update> {
-        Ok(change::Update {
-            expected,
-            guess: self.guesses.of(key),
-            record: record.clone(),
-            life: ttl.map(ttl_millis).transpose()?,
-        })
+        record: &'a Record,
+        update: session_core::Update,
+    ) -> Result<Update<'a>> {
+        let ttl = update.ttl.map(ttl_millis).transpose()?;
+        Ok(Update { name: self.name_of(key), record, expected: update.expected, ttl })
     }
 
-    async fn change(&self, key: &Key, action: Action) -> Result<Verdict> {
-        let change = Change { name: self.name_of(key), action };
-        let channel = self.channel(key);
-        Ok(channel.changes.submit(&channel.link, change, self.timeout).await?)
+    fn touch_of(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<Touch> {
+        Ok(Touch { name: self.name_of(key), expected, ttl: ttl_millis(ttl)? })
     }
-}
 
-impl Confirming {
-    /// Waits for the replicas, and for at most `slack` longer than they may take. Whatever happens
-    /// here, the master has destroyed the session.
-    async fn confirm(&self, name: &[u8], slack: Duration) -> Result<()> {
-        let Confirmation { replicas, timeout } = self.confirmation;
-        let lane = Lane::new(&self.link, timeout.saturating_add(slack));
-        // Without an answer, none is known to have it.
-        let confirmed =
-            operations::confirm_destroy(lane, name, self.confirmation).await.unwrap_or_default();
-        if confirmed >= replicas {
-            return Ok(());
-        }
-        Err(Error::unavailable(format!(
-            "destroyed on the master, but {confirmed} of {replicas} replicas confirmed it within \
-             {timeout:?}: a failover may bring the session back"
-        ))
-        .with_backend(crate::NAME)
-        .with_source(NotConfirmed { confirmed, wanted: replicas }))
-    }
-}
-
-impl Channel {
-    fn new(link: Arc<Link>, sharing: bool) -> Self {
-        Self { link, loads: Sharing::new(sharing), changes: Sharing::new(sharing) }
+    /// Waits for the replicas.
+    async fn confirm(
+        &self,
+        confirming: &Confirming,
+        names: &[&[u8]],
+        since: Instant,
+    ) -> Result<(), NotConfirmed> {
+        let slack = self.timeout.saturating_sub(since.elapsed());
+        // In a box, or every destruction would carry the room that this takes.
+        Box::pin(confirming.confirm(names, slack)).await
     }
 }
 
@@ -275,60 +233,55 @@ impl Backend for RedisBackend {
         crate::NAME
     }
 
+    /// As durable as the server is: the sessions outlive this process.
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            detects_conflicts: true,
-            revocable: true,
-            // As durable as the server is; it outlives this process.
-            durable: true,
-            expires_natively: true,
-            rotates_atomically: self.atomic_rotation,
-            owner_index: false,
-        }
+        Capabilities { durable: true, expires_natively: true }
     }
 
-    fn time_limit(&self) -> Option<Duration> {
-        Some(self.timeout)
+    fn batch(&self) -> Option<&dyn BatchBackend> {
+        (!self.is_cluster).then_some(self)
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        let load = Load { name: self.name_of(key) };
-        let channel = self.channel(key);
-        let found = channel.loads.submit(&channel.link, load, self.timeout).await?;
-        Ok(found.map(|found| {
-            self.guesses.note(key, Guess::new(found.deadline, found.bytes));
-            found.loaded
-        }))
+        only(operations::load(self.exchange(), &[self.name_of(key)]).await)
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        let action = match write {
+        match write {
             Write::Create { ttl } => {
-                Action::Create { record: record.clone(), life: ttl_millis(ttl)? }
+                let create = self.create_of(key, record, ttl)?;
+                only(operations::create(self.exchange(), &[create]).await)
             }
-            Write::Update(update) => Action::Update(self.compare_and_swap(key, record, update)?),
-        };
-        self.change(key, action).await?.into_result()
+            Write::Update(update) => {
+                let update = self.update_of(key, record, update)?;
+                only(operations::update(self.exchange(), &[update]).await)
+            }
+        }
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        self.change(key, Action::Touch { life: ttl_millis(ttl)? }).await?.into_result()
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+        let touch = self.touch_of(key, expected, ttl)?;
+        only(operations::touch(self.exchange(), &[touch]).await)
     }
 
-    async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        let started = Instant::now();
-        let action = Action::Destroy { only };
-        let existed = self.change(key, action).await? == Verdict::Written;
-        match &self.confirming {
-            // A revision is expected when a rotation takes back or clears away: no logout.
-            Some(confirming) if only.is_none() => {
-                let name = self.name_of(key);
-                let slack = self.timeout.saturating_sub(started.elapsed());
-                // In a box, or every destruction would carry the room that this takes.
-                Box::pin(confirming.confirm(&name, slack)).await?;
+    async fn destroy(&self, key: &Key, revision: Option<Revision>) -> Result<bool> {
+        let since = Instant::now();
+        let name = self.name_of(key);
+        let names = [&name[..]];
+        match revision {
+            Some(revision) => {
+                only(operations::destroy_only(self.exchange(), &names, &[revision]).await)
+            }
+            None => {
+                let existed = only(operations::destroy(self.exchange(), &names).await)?;
+                // What is not there may have been destroyed a moment ago, without a confirmation.
+                if let Some(confirming) = &self.confirming
+                    && let Err(error) = self.confirm(confirming, &names, since).await
+                {
+                    return Err(confirming.error(error));
+                }
                 Ok(existed)
             }
-            _ => Ok(existed),
         }
     }
 
@@ -336,15 +289,66 @@ impl Backend for RedisBackend {
     async fn gc(&self, _limit: usize) -> Result<u64> {
         Ok(0)
     }
+}
 
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        if !self.atomic_rotation {
-            return rotate_by_steps(self, old, new, record, write).await; // the keys may be on two nodes
+#[async_trait]
+impl BatchBackend for RedisBackend {
+    fn limits(&self) -> BatchLimits {
+        LIMITS
+    }
+
+    async fn load_many(&self, keys: &[Key]) -> Vec<Result<Option<Loaded>>> {
+        let names: Vec<_> = keys.iter().map(|key| self.name_of(key)).collect();
+        operations::load(self.exchange(), &names).await
+    }
+
+    async fn create_many(&self, items: &[CreateItem]) -> Vec<Result<()>> {
+        let (creates, invalid) =
+            split(items, |item| self.create_of(&item.key, &item.record, item.ttl));
+        merge(operations::create(self.exchange(), &creates).await, invalid)
+    }
+
+    async fn update_many(&self, items: &[UpdateItem]) -> Vec<Result<()>> {
+        let (updates, invalid) =
+            split(items, |item| self.update_of(&item.key, &item.record, item.update));
+        merge(operations::update(self.exchange(), &updates).await, invalid)
+    }
+
+    async fn touch_many(&self, items: &[TouchItem]) -> Vec<Result<()>> {
+        let (touches, invalid) =
+            split(items, |item| self.touch_of(&item.key, item.expected, item.ttl));
+        merge(operations::touch(self.exchange(), &touches).await, invalid)
+    }
+
+    async fn destroy_many(&self, items: &[DestroyItem]) -> Vec<Result<bool>> {
+        let since = Instant::now();
+        let names: Vec<_> = items.iter().map(|item| self.name_of(&item.key)).collect();
+        let (mut logouts, mut others, mut revisions) = (Vec::new(), Vec::new(), Vec::new());
+        for (item, name) in items.iter().zip(&names) {
+            match item.only {
+                None => logouts.push(&name[..]),
+                Some(revision) => {
+                    others.push(&name[..]);
+                    revisions.push(revision);
+                }
+            }
         }
-        let update = self.compare_and_swap(old, record, write)?;
-        let lane = Lane::new(&self.channel(old).link, self.timeout);
-        let names = (self.name_of(old), self.name_of(new));
-        change::rotate(lane, &names.0, &names.1, &update).await?.into_result()
+        let mut ended = operations::destroy(self.exchange(), &logouts).await;
+        if ended.iter().any(Result::is_ok)
+            && let Some(confirming) = &self.confirming
+            && let Err(error) = self.confirm(confirming, &logouts, since).await
+        {
+            for result in ended.iter_mut().filter(|result| result.is_ok()) {
+                *result = Err(confirming.error(error));
+            }
+        }
+        let removed = operations::destroy_only(self.exchange(), &others, &revisions).await;
+        let (mut ended, mut removed) = (ended.into_iter(), removed.into_iter());
+        let next = |item: &DestroyItem| match item.only {
+            None => ended.next(),
+            Some(_) => removed.next(),
+        };
+        items.iter().filter_map(next).collect()
     }
 }
 
@@ -353,27 +357,37 @@ impl fmt::Debug for RedisBackend {
         f.debug_struct("RedisBackend")
             .field("source", &self.source)
             .field("prefix", &self.prefix)
-            .field("connections", &self.channels.len())
+            .field("connections", &self.links.len())
             .field("timeout", &self.timeout)
-            .field("confirming", &self.confirming.as_ref().map(|by| by.confirmation))
+            .field("confirming", &self.confirming)
             .finish()
     }
 }
 
-/// Fewer replicas than demanded confirmed a destruction in time; the master carried it out. The
-/// source of the error that `destroy` gives then.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotConfirmed {
-    /// The replicas that confirmed it.
-    pub confirmed: u32,
-    /// The replicas that were to.
-    pub wanted: u32,
+/// The result of the only key.
+fn only<T>(mut results: Vec<Result<T>>) -> Result<T> {
+    results.pop().expect("one result for each key")
 }
 
-impl fmt::Display for NotConfirmed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} replicas confirmed", self.confirmed, self.wanted)
+/// What can be sent, and the errors of the other items with their places.
+fn split<'a, I, T>(
+    items: &'a [I],
+    prepare: impl Fn(&'a I) -> Result<T>,
+) -> (Vec<T>, Vec<(usize, Error)>) {
+    let (mut valid, mut invalid) = (Vec::with_capacity(items.len()), Vec::new());
+    for (place, item) in items.iter().enumerate() {
+        match prepare(item) {
+            Ok(prepared) => valid.push(prepared),
+            Err(error) => invalid.push((place, error)),
+        }
     }
+    (valid, invalid)
 }
 
-impl std::error::Error for NotConfirmed {}
+/// The results of all items in their order.
+fn merge<T>(mut results: Vec<Result<T>>, invalid: Vec<(usize, Error)>) -> Vec<Result<T>> {
+    for (place, error) in invalid {
+        results.insert(place, Err(error));
+    }
+    results
+}

@@ -9,13 +9,25 @@ use session_core::{Error, ErrorKind};
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
     kind: ErrorKind,
+    /// Nothing was written, although the kind does not say so.
+    refused: bool,
     message: String,
     source: Option<RedisError>,
 }
 
 impl Failure {
     fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, refused: false, message: message.into(), source: None }
+    }
+
+    /// Nothing was sent, or the server refused it: nothing was written.
+    pub(crate) fn refused(self) -> Self {
+        Self { refused: true, ..self }
+    }
+
+    /// An earlier attempt may have been carried out.
+    pub(crate) fn in_doubt(self) -> Self {
+        Self { refused: false, ..self }
     }
 
     pub(crate) fn no_record() -> Self {
@@ -25,13 +37,16 @@ impl Failure {
         )
     }
 
-    pub(crate) fn no_answer(limit: Duration) -> Self {
-        Self::new(ErrorKind::Unavailable, format!("no answer within {limit:?}"))
+    pub(crate) fn without_expiry() -> Self {
+        Self::new(
+            ErrorKind::Corrupt,
+            "a session key has no expiry: another program took it away, and the session would never \
+             end",
+        )
     }
 
-    /// Who was to answer for us ended first: its runtime was shut down, or it panicked.
-    pub(crate) fn abandoned() -> Self {
-        Self::new(ErrorKind::Unavailable, "the task that sent the command ended before its answer")
+    pub(crate) fn no_answer(limit: Duration) -> Self {
+        Self::new(ErrorKind::Unavailable, format!("no answer within {limit:?}"))
     }
 
     /// It is about the record that was asked for, and says nothing of others.
@@ -56,7 +71,11 @@ impl Failure {
                 (ErrorKind::Unavailable, "no Sentinel names a master for this service")
             }
             redis::ErrorKind::ClusterConnectionNotFound => {
-                (ErrorKind::Unavailable, "no node of the cluster serves this slot")
+                return Self::new(
+                    ErrorKind::Unavailable,
+                    "no node of the cluster serves this slot",
+                )
+                .refused();
             }
             redis::ErrorKind::Io if error.is_connection_refusal() => {
                 (ErrorKind::Unavailable, "nothing listens at the address of Redis")
@@ -77,15 +96,16 @@ impl Failure {
     pub(crate) fn of_cluster(error: RedisError) -> Self {
         match error.kind() {
             redis::ErrorKind::Server(ServerErrorKind::Moved) => {
-                Self::new(ErrorKind::Unavailable, "the cluster is moving this slot")
+                Self::new(ErrorKind::Unavailable, "the cluster is moving this slot").refused()
             }
             _ => Self::of(error),
         }
     }
 
-    /// An error while a connection is set up, where a refusal is about the settings.
+    /// An error while a connection is set up, where an unknown one is about the settings. Nothing was
+    /// sent yet.
     pub(crate) fn of_connecting(error: RedisError) -> Self {
-        let failure = Self::of(error);
+        let failure = Self::of(error).refused();
         match failure.kind {
             ErrorKind::Other => Self { kind: ErrorKind::InvalidConfig, ..failure },
             _ => failure,
@@ -122,7 +142,7 @@ impl Failure {
                  through Sentinel or Cluster",
             ),
             "LOADING" => (ErrorKind::Unavailable, "Redis is loading its data; nothing was written"),
-            "BUSY" => (ErrorKind::Unavailable, "Redis is busy with a script"),
+            "BUSY" => (ErrorKind::Unavailable, "Redis is busy with a script; nothing was written"),
             "MISCONF" => (
                 ErrorKind::Unavailable,
                 "Redis refuses writes because it can't save to its disk; nothing was written",
@@ -150,6 +170,10 @@ impl Failure {
             "ERR" if detail.is_some_and(|detail| detail.contains("DB index")) => {
                 (ErrorKind::InvalidConfig, "Redis has no database of this number")
             }
+            "ERR" if detail.is_some_and(|detail| detail.contains("max number of clients")) => (
+                ErrorKind::Unavailable,
+                "Redis has as many clients as it accepts; nothing was written",
+            ),
             _ => {
                 return Self::new(
                     ErrorKind::Other,
@@ -157,18 +181,40 @@ impl Failure {
                 );
             }
         };
-        Self::new(kind, message)
+        // All of these are found before a command is carried out.
+        Self::new(kind, message).refused()
     }
 }
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let error = Error::new(failure.kind, failure.message).with_backend(crate::NAME);
+        let error = if failure.refused { error.as_refusal() } else { error };
         match failure.source {
             Some(source) => error.with_source(source),
             None => error,
         }
     }
+}
+
+/// Whether a node of a cluster refused the request before it did anything, so that it may be sent
+/// again: the slot is served by another node, or by none for the moment.
+pub(crate) fn was_not_carried_out(error: &RedisError) -> bool {
+    use redis::ErrorKind;
+
+    matches!(
+        error.kind(),
+        ErrorKind::ClusterConnectionNotFound
+            | ErrorKind::Server(
+                ServerErrorKind::Moved
+                    | ServerErrorKind::Ask
+                    | ServerErrorKind::TryAgain
+                    | ServerErrorKind::ClusterDown
+                    | ServerErrorKind::MasterDown
+                    | ServerErrorKind::ReadOnly
+                    | ServerErrorKind::BusyLoading
+            )
+    )
 }
 
 /// Whether a reply says that the script has to be sent in full.

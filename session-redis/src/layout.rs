@@ -1,18 +1,13 @@
-//! How a record lies in Redis.
+//! How a record is stored in Redis.
 
 use std::io::{self, Write};
 
-use redis::Value;
 use session_core::{Bytes, Key, Owner, Record, Revision};
-
-use crate::failure::Failure;
 
 /// What every value begins with; another layout would get another mark.
 const MARK: &[u8] = b"s1:";
-/// The mark, the revision's 16 digits and a colon. The script compares that much.
+/// The mark, the revision's 16 digits and a colon. The scripts compare these bytes.
 const HEAD_BYTES: usize = MARK.len() + 16 + 1;
-/// The deadline's digits after it: milliseconds since 1970, for 30,000 years.
-const DEADLINE_BYTES: usize = 15;
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// The key's name: the prefix and 64 hexadecimal digits.
@@ -41,58 +36,27 @@ pub(crate) fn head(revision: Revision) -> Head {
     head
 }
 
-/// The beginning of a value up to its deadline, at which this is a guess.
-pub(crate) type LongHead = [u8; HEAD_BYTES + DEADLINE_BYTES];
-
-pub(crate) fn long_head(revision: Revision, deadline: u64) -> LongHead {
-    let mut long = [0; HEAD_BYTES + DEADLINE_BYTES];
-    long[..HEAD_BYTES].copy_from_slice(&head(revision));
-    long[HEAD_BYTES..].copy_from_slice(&decimal(deadline));
-    long
-}
-
-/// Writes `s1:REVISION:DEADLINE:LENGTH:OWNER`, a line feed and the payload. The deadline is a guess; the
-/// server, which knows it, corrects it.
-pub(crate) fn write(out: &mut impl Write, record: &Record, deadline: u64) -> io::Result<()> {
+/// Writes `s1:REVISION:LENGTH:OWNER`, a line feed and the payload.
+pub(crate) fn write(out: &mut impl Write, record: &Record) -> io::Result<()> {
     let owner = record.owner.as_ref().map_or("", Owner::as_str);
-    out.write_all(&long_head(record.revision, deadline))?;
-    writeln!(out, ":{}:{owner}", owner.len())?;
+    out.write_all(&head(record.revision))?;
+    writeln!(out, "{}:{owner}", owner.len())?;
     out.write_all(&record.payload)
 }
 
-/// So many bytes.
+/// The length of what [`write`] writes, or a few bytes more.
 pub(crate) fn length(record: &Record) -> usize {
     let owner = record.owner.as_ref().map_or(0, |owner| owner.as_str().len());
-    let digits = owner.checked_ilog10().unwrap_or(0) as usize + 1;
-    HEAD_BYTES + DEADLINE_BYTES + 1 + digits + 1 + owner + 1 + record.payload.len()
+    HEAD_BYTES + 3 + 1 + owner + 1 + record.payload.len()
 }
 
-fn decimal(mut number: u64) -> [u8; DEADLINE_BYTES] {
-    let mut digits = [b'0'; DEADLINE_BYTES];
-    for digit in digits.iter_mut().rev() {
-        *digit = DIGITS[(number % 10) as usize];
-        number /= 10;
-    }
-    digits
-}
-
-/// A record and its deadline, in milliseconds of the server's clock.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Decoded {
-    pub(crate) record: Record,
-    pub(crate) deadline: u64,
-}
-
-/// Takes a value apart; the payload stays where it is.
-pub(crate) fn decode(value: Vec<u8>) -> Option<Decoded> {
-    let (head, rest) = value.split_at_checked(HEAD_BYTES)?;
-    let (deadline, owner) = rest.split_at_checked(DEADLINE_BYTES)?;
+/// Takes a value apart; the payload is not copied.
+pub(crate) fn decode(value: Vec<u8>) -> Option<Record> {
+    let (head, owner) = value.split_at_checked(HEAD_BYTES)?;
     let revision = parse_hex(head.strip_prefix(MARK)?.strip_suffix(b":")?)?;
-    let deadline = parse_decimal(deadline)?;
-    let owner = owner.strip_prefix(b":")?;
-    let digits = owner.iter().position(|&byte| byte == b':').filter(|digits| *digits <= 3)?;
-    let length = usize::try_from(parse_decimal(&owner[..digits])?).ok()?;
-    let owner_at = HEAD_BYTES + DEADLINE_BYTES + 1 + digits + 1;
+    let digits = owner.iter().take(4).position(|&byte| byte == b':')?;
+    let length = parse_decimal(&owner[..digits])?;
+    let owner_at = HEAD_BYTES + digits + 1;
     let payload_at = owner_at + length + 1;
     if *value.get(payload_at - 1)? != b'\n' {
         return None;
@@ -105,8 +69,7 @@ pub(crate) fn decode(value: Vec<u8>) -> Option<Decoded> {
         }
     };
     let payload = Bytes::from(value).slice(payload_at..);
-    let record = Record { payload, revision: Revision::from_u64(revision), owner };
-    Some(Decoded { record, deadline })
+    Some(Record { payload, revision: Revision::from_u64(revision), owner })
 }
 
 /// Exactly the digits that [`head`] writes; at most 16.
@@ -119,31 +82,13 @@ fn parse_hex(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |number, &digit| Some(number << 4 | value(digit)?))
 }
 
-/// Some digits and nothing else; at most 15.
-fn parse_decimal(digits: &[u8]) -> Option<u64> {
-    let value = |digit: u8| digit.is_ascii_digit().then(|| u64::from(digit - b'0'));
+/// Some digits and nothing else; at most three.
+fn parse_decimal(digits: &[u8]) -> Option<usize> {
+    let value = |digit: u8| digit.is_ascii_digit().then(|| usize::from(digit - b'0'));
     if digits.is_empty() {
         return None;
     }
     digits.iter().try_fold(0, |number, &digit| Some(number * 10 + value(digit)?))
-}
-
-/// The server's clock in milliseconds, from the reply to `TIME`.
-pub(crate) fn now(reply: &Value) -> Result<u64, Failure> {
-    let number = |part: &Value| match part {
-        Value::BulkString(digits) if digits.len() <= 15 => parse_decimal(digits),
-        _ => None,
-    };
-    match reply {
-        Value::Array(parts) => match &parts[..] {
-            [seconds, micros] => match (number(seconds), number(micros)) {
-                (Some(seconds), Some(micros)) => Ok(seconds * 1000 + micros / 1000),
-                _ => Err(Failure::of_reply(reply)),
-            },
-            _ => Err(Failure::of_reply(reply)),
-        },
-        other => Err(Failure::of_reply(other)),
-    }
 }
 
 #[cfg(test)]
@@ -158,17 +103,17 @@ mod tests {
         }
     }
 
-    fn encode(record: &Record, deadline: u64) -> Vec<u8> {
+    fn encode(record: &Record) -> Vec<u8> {
         let mut value = Vec::new();
-        write(&mut value, record, deadline).unwrap();
-        assert_eq!(value.len(), length(record));
+        write(&mut value, record).unwrap();
+        assert!((value.len()..value.len() + 3).contains(&length(record)));
         value
     }
 
     #[test]
     fn the_layout_is_what_the_documentation_shows() {
-        let value = encode(&record(b"{\"v\":1}", 0xc0ffee, Some("alice")), 1_763_721_309_000);
-        assert_eq!(value, b"s1:0000000000c0ffee:001763721309000:5:alice\n{\"v\":1}");
+        let value = encode(&record(b"{\"v\":1}", 0xc0ffee, Some("alice")));
+        assert_eq!(value, b"s1:0000000000c0ffee:5:alice\n{\"v\":1}");
         let name = name("session:", &Key::from_bytes([0x1e; 32]));
         assert_eq!(name, format!("session:{}", "1e".repeat(32)).into_bytes());
     }
@@ -180,10 +125,7 @@ mod tests {
             for payload in [&b""[..], b"\n:\0\xff", b"s1:"] {
                 for revision in [0, 1, u64::MAX] {
                     let record = record(payload, revision, owner);
-                    for deadline in [1, 999_999_999_999_999] {
-                        let decoded = decode(encode(&record, deadline));
-                        assert_eq!(decoded, Some(Decoded { record: record.clone(), deadline }));
-                    }
+                    assert_eq!(decode(encode(&record)), Some(record));
                 }
             }
         }
@@ -191,32 +133,23 @@ mod tests {
 
     #[test]
     fn foreign_and_truncated_values_are_no_records() {
-        let whole = encode(&record(b"", 7, Some("alice")), 7);
+        let whole = encode(&record(b"", 7, Some("alice")));
         for length in 0..whole.len() {
             assert_eq!(decode(whole[..length].to_vec()), None, "{length} bytes");
         }
         for foreign in [
             &b"hello"[..],
-            b"s2:0000000000c0ffee:001763721309000:0:\n",
-            b"s1:0000000000C0FFEE:001763721309000:0:\n",
-            b"s1:+000000000c0ffee:001763721309000:0:\n",
-            b"s1:0000000000c0ffee:+01763721309000:0:\n",
-            b"s1:0000000000c0ffee:1763721309000:0:\n",
-            b"s1:0000000000c0ffee:001763721309000::\n",
-            b"s1:0000000000c0ffee:001763721309000:4:\xff\xff\xff\xff\n",
-            b"s1:0000000000c0ffee:001763721309000:99999999999999999999:\n",
+            b"s2:0000000000c0ffee:0:\n",
+            b"s1:0000000000C0FFEE:0:\n",
+            b"s1:+000000000c0ffee:0:\n",
+            b"s1:0000000000c0ffee::\n",
+            b"s1:0000000000c0ffee:+0:\n",
+            b"s1:0000000000c0ffee:4:\xff\xff\xff\xff\n",
+            b"s1:0000000000c0ffee:99999999999999999999:\n",
+            // The layout of development versions.
+            b"s1:0000000000c0ffee:001763721309000:0:\n",
         ] {
             assert_eq!(decode(foreign.to_vec()), None, "{foreign:?}");
         }
-    }
-
-    #[test]
-    fn the_clock_is_read() {
-        let part = |digits: &str| Value::BulkString(digits.as_bytes().to_vec());
-        let time = |seconds, micros| now(&Value::Array(vec![part(seconds), part(micros)]));
-        assert_eq!(time("1763721309", "999999").unwrap(), 1_763_721_309_999);
-        assert_eq!(time("1763721309", "5").unwrap(), 1_763_721_309_000);
-        assert!(time("x", "5").is_err());
-        assert!(now(&Value::Nil).is_err());
     }
 }

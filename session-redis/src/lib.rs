@@ -3,31 +3,32 @@
 #[cfg(feature = "cluster")]
 mod asking;
 mod backend;
-mod change;
-mod clock;
+mod confirm;
+mod exchange;
 mod failure;
-mod guesses;
 mod layout;
 mod link;
-mod load;
 mod operations;
 mod scripts;
 mod server;
-mod sharing;
 mod source;
 
-pub use backend::{NotConfirmed, RedisBackend};
+/// The crates whose types this one takes and returns.
+pub use {redis, session_core};
+
+pub use backend::RedisBackend;
+pub use confirm::NotConfirmed;
 
 use session_core::{Result, SessionStore, global};
 
 pub(crate) const NAME: &str = "redis";
 
-/// Connects, and makes the store the process's [global] one, with the default configuration.
+/// Connects, and makes the store the [global] one of the process, with the default configuration.
 ///
 /// ```no_run
-/// # async fn run() -> session_core::Result<()> {
+/// # async fn run() -> session_redis::session_core::Result<()> {
 /// session_redis::start_session("redis://127.0.0.1/").await?;
-/// let session = session_core::global::load("the value of the cookie").await?;
+/// let session = session_redis::session_core::global::load("the value of the cookie").await?;
 /// # Ok(()) }
 /// ```
 ///

@@ -9,8 +9,7 @@ use tokio::sync::watch;
 
 use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 
-use crate::clock::Clock;
-use crate::failure::{self, Failure};
+use crate::failure::{self, Failure, was_not_carried_out};
 use crate::source::{Connection, Source};
 
 /// A connection on which nothing was heard for this long, while somebody waited, is given up: it may
@@ -38,7 +37,6 @@ pub(crate) struct Link {
     live: Arc<RwLock<Option<Live>>>,
     /// The last attempt, and when it began.
     opening: Mutex<Option<(Instant, Attempt)>>,
-    clock: Clock,
 }
 
 /// An attempt to connect, which goes on when nobody waits for it any more: otherwise operations that
@@ -68,23 +66,12 @@ impl std::fmt::Debug for Live {
 
 impl Link {
     pub(crate) fn new(source: Arc<Source>) -> Self {
-        Self {
-            source,
-            patience: None,
-            live: Arc::default(),
-            opening: Mutex::default(),
-            clock: Clock::new(),
-        }
+        Self { source, patience: None, live: Arc::default(), opening: Mutex::default() }
     }
 
     /// For answers that may take so long.
     pub(crate) fn patient(source: Arc<Source>, patience: Duration) -> Self {
         Self { patience: Some(patience), ..Self::new(source) }
-    }
-
-    /// The server's clock, unless there are several servers.
-    pub(crate) fn clock(&self) -> Option<&Clock> {
-        (!self.source.serves_cluster()).then_some(&self.clock)
     }
 
     /// Sends a request and waits for its replies, at most until `limit` after it all `started`,
@@ -96,9 +83,13 @@ impl Link {
         limit: Duration,
     ) -> Result<Vec<Value>, Failure> {
         let left = limit.saturating_sub(started.elapsed());
-        match tokio::time::timeout(left, self.attempts(request, started, limit)).await {
+        // Whether the server may carry something out of which nothing was heard yet.
+        let under_way = AtomicBool::new(false);
+        let attempts = self.attempts(request, &under_way, started, limit);
+        match tokio::time::timeout(left, attempts).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::no_answer(limit)),
+            Err(_) if under_way.load(Ordering::Relaxed) => Err(Failure::no_answer(limit)),
+            Err(_) => Err(Failure::no_answer(limit).refused()),
         }
     }
 
@@ -117,18 +108,30 @@ impl Link {
     async fn attempts(
         &self,
         request: &Request<'_>,
+        under_way: &AtomicBool,
         started: Instant,
         limit: Duration,
     ) -> Result<Vec<Value>, Failure> {
         let mut pause = Duration::from_millis(5);
         let mut may_repeat = request.repeatable;
+        let mut in_doubt = false;
         loop {
-            let live = self.connect().await.map_err(Failure::of)?;
+            // What is rare is in boxes: the future of each operation has room for all that is not.
+            let live = match self.live() {
+                Some(live) => live,
+                None => Box::pin(self.connect()).await.map_err(|error| {
+                    let failure = Failure::of(error);
+                    if in_doubt { failure.in_doubt() } else { failure.refused() }
+                })?,
+            };
+            under_way.store(true, Ordering::Relaxed);
             let error = match self.attempt(live, request).await {
                 Ok(replies) => return Ok(replies),
                 Err(error) => error,
             };
             let lost = error.is_io_error();
+            in_doubt |= lost;
+            under_way.store(in_doubt, Ordering::Relaxed);
             let again = if lost {
                 // Once is enough to get over a connection that broke unnoticed.
                 std::mem::take(&mut may_repeat)
@@ -136,13 +139,14 @@ impl Link {
                 self.source.serves_cluster() && was_not_carried_out(&error)
             };
             if !again || started.elapsed() + pause >= limit {
-                return Err(match self.source.serves_cluster() {
+                let failure = match self.source.serves_cluster() {
                     true => Failure::of_cluster(error),
                     false => Failure::of(error),
-                });
+                };
+                return Err(if in_doubt { failure.in_doubt() } else { failure });
             }
             if !lost {
-                tokio::time::sleep(pause).await;
+                Box::pin(tokio::time::sleep(pause)).await;
                 pause = (pause * 2).min(Duration::from_millis(200));
             }
         }
@@ -157,7 +161,7 @@ impl Link {
             && error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
             && let Some((node, _slot)) = error.redirect_node()
         {
-            result = connection.send_asking(request.commands, node).await;
+            result = Box::pin(connection.send_asking(request.commands, node)).await;
         }
         // Whatever came, it came.
         std::mem::forget(waiting);
@@ -308,22 +312,4 @@ impl Drop for Waiting<'_> {
             self.link.give_up_silent(self.pulse);
         }
     }
-}
-
-/// Whether a node of a cluster refused the request before it did anything, so that it may be sent
-/// again: the slot is somewhere else, or nowhere for the moment.
-pub(crate) fn was_not_carried_out(error: &RedisError) -> bool {
-    matches!(
-        error.kind(),
-        ErrorKind::ClusterConnectionNotFound
-            | ErrorKind::Server(
-                ServerErrorKind::Moved
-                    | ServerErrorKind::Ask
-                    | ServerErrorKind::TryAgain
-                    | ServerErrorKind::ClusterDown
-                    | ServerErrorKind::MasterDown
-                    | ServerErrorKind::ReadOnly
-                    | ServerErrorKind::BusyLoading
-            )
-    )
 }

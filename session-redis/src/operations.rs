@@ -1,130 +1,219 @@
-//! How commands get to a server and their replies back.
+//! The five operations, each for any number of keys of one server.
 
-use std::time::{Duration, Instant};
+use std::io::Write as _;
+use std::time::Duration;
 
-use redis::{Cmd, Pipeline, Value};
+use redis::{Cmd, Pipeline, RedisWrite as _, Value};
+use session_core::{Error, Loaded, Record, Result, Revision};
 
-use crate::failure::{Failure, is_unknown_script, knows_no_flags};
+use crate::exchange::{Arguments, Exchange};
+use crate::failure::Failure;
 use crate::layout;
-use crate::link::{Link, Request};
-use crate::scripts::Naming;
+use crate::scripts::{self, Script};
 
-/// A link, and how long to wait for it altogether, however many exchanges it takes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Lane<'a> {
-    link: &'a Link,
-    limit: Duration,
-    since: Instant,
+/// Bytes beside the record in a create or update: head, expiry, lengths.
+const ROOM: usize = 64;
+/// Records are written into commands, and commands are in memory.
+const IN_MEMORY: &str = "writing to memory does not fail";
+
+pub(crate) struct Create<'a> {
+    pub(crate) name: Vec<u8>,
+    pub(crate) record: &'a Record,
+    /// In milliseconds.
+    pub(crate) ttl: u64,
 }
 
-impl<'a> Lane<'a> {
-    pub(crate) fn new(link: &'a Link, limit: Duration) -> Self {
-        Self { link, limit, since: Instant::now() }
-    }
-
-    /// One reply for each command.
-    pub(crate) async fn exchange(
-        self,
-        commands: &Pipeline,
-        key: &[u8],
-        repeatable: bool,
-    ) -> Result<Vec<Value>, Failure> {
-        let request = Request { commands, key, repeatable };
-        let replies = self.link.exchange(&request, self.since, self.limit).await?;
-        if replies.len() == commands.len() {
-            Ok(replies)
-        } else {
-            Err(Failure::of_reply(&Value::Array(replies)))
-        }
-    }
-
-    /// One reply for each command of a request that only reads, and the time by the server's clock in
-    /// milliseconds: by ours, a little ahead, where the server told it lately and it need not be exact.
-    pub(crate) async fn read(
-        self,
-        mut commands: Pipeline,
-        key: &[u8],
-        exactly: bool,
-    ) -> Result<(Vec<Value>, u64), Failure> {
-        let clock = self.link.clock();
-        if let Some(clock) = clock.filter(|clock| !exactly && clock.is_set()) {
-            let replies = self.exchange(&commands, key, true).await?;
-            return Ok((replies, clock.now()));
-        }
-        let asked = Instant::now();
-        commands.cmd("TIME");
-        let mut replies = self.exchange(&commands, key, true).await?;
-        let now = layout::now(&replies.pop().unwrap_or(Value::Nil))?;
-        if let Some(clock) = clock {
-            clock.set(now, asked);
-        }
-        Ok((replies, now))
-    }
-
-    /// Calls a script by its hash, and in full if the server does not know it: after its first start,
-    /// a failover, or SCRIPT FLUSH.
-    pub(crate) async fn call(
-        self,
-        script: impl Fn(Naming) -> Cmd,
-        key: &[u8],
-        repeatable: bool,
-    ) -> Result<Value, Failure> {
-        let mut naming = Naming::Hash;
-        loop {
-            let mut commands = Pipeline::with_capacity(1);
-            commands.add_command(script(naming));
-            let reply = self.exchange(&commands, key, repeatable).await?.swap_remove(0);
-            if naming == Naming::Text || !is_unknown_script(&reply) {
-                return Ok(reply);
-            }
-            naming = Naming::Text;
-        }
-    }
+pub(crate) struct Update<'a> {
+    pub(crate) name: Vec<u8>,
+    pub(crate) record: &'a Record,
+    pub(crate) expected: Revision,
+    /// In milliseconds.
+    pub(crate) ttl: Option<u64>,
 }
 
-/// How many replicas are to confirm a destruction, and how long to wait for them.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Confirmation {
-    pub(crate) replicas: u32,
-    pub(crate) timeout: Duration,
+pub(crate) struct Touch {
+    pub(crate) name: Vec<u8>,
+    pub(crate) expected: Revision,
+    /// In milliseconds.
+    pub(crate) ttl: u64,
 }
 
-/// Writes, where there is nothing to delete any more; nobody sees the key in between. It may take
-/// memory where there is none, for a moment.
-const DELETE_AGAIN: &str = "#!lua flags=allow-oom
-redis.call('SET', KEYS[1], '')
-return redis.call('DEL', KEYS[1])";
-
-/// How many replicas have seen a key destroyed.
-///
-/// `WAIT` covers what was written before its connection's last command, by whomever; from Redis 7.2
-/// and in Valkey, its connection's last command that wrote. So this deletes again in a way that writes
-/// in any case. Should another master serve the key by now, it is gone there, too. Redis 6.2 knows no
-/// flags of scripts and refuses this one: the second `DEL` is for that, where any command will do.
-pub(crate) async fn confirm_destroy(
-    lane: Lane<'_>,
-    name: &[u8],
-    Confirmation { replicas, timeout }: Confirmation,
-) -> Result<u32, Failure> {
-    // Zero would mean without end.
-    let millis = u64::try_from(timeout.as_millis().max(1)).unwrap_or(u64::MAX);
-    let mut commands = Pipeline::with_capacity(3);
-    commands.cmd("EVAL").arg(DELETE_AGAIN).arg(1).arg(name);
-    commands.cmd("DEL").arg(name).cmd("WAIT").arg(replicas).arg(millis);
-    // Twice is as good as once.
-    let replies = lane.exchange(&commands, name, true).await?;
-    let [written, deleted, confirmed] = &replies[..] else {
-        return Err(Failure::of_reply(&Value::Array(replies)));
+/// `GET` and `PTTL`. Should a record be replaced between the two, its life may be that of the new one;
+/// should it be destroyed, it is not there.
+pub(crate) async fn load(exchange: Exchange<'_>, names: &[Vec<u8>]) -> Vec<Result<Option<Loaded>>> {
+    let Some(first) = names.first() else { return Vec::new() };
+    let mut commands = Pipeline::with_capacity(2 * names.len());
+    for name in names {
+        for command in ["GET", "PTTL"] {
+            let mut about = Cmd::with_capacity(2, command.len() + name.len());
+            about.arg(command).arg(name);
+            commands.add_command(about);
+        }
+    }
+    let mut replies = match exchange.send(&commands, first, true).await {
+        Ok(replies) => replies.into_iter(),
+        Err(failure) => return for_all(names.len(), &failure),
     };
-    match (written, deleted, confirmed) {
-        (Value::Int(_), Value::Int(_), Value::Int(confirmed)) => {
-            Ok(u32::try_from(*confirmed).unwrap_or_default())
-        }
-        (refusal, Value::Int(_), Value::Int(confirmed)) if knows_no_flags(refusal) => {
-            Ok(u32::try_from(*confirmed).unwrap_or_default())
-        }
-        (Value::Int(_), Value::Int(_), other) | (Value::Int(_), other, _) | (other, ..) => {
-            Err(Failure::of_reply(other))
-        }
+    let mut results = Vec::with_capacity(names.len());
+    while let (Some(value), Some(left)) = (replies.next(), replies.next()) {
+        results.push(loaded(value, &left).map_err(Error::from));
     }
+    results
+}
+
+fn loaded(value: Value, left: &Value) -> Result<Option<Loaded>, Failure> {
+    let value = match value {
+        Value::BulkString(value) => value,
+        Value::Nil => return Ok(None),
+        other => return Err(Failure::of_reply(&other)),
+    };
+    let left = match left {
+        Value::Int(-2) => return Ok(None),
+        Value::Int(left) => u64::try_from(*left).map_err(|_| Failure::without_expiry())?,
+        other => return Err(Failure::of_reply(other)),
+    };
+    let record = layout::decode(value).ok_or_else(Failure::no_record)?;
+    // See `expiry`.
+    Ok(Some(Loaded { record, expires_in: Duration::from_millis(left + 1) }))
+}
+
+/// `SET … PX … NX` for each.
+pub(crate) async fn create(exchange: Exchange<'_>, creates: &[Create<'_>]) -> Vec<Result<()>> {
+    let Some(first) = creates.first() else { return Vec::new() };
+    let mut commands = Pipeline::with_capacity(creates.len());
+    for Create { name, record, ttl } in creates {
+        let mut set = Cmd::with_capacity(6, name.len() + layout::length(record) + ROOM);
+        set.arg("SET").arg(name);
+        layout::write(&mut set.writer_for_next_arg(), record).expect(IN_MEMORY);
+        set.arg("PX").arg(expiry(*ttl)).arg("NX");
+        commands.add_command(set);
+    }
+    match exchange.send(&commands, &first.name, false).await {
+        Ok(replies) => replies.iter().map(created).collect(),
+        Err(failure) => for_all(creates.len(), &failure),
+    }
+}
+
+fn created(reply: &Value) -> Result<()> {
+    match reply {
+        Value::Okay => Ok(()),
+        Value::Nil => Err(Error::already_exists()),
+        other => Err(Failure::of_reply(other).into()),
+    }
+}
+
+pub(crate) async fn update(exchange: Exchange<'_>, updates: &[Update<'_>]) -> Vec<Result<()>> {
+    let names: Vec<&[u8]> = updates.iter().map(|update| &update.name[..]).collect();
+    let bytes = updates.iter().map(|update| layout::length(update.record) + ROOM).sum();
+    let add = |call: &mut Cmd| {
+        for Update { record, expected, ttl, .. } in updates {
+            let mut head = call.writer_for_next_arg();
+            head.write_all(&layout::head(*expected)).expect(IN_MEMORY);
+            if let Some(ttl) = ttl {
+                write!(head, "{}", expiry(*ttl)).expect(IN_MEMORY);
+            }
+            drop(head);
+            layout::write(&mut call.writer_for_next_arg(), record).expect(IN_MEMORY);
+        }
+    };
+    let arguments = Arguments { number: 2 * updates.len(), bytes, add: &add };
+    each(exchange, &scripts::UPDATE, &names, arguments, false, written).await
+}
+
+pub(crate) async fn touch(exchange: Exchange<'_>, touches: &[Touch]) -> Vec<Result<()>> {
+    let names: Vec<&[u8]> = touches.iter().map(|touch| &touch.name[..]).collect();
+    let add = |call: &mut Cmd| {
+        for Touch { expected, ttl, .. } in touches {
+            call.arg(&layout::head(*expected)[..]).arg(expiry(*ttl));
+        }
+    };
+    let number = 2 * touches.len();
+    let arguments = Arguments { number, bytes: ROOM * touches.len(), add: &add };
+    // Twice is as good as once.
+    each(exchange, &scripts::TOUCH, &names, arguments, true, written).await
+}
+
+fn written(reply: &Value) -> Result<()> {
+    match reply {
+        Value::Int(1) => Ok(()),
+        Value::Int(0) => Err(Error::conflict()),
+        Value::Int(-1) => Err(Error::gone()),
+        Value::Int(-2) => Err(Failure::no_record().into()),
+        other => Err(Failure::of_reply(other).into()),
+    }
+}
+
+/// `DEL` for each.
+pub(crate) async fn destroy(exchange: Exchange<'_>, names: &[&[u8]]) -> Vec<Result<bool>> {
+    let Some(first) = names.first() else { return Vec::new() };
+    let mut commands = Pipeline::with_capacity(names.len());
+    for name in names {
+        let mut delete = Cmd::with_capacity(2, 3 + name.len());
+        delete.arg("DEL").arg(name);
+        commands.add_command(delete);
+    }
+    match exchange.send(&commands, first, false).await {
+        Ok(replies) => replies.iter().map(destroyed).collect(),
+        Err(failure) => for_all(names.len(), &failure),
+    }
+}
+
+/// Destroys records of these revisions only.
+pub(crate) async fn destroy_only(
+    exchange: Exchange<'_>,
+    names: &[&[u8]],
+    only: &[Revision],
+) -> Vec<Result<bool>> {
+    let add = |call: &mut Cmd| {
+        for revision in only {
+            call.arg(&layout::head(*revision)[..]);
+        }
+    };
+    let arguments = Arguments { number: only.len(), bytes: ROOM * only.len(), add: &add };
+    each(exchange, &scripts::DESTROY, names, arguments, false, destroyed).await
+}
+
+fn destroyed(reply: &Value) -> Result<bool> {
+    match reply {
+        Value::Int(1) => Ok(true),
+        // No record, another revision, or a value that has none.
+        Value::Int(-2..=0) => Ok(false),
+        other => match Failure::of_reply(other) {
+            failure if failure.is_of_the_record() => Ok(false),
+            failure => Err(failure.into()),
+        },
+    }
+}
+
+/// Calls a script and reads its result for each key.
+async fn each<T>(
+    exchange: Exchange<'_>,
+    script: &Script,
+    names: &[&[u8]],
+    arguments: Arguments<'_>,
+    repeatable: bool,
+    result: fn(&Value) -> Result<T>,
+) -> Vec<Result<T>> {
+    let keys = names.len();
+    if keys == 0 {
+        return Vec::new();
+    }
+    match exchange.call(script, names, arguments, repeatable).await {
+        Ok(Value::Int(done)) if usize::try_from(done) == Ok(keys) => {
+            (0..keys).map(|_| result(&Value::Int(1))).collect()
+        }
+        Ok(Value::Array(replies)) if replies.len() == keys => replies.iter().map(result).collect(),
+        Ok(other) => for_all(keys, &Failure::of_reply(&other)),
+        Err(failure) => for_all(keys, &failure),
+    }
+}
+
+fn for_all<T>(keys: usize, failure: &Failure) -> Vec<Result<T>> {
+    (0..keys).map(|_| Err(failure.clone().into())).collect()
+}
+
+/// The expiry of a key whose record has this ttl. Redis keeps a key through the whole of its last
+/// millisecond, and a record has expired at its deadline, hence one less.
+fn expiry(ttl: u64) -> u64 {
+    (ttl - 1).max(1)
 }

@@ -1,29 +1,105 @@
-//! What needs more than one command in one atomic step.
+//! The writes that compare before they write, as Lua scripts: Redis runs a script in one atomic step.
+//!
+//! Each script takes any number of keys, and each key has a result of its own: 1, done; 0, another
+//! revision; -1, no record; -2, a value that is no record; or an error of the server. When all are done,
+//! the reply is their number, otherwise it is the list. `pcall` keeps the error of one key from ending
+//! the script.
 
 use std::sync::LazyLock;
 
-use redis::{Cmd, Script};
+use redis::{Cmd, Script as Hashed};
 
-/// Every write but a plain `DEL`, for any number of keys.
-const WRITE: &str = include_str!("write.lua");
-static HASH: LazyLock<String> = LazyLock::new(|| Script::new(WRITE).get_hash().to_owned());
+/// A script and its hash.
+#[derive(Debug)]
+pub(crate) struct Script {
+    text: &'static str,
+    hash: LazyLock<String>,
+}
 
-/// How the script is named in a command.
+/// How a script is named in a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Naming {
-    /// By its hash, which a server knows once it has seen the whole.
+    /// By its hash, which a server knows once it has seen the text.
     Hash,
-    /// In full.
     Text,
 }
 
-/// The beginning of a call; the keys and arguments follow, of `bytes` together.
-pub(crate) fn call(naming: Naming, keys: usize, arguments: usize, bytes: usize) -> Cmd {
-    let (command, script) = match naming {
-        Naming::Hash => ("EVALSHA", HASH.as_str()),
-        Naming::Text => ("EVAL", WRITE),
-    };
-    let mut call = Cmd::with_capacity(3 + keys + arguments, bytes + script.len() + 32);
-    call.arg(command).arg(script).arg(keys);
-    call
+/// Compares the first 20 bytes of a value (`s1:REVISION:`) with the expected ones. `GETRANGE` is told
+/// where by strings because Redis formats numbers slowly.
+macro_rules! script {
+    ($body:literal) => {{
+        const TEXT: &str = concat!(
+            "local pcall, sub, results, done = redis.pcall, string.sub, {}, 0
+local function compare(key, expected)
+  local head = pcall('GETRANGE', key, '0', '19')
+  if head == expected then return 1 end
+  if type(head) == 'table' then return head end
+  if #head == 20 and sub(head, 1, 3) == 's1:' then return 0, head end
+  return head == '' and pcall('EXISTS', key) == 0 and -1 or -2
+end
+local function note(i, result)
+  results[i] = result
+  if result == 1 then done = done + 1 end
+end
+",
+            $body,
+            "
+return done == #KEYS and done or results"
+        );
+        Script { text: TEXT, hash: LazyLock::new(|| Hashed::new(TEXT).get_hash().to_owned()) }
+    }};
+}
+
+/// Two arguments for each key: the expected head, followed by the new expiry in milliseconds if there is
+/// one, and the value. An update that is repeated by a driver finds its own revision: it is done.
+pub(crate) static UPDATE: Script = script!(
+    "for i, key in ipairs(KEYS) do
+  local expected, value, expiry = ARGV[2 * i - 1], ARGV[2 * i]
+  if #expected > 20 then expected, expiry = sub(expected, 1, 20), sub(expected, 21) end
+  local result, head = compare(key, expected)
+  if result == 1 then
+    local reply
+    if expiry then
+      reply = pcall('SET', key, value, 'PX', expiry)
+    else
+      reply = pcall('SET', key, value, 'KEEPTTL')
+    end
+    if reply.err then result = reply end
+  elseif head and head == sub(value, 1, 20) then
+    result = 1
+  end
+  note(i, result)
+end"
+);
+
+/// Two arguments for each key: the expected head and the new expiry in milliseconds. Neither command
+/// needs memory, so a full server carries it out.
+pub(crate) static TOUCH: Script = script!(
+    "for i, key in ipairs(KEYS) do
+  local result = compare(key, ARGV[2 * i - 1])
+  if result == 1 then result = pcall('PEXPIRE', key, ARGV[2 * i]) end
+  note(i, result)
+end"
+);
+
+/// One argument for each key: the expected head.
+pub(crate) static DESTROY: Script = script!(
+    "for i, key in ipairs(KEYS) do
+  local result = compare(key, ARGV[i])
+  if result == 1 then result = pcall('DEL', key) end
+  note(i, result)
+end"
+);
+
+impl Script {
+    /// The beginning of a call; the keys and arguments follow, of `bytes` together.
+    pub(crate) fn call(&self, naming: Naming, keys: usize, arguments: usize, bytes: usize) -> Cmd {
+        let (command, script) = match naming {
+            Naming::Hash => ("EVALSHA", self.hash.as_str()),
+            Naming::Text => ("EVAL", self.text),
+        };
+        let mut call = Cmd::with_capacity(3 + keys + arguments, bytes + script.len() + 32);
+        call.arg(command).arg(script).arg(keys);
+        call
+    }
 }

@@ -3,15 +3,15 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, Error, ErrorKind, Key, Owner, Record, Revision, Update, Write};
+use session_core::{
+    Backend, BatchBackend, CreateItem, DestroyItem, Error, ErrorKind, Key, Owner, Record, Revision,
+    TouchItem, Update, UpdateItem, Write,
+};
 use session_redis::{NotConfirmed, RedisBackend};
 use support::{
-    HOUR, calls, create, does, expiry, key, kind, load, name, raw, record, redis, statistics,
-    update, update_at_once,
+    HOUR, create, does, expiry, key, kind, load, name, raw, record, redis, touch, update,
 };
 use test_servers::Options;
 
@@ -27,7 +27,7 @@ async fn a_record_is_readable_with_redis_cli_and_has_its_expiry() {
     for round in 0..3 {
         match round {
             0 => backend.save(&key(1), &record, Write::Create { ttl: HOUR }).await.unwrap(),
-            1 => backend.touch(&key(1), 2 * HOUR).await.unwrap(),
+            1 => backend.touch(&key(1), record.revision, 2 * HOUR).await.unwrap(),
             _ => {
                 let update = Update { expected: record.revision, ttl: Some(3 * HOUR) };
                 backend.save(&key(1), &record, Write::Update(update)).await.unwrap();
@@ -36,7 +36,7 @@ async fn a_record_is_readable_with_redis_cli_and_has_its_expiry() {
         let value: String =
             redis::cmd("GET").arg(&name).query_async(&mut connection).await.unwrap();
         let deadline = expiry(&mut connection, &name).await + 1;
-        assert_eq!(value, format!("s1:0000000000c0ffee:{deadline:015}:5:alice\n{text}"));
+        assert_eq!(value, format!("s1:0000000000c0ffee:5:alice\n{text}"));
         deadlines.push(deadline);
     }
     let hour = i64::try_from(HOUR.as_millis()).unwrap();
@@ -45,163 +45,161 @@ async fn a_record_is_readable_with_redis_cli_and_has_its_expiry() {
     }
 }
 
-/// A third party took the expiry from the keys.
+/// Another program took the expiry away: such a session would never end.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_whose_key_lost_its_expiry_dies_in_time() {
-    const LIFE: Duration = Duration::from_millis(800);
+async fn a_record_without_an_expiry_is_corrupt_until_it_has_one_again() {
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
     for number in 1..=5 {
-        let create = Write::Create { ttl: LIFE };
-        backend.save(&key(number), &record(1), create).await.unwrap();
-        redis::cmd("PERSIST").arg(name(number)).exec_async(&mut admin).await.unwrap();
+        create(&backend, number, 1).await.unwrap();
+        does(&mut admin, &["PERSIST", &name(number)]).await;
+        let error = load(&backend, number).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
+        assert!(error.message().contains("expiry"), "{error}");
     }
-    let started = Instant::now();
+    let keys = [1, 2].map(key);
+    for result in backend.load_many(&keys).await {
+        assert_eq!(kind(result), Some(ErrorKind::Corrupt));
+    }
+    // An update that keeps the deadline can't give it one; those that set one do.
     update(&backend, 1, 1, 2).await.unwrap();
-    let keep = Update { expected: Revision::from_u64(1), ttl: None };
-    backend.rotate(&key(2), &key(12), &record(2), keep).await.unwrap();
-    backend.touch(&key(3), HOUR).await.unwrap();
+    assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Corrupt));
+    touch(&backend, 2, 1).await.unwrap();
     let renew = Update { expected: Revision::from_u64(1), ttl: Some(HOUR) };
-    backend.save(&key(4), &record(2), Write::Update(renew)).await.unwrap();
-    for number in [1, 5, 12] {
-        let loaded = backend.load(&key(number)).await.unwrap();
-        let Some(loaded) = loaded else {
-            assert!(started.elapsed() > LIFE / 2, "{number} died early");
-            continue;
-        };
-        assert!(loaded.expires_in <= LIFE, "{number}: {:?}", loaded.expires_in);
+    backend.save(&key(3), &record(2), Write::Update(renew)).await.unwrap();
+    for (number, revision) in [(2, 1), (3, 2)] {
+        assert_eq!(load(&backend, number).await.unwrap(), Some(revision));
+        assert!(expiry(&mut admin, &name(number)).await > 0);
     }
-    tokio::time::sleep(LIFE).await;
-    for number in [1, 2, 5, 12] {
-        assert_eq!(load(&backend, number).await.unwrap(), None, "{number}");
-    }
-    for number in [3, 4, 12] {
-        let life: i64 = redis::cmd("PTTL").arg(name(number)).query_async(&mut admin).await.unwrap();
-        assert!(life > 0 || number == 12 && life == -2, "{number}: {life}");
-    }
-    assert_eq!(kind(update(&backend, 1, 2, 3).await), Some(ErrorKind::Gone));
-    assert_eq!(kind(backend.touch(&key(5), HOUR).await), Some(ErrorKind::Gone));
-    assert!(!backend.destroy(&key(5), Some(Revision::from_u64(1))).await.unwrap());
-    assert_eq!(
-        kind(backend.rotate(&key(5), &key(15), &record(2), keep).await),
-        Some(ErrorKind::Gone)
-    );
-    create(&backend, 5, 7).await.unwrap();
-    assert_eq!(load(&backend, 5).await.unwrap(), Some(7));
+    assert_eq!(kind(create(&backend, 4, 7).await), Some(ErrorKind::AlreadyExists));
+    assert!(backend.destroy(&key(4), None).await.unwrap());
+    assert!(backend.destroy(&key(5), Some(Revision::from_u64(1))).await.unwrap());
 }
 
-/// Whether or not the client knows the deadline.
+/// What `load` calls dead does not come back by another operation of the same moment.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_gives_a_key_its_expiry_back() {
+async fn the_end_of_a_record_is_the_same_for_every_operation() {
+    const LIFE: Duration = Duration::from_millis(20);
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
-    create(&backend, 1, 1).await.unwrap();
-    let created = expiry(&mut admin, &name(1)).await;
-    for (revision, load_before) in [(1, false), (2, true)] {
-        if load_before {
-            load(&backend, 1).await.unwrap();
+    for number in 0..40 {
+        backend.save(&key(number), &record(1), Write::Create { ttl: LIFE }).await.unwrap();
+        while let Some(loaded) = backend.load(&key(number)).await.unwrap() {
+            assert!((1..=LIFE.as_millis()).contains(&loaded.expires_in.as_millis()), "{loaded:?}");
         }
-        does(&mut admin, &["PERSIST", &name(1)]).await;
-        update(&backend, 1, revision, revision + 1).await.unwrap();
-        let now = expiry(&mut admin, &name(1)).await;
-        assert_eq!(now, created, "loaded before: {load_before}");
+        let exists = redis::cmd("EXISTS").arg(name(number)).query_async(&mut admin).await;
+        assert_eq!(exists, Ok(0), "{number}");
+        match number % 4 {
+            0 => assert_eq!(kind(update(&backend, number, 1, 2).await), Some(ErrorKind::Gone)),
+            1 => assert_eq!(kind(touch(&backend, number, 1).await), Some(ErrorKind::Gone)),
+            2 => assert!(!backend.destroy(&key(number), None).await.unwrap()),
+            _ => create(&backend, number, 2).await.unwrap(),
+        }
     }
-    assert_eq!(load(&backend, 1).await.unwrap(), Some(3));
 }
 
-/// As if another program had written over the deadline.
+/// As if another program had written over the head.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_head_without_a_deadline_is_corrupt_for_its_own_record_only() {
+async fn a_broken_head_is_corrupt_for_its_own_record_only() {
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
-    for number in 0..64 {
+    for number in 0..8 {
         create(&backend, number, 1).await.unwrap();
     }
-    let overwrite = ["SETRANGE", &name(1), "20", "not a deadline!"];
-    redis::cmd(overwrite[0]).arg(&overwrite[1..]).exec_async(&mut admin).await.unwrap();
-    for (number, updated) in update_at_once(&backend, 0..64, 1, 2).await.into_iter().enumerate() {
-        let expected = (number == 1).then_some(ErrorKind::Corrupt);
-        assert_eq!(updated, expected, "{number}");
+    for (number, head) in [(1, "S1:"), (2, "s2:")] {
+        let overwrite = ["SETRANGE", &name(number), "0", head];
+        redis::cmd(overwrite[0]).arg(&overwrite[1..]).exec_async(&mut admin).await.unwrap();
+    }
+    redis::cmd("SET").arg(&[&name(3), "", "KEEPTTL"]).exec_async(&mut admin).await.unwrap();
+    let corrupt = |number| (1..=3).contains(&number).then_some(ErrorKind::Corrupt);
+    let items: Vec<_> = (0..8).map(|number| update_item(number, 1, 2)).collect();
+    for (number, updated) in backend.update_many(&items).await.into_iter().enumerate() {
+        assert_eq!(kind(updated), corrupt(number), "update {number}");
+    }
+    let keys: Vec<Key> = (0..8).map(key).collect();
+    for (number, loaded) in backend.load_many(&keys).await.into_iter().enumerate() {
+        assert_eq!(kind(loaded), corrupt(number), "load {number}");
     }
 }
 
-/// More at a time than go out alone: they share commands, and each has its own verdict.
+fn update_item(number: u8, from: u64, to: u64) -> UpdateItem {
+    let update = Update { expected: Revision::from_u64(from), ttl: None };
+    UpdateItem { key: key(number), record: record(to), update }
+}
+
+/// Two records, a value of another type and nothing; invalid items are among them.
 #[tokio::test(flavor = "multi_thread")]
-async fn shared_commands_have_separate_verdicts() {
+async fn the_items_of_a_batch_have_separate_results() {
+    use ErrorKind::{AlreadyExists, Conflict, Corrupt, Gone, InvalidValue};
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
-    for number in 0..200 {
-        match number % 4 {
-            0 | 1 => create(&backend, number, 1).await.unwrap(),
-            2 => {
-                let push = ["RPUSH", &name(number), "x"];
-                redis::cmd(push[0]).arg(&push[1..]).exec_async(&mut admin).await.unwrap();
-            }
-            _ => {}
-        }
+    let first = Revision::from_u64(1);
+    let kinds = |results: Vec<session_core::Result<()>>| -> Vec<Option<ErrorKind>> {
+        results.into_iter().map(kind).collect()
+    };
+    // Several times, because the first one finds the scripts unknown.
+    for round in 0..3 {
+        redis::cmd("FLUSHALL").exec_async(&mut admin).await.unwrap();
+        create(&backend, 1, 1).await.unwrap();
+        create(&backend, 2, 7).await.unwrap();
+        let push = ["RPUSH", &name(3), "x"];
+        redis::cmd(push[0]).arg(&push[1..]).exec_async(&mut admin).await.unwrap();
+
+        let loaded = backend.load_many(&[1, 2, 3, 4].map(key)).await;
+        let revisions = loaded.into_iter().map(|result| match result {
+            Ok(found) => Ok(found.map(|found| found.record.revision.to_u64())),
+            Err(error) => Err(error.kind()),
+        });
+        let expected = [Ok(Some(1)), Ok(Some(7)), Err(Corrupt), Ok(None)];
+        assert_eq!(revisions.collect::<Vec<_>>(), expected, "{round}");
+
+        let touch_item = |number, ttl| TouchItem { key: key(number), expected: first, ttl };
+        let touches = [(1, HOUR), (2, HOUR), (5, Duration::ZERO), (3, HOUR), (4, HOUR)];
+        let touches = touches.map(|(number, ttl)| touch_item(number, ttl));
+        let expected = [None, Some(Conflict), Some(InvalidValue), Some(Corrupt), Some(Gone)];
+        assert_eq!(kinds(backend.touch_many(&touches).await), expected, "{round}");
+
+        let mut updates = [5, 1, 2, 3, 4].map(|number| update_item(number, 1, 2));
+        updates[0].update.ttl = Some(Duration::ZERO);
+        updates[1].update.ttl = Some(2 * HOUR);
+        let expected = [Some(InvalidValue), None, Some(Conflict), Some(Corrupt), Some(Gone)];
+        assert_eq!(kinds(backend.update_many(&updates).await), expected, "{round}");
+        assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
+        let left = backend.load(&key(1)).await.unwrap().unwrap().expires_in;
+        assert!(left > HOUR && left <= 2 * HOUR, "{left:?}");
+
+        let create_item = |number, ttl| CreateItem { key: key(number), record: record(1), ttl };
+        let creates = [(1, HOUR), (3, HOUR), (4, HOUR), (5, Duration::ZERO)];
+        let creates = creates.map(|(number, ttl)| create_item(number, ttl));
+        let expected = [Some(AlreadyExists), Some(AlreadyExists), None, Some(InvalidValue)];
+        assert_eq!(kinds(backend.create_many(&creates).await), expected, "{round}");
+
+        let item = |number, only| DestroyItem { key: key(number), only };
+        let destroys = [
+            item(1, Some(first)),
+            item(2, None),
+            item(3, Some(first)),
+            item(4, Some(first)),
+            item(5, None),
+            item(6, Some(first)),
+        ];
+        let destroyed: Vec<bool> =
+            backend.destroy_many(&destroys).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(destroyed, [false, true, false, true, false, false], "{round}");
+        assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
+        assert!(backend.destroy(&key(3), None).await.unwrap());
     }
-    for round in 0..20_u64 {
-        let tasks: Vec<_> = (0..200_u8)
-            .map(|number| {
-                let backend = backend.clone();
-                tokio::spawn(async move {
-                    let from = if number % 4 == 1 { 7777 } else { round + 1 };
-                    let updated = update(&backend, number, from, round + 2).await;
-                    let loaded = load(&backend, number).await;
-                    let (update_is, load_is) = match number % 4 {
-                        0 => (None, Ok(Some(round + 2))),
-                        1 => (Some(ErrorKind::Conflict), Ok(Some(1))),
-                        2 => (Some(ErrorKind::Corrupt), Err(ErrorKind::Corrupt)),
-                        _ => (Some(ErrorKind::Gone), Ok(None)),
-                    };
-                    assert_eq!(kind(updated), update_is, "update {number}");
-                    assert_eq!(loaded.map_err(|error| error.kind()), load_is, "load {number}");
-                })
-            })
-            .collect();
-        for task in tasks {
-            task.await.unwrap();
-        }
-    }
-    let counted = statistics(&mut admin).await;
-    assert!(calls(&counted, "mget") > 0, "no load was shared");
-    assert!(calls(&counted, "evalsha") < 4000, "no update was shared: {counted}");
+    assert!(backend.load_many(&[]).await.is_empty());
+    assert!(backend.create_many(&[]).await.is_empty());
+    assert!(backend.update_many(&[]).await.is_empty());
+    assert!(backend.destroy_many(&[]).await.is_empty());
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn callers_that_give_up_leave_the_others_alone() {
-    let Some(server) = redis(Options::default()).await else { return };
-    let backend = RedisBackend::connect(server.url()).await.unwrap();
-    create(&backend, 1, 1).await.unwrap();
-    let done = Arc::new(AtomicUsize::new(0));
-    for round in 0..50_u64 {
-        let tasks: Vec<_> = (0..100)
-            .map(|_| {
-                let (backend, done) = (backend.clone(), Arc::clone(&done));
-                tokio::spawn(async move {
-                    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
-                    done.fetch_add(1, Ordering::Relaxed);
-                })
-            })
-            .collect();
-        tokio::time::sleep(Duration::from_micros(round * 20)).await;
-        for (index, task) in tasks.into_iter().enumerate() {
-            if index % 2 == 0 {
-                task.abort();
-            } else {
-                task.await.unwrap();
-            }
-        }
-    }
-    assert!(done.load(Ordering::Relaxed) >= 2500);
-    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
-}
-
-/// The tasks of one runtime wait in a shared command when it is shut down; another goes on.
+/// The tasks of one runtime wait for answers when it is shut down; another goes on.
 #[test]
 fn a_runtime_that_ends_does_not_take_the_store_with_it() {
     let first = tokio::runtime::Runtime::new().unwrap();
@@ -223,7 +221,7 @@ fn a_runtime_that_ends_does_not_take_the_store_with_it() {
     server.resume().unwrap();
     let second = tokio::runtime::Runtime::new().unwrap();
     second.block_on(async {
-        // What joins a batch of the old runtime ends with it, as `Unavailable`.
+        // The connection ended with the old runtime.
         support::eventually(Duration::from_secs(5), || load(&backend, 1)).await;
         for _ in 0..5 {
             let tasks: Vec<_> = (0..100)
@@ -239,7 +237,7 @@ fn a_runtime_that_ends_does_not_take_the_store_with_it() {
     });
 }
 
-/// A runtime of one thread that nobody polls any more: what it carries never comes back.
+/// A runtime of one thread that nobody polls any more, and the connection with it.
 #[test]
 fn a_runtime_that_rests_does_not_hold_up_the_store_for_ever() {
     let resting = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -328,7 +326,7 @@ async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
     replica.pause().unwrap();
     assert_not_confirmed(&hasty.destroy(&key(2), None).await.unwrap_err());
     assert_eq!(load(&backend, 2).await.unwrap(), None);
-    // With an expected revision it is a rotation's, not a logout.
+    // With an expected revision it is no logout.
     assert!(hasty.destroy(&key(3), Some(Revision::from_u64(1))).await.unwrap());
     assert_eq!(load(&backend, 3).await.unwrap(), None);
     // Others don't wait behind it.
@@ -340,6 +338,20 @@ async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
     let started = Instant::now();
     load(&patient, 1).await.unwrap();
     assert!(started.elapsed() < Duration::from_millis(500));
+    // In a batch only the logouts have to be confirmed.
+    for number in 6..=8 {
+        create(&backend, number, 1).await.unwrap();
+    }
+    let only = Some(Revision::from_u64(1));
+    let item = |number, only| DestroyItem { key: key(number), only };
+    let items = [item(6, None), item(7, only), item(8, None), item(9, None)];
+    let mut results = hasty.destroy_many(&items).await;
+    assert!(results.remove(1).unwrap());
+    assert_eq!(results.len(), 3);
+    results.into_iter().for_each(|result| assert_not_confirmed(&result.unwrap_err()));
+    for number in 6..=8 {
+        assert_eq!(load(&backend, number).await.unwrap(), None);
+    }
     // Not even another logout: it is carried out while its confirmation queues behind this one.
     create(&backend, 4, 1).await.unwrap();
     let behind = tokio::spawn({

@@ -1,22 +1,13 @@
-//! How many commands the usual operations are, and that what makes them few does no harm.
+//! How many commands each operation is, and what goes together.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 mod support;
 
-use std::time::{Duration, Instant};
-
 use redis::aio::MultiplexedConnection;
-use session_core::{Backend, ErrorKind, Write};
+use session_core::{Backend, BatchBackend, CreateItem, Key, Revision, SessionStore, Update, Write};
 use session_redis::RedisBackend;
-use support::{
-    HOUR, calls, create, does, expiry, key, kind, knows, load, name, raw, record, redis,
-    statistics, update, update_at_once,
-};
+use support::{HOUR, calls, create, key, load, raw, record, redis, statistics, touch, update};
 use test_servers::Options;
-
-async fn reset(admin: &mut MultiplexedConnection) {
-    redis::cmd("CONFIG").arg("RESETSTAT").exec_async(admin).await.unwrap();
-}
 
 /// The futures are in boxes, and allocators are quick up to about 1 KB.
 #[tokio::test(flavor = "multi_thread")]
@@ -24,180 +15,127 @@ async fn an_operation_is_small() {
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let (key, record) = (key(1), record(1));
-    let load = size_of_val(&*backend.load(&key));
-    let save = size_of_val(&*backend.save(&key, &record, Write::Create { ttl: HOUR }));
-    let touch = size_of_val(&*backend.touch(&key, HOUR));
-    let destroy = size_of_val(&*backend.destroy(&key, None));
-    let all = [load, save, touch, destroy];
-    // These are 192 to 544 with optimization.
-    assert!(all.iter().all(|size| *size < 1024), "{all:?}");
+    let update = Update { expected: record.revision, ttl: None };
+    let sizes = [
+        size_of_val(&*backend.load(&key)),
+        size_of_val(&*backend.save(&key, &record, Write::Create { ttl: HOUR })),
+        size_of_val(&*backend.save(&key, &record, Write::Update(update))),
+        size_of_val(&*backend.touch(&key, record.revision, HOUR)),
+        size_of_val(&*backend.destroy(&key, None)),
+    ];
+    assert!(sizes.iter().all(|size| *size < 1024), "{sizes:?}");
 }
 
-/// How often the scripts' commands were called since.
-async fn counted(admin: &mut MultiplexedConnection) -> [u64; 6] {
+const COMMANDS: [&str; 12] = [
+    "get", "mget", "pttl", "exists", "set", "setrange", "getrange", "evalsha", "pexpire", "del",
+    "time", "eval",
+];
+
+/// What was called since, also by scripts, as `command: number`.
+async fn counted(admin: &mut MultiplexedConnection) -> String {
     let statistics = statistics(admin).await;
-    ["evalsha", "time", "pexpiretime", "getrange", "setrange", "set"]
-        .map(|command| calls(&statistics, command))
+    let counts = COMMANDS.iter().filter_map(|command| {
+        let count = calls(&statistics, command);
+        (count > 0).then(|| format!("{command} {count}"))
+    });
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    redis::cmd("CONFIG").arg("RESETSTAT").exec_async(admin).await.unwrap();
+    counts
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_update_after_a_load_is_three_commands() {
+async fn each_operation_is_a_few_commands() {
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
-    if !knows(&mut admin, "pexpiretime").await {
-        println!("SKIPPED: Redis 6.2 goes the long way");
-        return;
-    }
+    // The scripts become known.
+    create(&backend, 9, 1).await.unwrap();
+    update(&backend, 9, 1, 2).await.unwrap();
+    touch(&backend, 9, 2).await.unwrap();
+    backend.destroy(&key(9), Some(Revision::from_u64(2))).await.unwrap();
+    counted(&mut admin).await;
+
     create(&backend, 1, 1).await.unwrap();
+    assert_eq!(counted(&mut admin).await, "set 1");
     load(&backend, 1).await.unwrap();
-
-    reset(&mut admin).await;
+    assert_eq!(counted(&mut admin).await, "get 1, pttl 1");
     update(&backend, 1, 1, 2).await.unwrap();
-    assert_eq!(counted(&mut admin).await, [1, 0, 1, 1, 1, 0], "of the same length");
-    reset(&mut admin).await;
-    update(&backend, 1, 2, 10).await.unwrap();
-    assert_eq!(counted(&mut admin).await, [1, 0, 1, 1, 0, 1], "longer");
-    assert_eq!(load(&backend, 1).await.unwrap(), Some(10));
-    reset(&mut admin).await;
-    update(&backend, 1, 10, 3).await.unwrap();
-    assert_eq!(counted(&mut admin).await, [1, 0, 1, 1, 0, 1], "shorter");
-    assert_eq!(load(&backend, 1).await.unwrap(), Some(3));
+    assert_eq!(counted(&mut admin).await, "set 1, getrange 1, evalsha 1");
+    let renew = Update { expected: Revision::from_u64(2), ttl: Some(HOUR) };
+    backend.save(&key(1), &record(3), Write::Update(renew)).await.unwrap();
+    assert_eq!(counted(&mut admin).await, "set 1, getrange 1, evalsha 1");
+    touch(&backend, 1, 3).await.unwrap();
+    assert_eq!(counted(&mut admin).await, "getrange 1, evalsha 1, pexpire 1");
+    assert!(!backend.destroy(&key(1), Some(Revision::from_u64(1))).await.unwrap());
+    assert_eq!(counted(&mut admin).await, "getrange 1, evalsha 1");
+    assert!(backend.destroy(&key(1), None).await.unwrap());
+    assert_eq!(counted(&mut admin).await, "del 1");
+    assert_eq!(backend.gc(10).await.unwrap(), 0);
+    assert_eq!(counted(&mut admin).await, "");
+}
 
-    // Others share a command with it, and only what is no such update goes the long way.
-    for number in 0..100 {
-        if number != 1 {
-            create(&backend, number, 3).await.unwrap();
-        }
-        load(&backend, number).await.unwrap();
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_of_updates_is_one_script() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    let items: Vec<_> =
+        (0..64).map(|n| CreateItem { key: key(n), record: record(1), ttl: HOUR }).collect();
+    for created in backend.create_many(&items).await {
+        created.unwrap();
     }
-    reset(&mut admin).await;
-    let updates: Vec<_> = (0..200)
+    assert_eq!(counted(&mut admin).await, "set 64");
+    let keys: Vec<Key> = (0..64).map(key).collect();
+    for loaded in backend.load_many(&keys).await {
+        assert_eq!(loaded.unwrap().unwrap().record, record(1));
+    }
+    assert_eq!(counted(&mut admin).await, "get 64, pttl 64");
+    for (from, to, expected) in
+        [(1, 2, "set 64, getrange 64, evalsha 1, eval 1"), (2, 3, "set 64, getrange 64, evalsha 1")]
+    {
+        let update = Update { expected: Revision::from_u64(from), ttl: None };
+        let items: Vec<_> = (0..64)
+            .map(|n| session_core::UpdateItem { key: key(n), record: record(to), update })
+            .collect();
+        for updated in backend.update_many(&items).await {
+            updated.unwrap();
+        }
+        assert_eq!(counted(&mut admin).await, expected);
+    }
+}
+
+/// Through the handle, which decides what goes together.
+#[tokio::test(flavor = "multi_thread")]
+async fn operations_of_many_tasks_share_commands() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let store = SessionStore::new(RedisBackend::connect(server.url()).await.unwrap());
+    let mut admin = raw(server.url()).await;
+    counted(&mut admin).await;
+    let tasks: Vec<_> = (0..200)
         .map(|number| {
-            let backend = backend.clone();
+            let store = store.clone();
             tokio::spawn(async move {
-                match number {
-                    0..100 => update(&backend, number, 3, 4).await.unwrap(),
-                    _ => create(&backend, number, 4).await.unwrap(),
+                let session = store.create();
+                session.insert("number", &number).unwrap();
+                let _ = store.save(&session).await.unwrap();
+                for round in 0..10 {
+                    session.insert("round", &round).unwrap();
+                    let _ = store.save(&session).await.unwrap();
                 }
+                let value = store.cookie_value(&session).unwrap();
+                let found = store.load(value.as_str()).await.unwrap().unwrap();
+                assert_eq!(found.get("number").unwrap(), Some(number));
+                assert_eq!(found.get("round").unwrap(), Some(9));
+                store.destroy(&session).await.unwrap();
+                assert!(store.load(value.as_str()).await.unwrap().is_none());
             })
         })
         .collect();
-    for update in updates {
-        update.await.unwrap();
+    for task in tasks {
+        task.await.unwrap();
     }
-    let [calls, _, _, read, in_place, written] = counted(&mut admin).await;
-    assert!(calls < 200, "none was shared: {calls}");
-    assert_eq!(
-        (read, in_place, written),
-        (100, 100 + 100, 100),
-        "creates write their deadlines, too"
-    );
-}
-
-/// Somebody made the value longer or shorter, and did not change the revision.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_wrong_guess_at_the_length_does_no_harm() {
-    let Some(server) = redis(Options::default()).await else { return };
-    let backend = RedisBackend::connect(server.url()).await.unwrap();
-    let mut admin = raw(server.url()).await;
-    create(&backend, 1, 1).await.unwrap();
-    load(&backend, 1).await.unwrap();
-    let ends = expiry(&mut admin, &name(1)).await;
-    let whole: String = redis::cmd("GET").arg(name(1)).query_async(&mut admin).await.unwrap();
-    let shorter = &whole[..whole.len() - 3];
-    for value in [format!("{whole}, and more"), shorter.to_owned()] {
-        let set = ["SET", &name(1), &value, "KEEPTTL"];
-        redis::cmd(set[0]).arg(&set[1..]).exec_async(&mut admin).await.unwrap();
-        update(&backend, 1, 1, 2).await.unwrap();
-        let written: String = redis::cmd("GET").arg(name(1)).query_async(&mut admin).await.unwrap();
-        assert_eq!(written, whole.replacen("01:", "02:", 1).replace(":1}", ":2}"), "from {value}");
-        assert_eq!(expiry(&mut admin, &name(1)).await, ends);
-    }
-}
-
-/// Somebody took the expiry from some keys, and their commands are shared with those of others.
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_dead_stays_so_among_others() {
-    const LIFE: Duration = Duration::from_secs(2);
-    let Some(server) = redis(Options::default()).await else { return };
-    let backend = RedisBackend::connect(server.url()).await.unwrap();
-    let mut admin = raw(server.url()).await;
-    for number in 0..100 {
-        let ttl = if number % 2 == 0 { LIFE } else { HOUR };
-        backend.save(&key(number), &record(1), Write::Create { ttl }).await.unwrap();
-        load(&backend, number).await.unwrap();
-        if number % 2 == 0 {
-            does(&mut admin, &["PERSIST", &name(number)]).await;
-        }
-    }
-    // Those that this process takes for the first to end have more time by now, from another one.
-    let other = RedisBackend::connect(server.url()).await.unwrap();
-    for number in (0..50).step_by(2) {
-        other.touch(&key(number), HOUR).await.unwrap();
-    }
-    tokio::time::sleep(LIFE).await;
-    for (number, updated) in update_at_once(&backend, 0..100, 1, 2).await.into_iter().enumerate() {
-        let dead = number % 2 == 0 && number >= 50;
-        assert_eq!(updated, dead.then_some(ErrorKind::Gone), "{number}");
-    }
-}
-
-/// Somebody gave a key more time.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_longer_expiry_is_no_longer_life() {
-    const LIFE: Duration = Duration::from_millis(500);
-    let Some(server) = redis(Options::default()).await else { return };
-    let backend = RedisBackend::connect(server.url()).await.unwrap();
-    let mut admin = raw(server.url()).await;
-    backend.save(&key(1), &record(1), Write::Create { ttl: LIFE }).await.unwrap();
-    load(&backend, 1).await.unwrap();
-    does(&mut admin, &["EXPIRE", &name(1), "1000"]).await;
-    tokio::time::sleep(LIFE).await;
-    assert_eq!(kind(update(&backend, 1, 1, 2).await), Some(ErrorKind::Gone));
-    assert_eq!(load(&backend, 1).await.unwrap(), None);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_time_is_asked_now_and_then() {
-    let Some(server) = redis(Options::default()).await else { return };
-    let backend = RedisBackend::connect(server.url()).await.unwrap();
-    let mut admin = raw(server.url()).await;
-    create(&backend, 1, 1).await.unwrap();
-    reset(&mut admin).await;
-    let started = Instant::now();
-    let mut at_most = 1;
-    for _ in 0..50 {
-        let asked = Instant::now();
-        load(&backend, 1).await.unwrap();
-        // A late answer does not count.
-        at_most += u64::from(asked.elapsed() > Duration::from_millis(10));
-    }
-    let elapsed = started.elapsed();
-    at_most += u64::try_from(elapsed.as_millis() / 100).unwrap();
-    let counted = statistics(&mut admin).await;
-    assert_eq!(calls(&counted, "get"), 50);
-    assert!((1..=at_most).contains(&calls(&counted, "time")), "{counted} in {elapsed:?}");
-    tokio::time::sleep(Duration::from_millis(150)).await;
-    let before = calls(&statistics(&mut admin).await, "time");
-    load(&backend, 1).await.unwrap();
-    assert_eq!(calls(&statistics(&mut admin).await, "time"), before + 1);
-}
-
-/// Also between two readings of its clock.
-#[tokio::test(flavor = "multi_thread")]
-async fn that_a_record_is_over_only_the_server_says() {
-    const LIFE: Duration = Duration::from_millis(20);
-    let Some(server) = redis(Options::default()).await else { return };
-    let backend = RedisBackend::connect(server.url()).await.unwrap();
-    let mut admin = raw(server.url()).await;
-    for number in 0..40 {
-        load(&backend, number).await.unwrap();
-        backend.save(&key(number), &record(1), Write::Create { ttl: LIFE }).await.unwrap();
-        while let Some(loaded) = backend.load(&key(number)).await.unwrap() {
-            assert!(loaded.expires_in <= LIFE, "{:?}", loaded.expires_in);
-        }
-        let stands = redis::cmd("EXISTS").arg(name(number)).query_async(&mut admin).await;
-        assert_eq!(stands, Ok(0), "{number}");
-    }
+    let statistics = statistics(&mut admin).await;
+    let [updates, deletes] = ["evalsha", "del"].map(|command| calls(&statistics, command));
+    assert!(updates < 1000, "{updates} scripts for 2000 updates");
+    assert_eq!(deletes, 200);
 }

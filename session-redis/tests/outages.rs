@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, ErrorKind};
+use session_core::{Backend, BatchBackend, CreateItem, ErrorKind, TouchItem, UpdateItem};
 use session_redis::RedisBackend;
-use support::{all_fail, create, eventually, key, kind, load, name, raw, redis, update};
+use support::{all_fail, create, eventually, key, kind, load, name, raw, redis, touch, update};
 use test_servers::Options;
 use tokio::net::{TcpListener, TcpStream};
 
@@ -23,6 +23,8 @@ async fn killed_is_unavailable_and_restarted_works_at_the_first_call() {
     create(&backend, 1, 1).await.unwrap();
     server.kill().unwrap();
     all_fail(&backend, ErrorKind::Unavailable, SOON).await;
+    // Without a connection nothing is sent.
+    assert!(update(&backend, 1, 1, 2).await.unwrap_err().nothing_was_written());
     server.restart().unwrap();
     update(&backend, 1, 1, 2).await.unwrap();
     assert_eq!(load(&backend, 1).await.unwrap(), Some(2));
@@ -71,6 +73,7 @@ async fn a_paused_server_is_unavailable_in_time() {
     let error = load(&backend, 1).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.message().contains("400ms"), "{error}");
+    assert!(!update(&backend, 1, 7, 8).await.unwrap_err().nothing_was_written());
     all_fail(&backend, ErrorKind::Unavailable, SOON).await;
     // A paused server keeps what it was sent, and does it when it goes on: the outcome was unknown.
     eventually(Duration::from_secs(10), || load(&backend, 1)).await;
@@ -221,21 +224,41 @@ async fn out_of_memory_refuses_writes_and_keeps_what_is_there() {
             .unwrap();
     };
     limit("1").await;
-    let touched = backend.touch(&key(1), support::HOUR).await;
-    for result in [create(&backend, 2, 1).await, update(&backend, 1, 1, 2).await, touched] {
+    let items = |number| {
+        [1, number].map(|number| CreateItem {
+            key: key(number),
+            record: support::record(1),
+            ttl: support::HOUR,
+        })
+    };
+    let mut refused = vec![create(&backend, 2, 1).await, update(&backend, 1, 1, 2).await];
+    let mut together = backend.create_many(&items(3)).await;
+    refused.append(&mut together);
+    let update_to = session_core::Update { expected: support::record(1).revision, ttl: None };
+    let item =
+        |number| UpdateItem { key: key(number), record: support::record(2), update: update_to };
+    // The second one has no record: that it would have been refused, too, nobody asked.
+    let mut together = backend.update_many(&[item(1), item(9)]).await;
+    assert_eq!(kind(together.pop().unwrap()), Some(ErrorKind::Gone));
+    refused.append(&mut together);
+    for result in refused {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.nothing_was_written(), "{error:?}");
         assert!(error.message().contains("maxmemory"), "{error}");
     }
-    let update_to = session_core::Update { expected: support::record(1).revision, ttl: None };
-    let rotated = backend.rotate(&key(1), &key(3), &support::record(2), update_to).await;
-    assert_eq!(kind(rotated), Some(ErrorKind::Unavailable));
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
     assert_eq!(load(&backend, 3).await.unwrap(), None);
+    // Renewals and logouts need no memory.
+    touch(&backend, 1, 1).await.unwrap();
+    let item = TouchItem { key: key(1), expected: support::record(1).revision, ttl: support::HOUR };
+    assert!(backend.touch_many(&[item]).await.pop().unwrap().is_ok());
     limit("0").await;
     update(&backend, 1, 1, 2).await.unwrap();
+    create(&backend, 2, 1).await.unwrap();
     limit("1").await;
     assert!(backend.destroy(&key(1), None).await.unwrap());
+    assert!(backend.destroy(&key(2), Some(support::record(1).revision)).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -255,6 +278,7 @@ async fn a_replica_refuses_writes() {
     for result in [create(&on_replica, 2, 1).await, update(&on_replica, 1, 1, 2).await] {
         let error = result.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.nothing_was_written(), "{error:?}");
         assert!(error.message().contains("replica"), "{error}");
     }
     assert_eq!(kind(on_replica.destroy(&key(1), None).await), Some(ErrorKind::Unavailable));
@@ -286,7 +310,10 @@ async fn a_loading_server_is_unavailable() {
             Ok(found) => break assert_eq!(found, Some(1)),
             Err(error) => {
                 assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-                loading += u32::from(error.message().contains("loading"));
+                if error.message().contains("loading") {
+                    assert!(error.nothing_was_written(), "{error:?}");
+                    loading += 1;
+                }
             }
         }
         assert!(started.elapsed() < Duration::from_secs(20));
@@ -317,9 +344,10 @@ async fn a_foreign_value_under_our_key_is_corrupt_and_can_be_destroyed() {
 async fn all_but_create_are_corrupt(backend: &RedisBackend) {
     assert_eq!(kind(load(backend, 1).await), Some(ErrorKind::Corrupt));
     assert_eq!(kind(update(backend, 1, 1, 2).await), Some(ErrorKind::Corrupt));
-    assert_eq!(kind(backend.touch(&key(1), support::HOUR).await), Some(ErrorKind::Corrupt));
+    assert_eq!(kind(touch(backend, 1, 1).await), Some(ErrorKind::Corrupt));
+    // It has no revision, so it is not the record that is to be destroyed.
     let only = Some(session_core::Revision::from_u64(1));
-    assert_eq!(kind(backend.destroy(&key(1), only).await), Some(ErrorKind::Corrupt));
+    assert!(!backend.destroy(&key(1), only).await.unwrap());
     assert_eq!(kind(create(backend, 1, 1).await), Some(ErrorKind::AlreadyExists));
 }
 
@@ -356,18 +384,30 @@ async fn wrong_passwords_and_databases_are_invalid_config() {
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
 }
 
-/// A user without the right to `SETRANGE` can't write a deadline into a value.
+/// A user without the right to `SET`: the script finds that out after it has begun.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_write_that_is_refused_in_the_middle_says_so() {
+async fn a_script_that_is_refused_in_the_middle_says_so() {
     let Some(server) = redis(Options::default()).await else { return };
+    let all = RedisBackend::connect(server.url()).await.unwrap();
+    create(&all, 1, 1).await.unwrap();
     let mut admin = raw(server.url()).await;
-    let user = ["SETUSER", "less", "on", ">word", "~*", "+@all", "-setrange"];
+    let user = ["SETUSER", "less", "on", ">word", "~*", "+@all", "-set", "-pexpire", "-del"];
     redis::cmd("ACL").arg(&user).exec_async(&mut admin).await.unwrap();
     let url = format!("redis://less:word@{}/", server.address());
     let less = RedisBackend::connect(&url).await.unwrap();
-    assert_eq!(kind(create(&less, 1, 1).await), Some(ErrorKind::InvalidConfig));
-    let exists: bool = redis::cmd("EXISTS").arg(name(1)).query_async(&mut admin).await.unwrap();
-    assert!(!exists, "a session without a deadline is left behind");
+    let only = Some(session_core::Revision::from_u64(1));
+    let destroyed = less.destroy(&key(1), only).await.map(drop);
+    let results = [
+        create(&less, 2, 1).await,
+        update(&less, 1, 1, 2).await,
+        touch(&less, 1, 1).await,
+        destroyed,
+    ];
+    for result in results {
+        assert_eq!(kind(result), Some(ErrorKind::InvalidConfig));
+    }
+    assert_eq!(load(&all, 1).await.unwrap(), Some(1));
+    assert_eq!(load(&all, 2).await.unwrap(), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

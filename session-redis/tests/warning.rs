@@ -6,7 +6,7 @@ mod support;
 use std::fmt::{Debug, Write};
 use std::sync::{Arc, Mutex};
 
-use session_core::Backend;
+use session_core::{Backend, BatchBackend};
 use session_redis::RedisBackend;
 use test_servers::Options;
 use tracing::field::{Field, Visit};
@@ -67,11 +67,10 @@ async fn an_evicting_server_is_warned_of() {
 }
 
 /// What the README says a user needs.
-async fn rights(admin: &mut redis::aio::MultiplexedConnection) -> Vec<&'static str> {
+fn rights() -> Vec<&'static str> {
     let mut lines = include_str!("../README.md").lines();
     let rights = lines.find_map(|line| line.strip_prefix("ACL SETUSER sessions on >PASSWORD "));
-    let known = support::knows(admin, "pexpiretime").await;
-    rights.unwrap().split(' ').filter(|right| known || *right != "+pexpiretime").collect()
+    rights.unwrap().split(' ').collect()
 }
 
 /// As the README has it, and without `INFO`.
@@ -80,7 +79,7 @@ async fn a_server_that_does_not_tell_is_warned_of() {
     let Some(server) = support::redis(Options::default()).await else { return };
     let mut admin = support::raw(server.url()).await;
     for (user, told) in [("all", true), ("less", false)] {
-        let mut rights = rights(&mut admin).await;
+        let mut rights = rights();
         rights.retain(|right| told || *right != "+info");
         let mut command = redis::cmd("ACL");
         command
@@ -96,32 +95,22 @@ async fn a_server_that_does_not_tell_is_warned_of() {
         support::create(&backend, 1, 1).await.unwrap();
         support::load(&backend, 1).await.unwrap();
         support::update(&backend, 1, 1, 2).await.unwrap();
-        let (old, new, only) =
-            (support::key(1), support::key(2), session_core::Revision::from_u64(2));
-        let update = session_core::Update { expected: only, ttl: None };
-        backend.rotate(&old, &new, &support::record(2), update).await.unwrap();
-        let update_from_1 =
-            session_core::Update { expected: session_core::Revision::from_u64(1), ttl: None };
-        backend.touch(&new, support::HOUR).await.unwrap();
-        let loads = (0..64).map(|_| {
-            let backend = backend.clone();
-            tokio::spawn(async move { support::load(&backend, 2).await })
-        });
-        for load in loads.collect::<Vec<_>>() {
-            assert_eq!(load.await.unwrap().unwrap(), Some(2));
-        }
-        assert!(backend.destroy(&new, Some(only)).await.unwrap());
+        support::touch(&backend, 1, 2).await.unwrap();
+        let only = session_core::Revision::from_u64(2);
+        let keys = [1, 2].map(support::key);
+        assert!(backend.load_many(&keys).await.into_iter().all(|loaded| loaded.is_ok()));
+        assert!(backend.destroy(&support::key(1), Some(only)).await.unwrap());
         support::create(&backend, 1, 1).await.unwrap();
-        assert!(backend.destroy(&old, None).await.unwrap());
+        assert!(backend.destroy(&support::key(1), None).await.unwrap());
 
         // A connection of the application's that does not tell may lead to a cluster.
-        assert!(backend.capabilities().rotates_atomically);
+        assert!(backend.batch().is_some());
         let given = RedisBackend::from_connection(support::raw(&url).await).await.unwrap();
-        assert_eq!(given.capabilities().rotates_atomically, told);
+        assert_eq!(given.batch().is_some(), told);
         support::create(&given, 1, 1).await.unwrap();
-        given.rotate(&old, &new, &support::record(2), update_from_1).await.unwrap();
-        assert_eq!(support::load(&given, 2).await.unwrap(), Some(2));
-        assert!(given.destroy(&new, None).await.unwrap());
+        support::update(&given, 1, 1, 2).await.unwrap();
+        assert_eq!(support::load(&given, 1).await.unwrap(), Some(2));
+        assert!(given.destroy(&support::key(1), None).await.unwrap());
     }
 }
 
@@ -133,7 +122,7 @@ async fn the_same_rights_are_enough_in_a_cluster() {
     for node in cluster.nodes() {
         let mut admin = support::raw(node.url()).await;
         let mut command = redis::cmd("ACL");
-        command.arg(&["SETUSER", "user", "on", ">word"]).arg(rights(&mut admin).await);
+        command.arg(&["SETUSER", "user", "on", ">word"]).arg(rights());
         command.exec_async(&mut admin).await.unwrap();
     }
     let addresses: Vec<&str> = cluster.nodes().map(test_servers::Server::address).collect();
@@ -143,7 +132,7 @@ async fn the_same_rights_are_enough_in_a_cluster() {
     for number in 0..20 {
         support::create(&backend, number, 1).await.unwrap();
         support::update(&backend, number, 1, 2).await.unwrap();
-        backend.touch(&support::key(number), support::HOUR).await.unwrap();
+        support::touch(&backend, number, 2).await.unwrap();
         assert_eq!(support::load(&backend, number).await.unwrap(), Some(2));
         assert!(backend.destroy(&support::key(number), None).await.unwrap());
     }

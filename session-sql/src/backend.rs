@@ -1,25 +1,17 @@
 //! What all three backends have in their public interface.
 
-/// The interface that the backends share, over a newtype of [`Engine`](crate::engine::Engine). The
-/// module has a `Statements` (its dialect), the constant `SETTINGS`, and a function `durable` of the pool.
+/// The interface that the backends share, over a newtype of [`Engine`](crate::engine::Engine) with this
+/// dialect.
 macro_rules! backend {
-    ($backend:ident, $pool:ty) => {
+    ($backend:ident, $dialect:ident, $pool:ty, durable: $durable:expr) => {
         impl $backend {
-            /// Uses a pool that the application has already. No connection is kept from it between
-            /// operations; its options are the application's, and `test_before_acquire(false)` saves
-            /// a round trip per operation. Wait no longer than about 3 s in its `acquire_timeout`.
+            /// Uses a pool that the application has, with the options of the application:
+            /// `test_before_acquire(false)` saves a round trip per operation, and an `acquire_timeout`
+            /// of more than 3 s has no effect.
             #[must_use]
             pub fn from_pool(pool: $pool) -> Self {
-                let settings = Settings { durable: durable(&pool), ..SETTINGS };
-                Self::over(Connections::shared(pool, Statements::ONE_WRITER), settings)
-            }
-
-            fn over(
-                connections: Connections<<Statements as Dialect>::Database>,
-                settings: Settings,
-            ) -> Self {
-                let statements = Statements::new(Table::default());
-                Self(Engine::new(statements, Arc::new(connections), settings))
+                let durable = $durable(&pool);
+                Self(Engine::shared($dialect::new(Table::default()), pool, durable))
             }
 
             /// Another table than `sessions`: `name`, or `schema.name`. The schema is not created.
@@ -28,23 +20,13 @@ macro_rules! backend {
             /// `InvalidConfig` for anything but lower-case letters, digits and `_`, and for a schema in
             /// SQLite.
             pub fn with_table(self, table: &str) -> Result<Self> {
-                let statements = Statements::new(Table::parse(table, Statements::SCHEMAS)?);
-                let connections = Arc::clone(self.0.connections());
-                Ok(Self(Engine::new(statements, connections, self.0.settings())))
-            }
-
-            /// Whether operations that wait share a statement and a commit (the default), or each
-            /// has its own. Alone, an operation goes out at once either way.
-            #[must_use]
-            pub fn group_commit(self, group_commit: bool) -> Self {
-                let statements = self.0.dialect().clone();
-                let connections = Arc::clone(self.0.connections());
-                let settings = Settings { group_commit, ..self.0.settings() };
-                Self(Engine::new(statements, connections, settings))
+                let dialect = $dialect::new(Table::parse(table, $dialect::SCHEMAS)?);
+                Ok(Self(self.0.with_dialect(dialect)))
             }
 
             /// Creates the table and its indexes where they are missing. Any number of processes may
-            /// do so at the same moment, each time they start. Not bounded in time.
+            /// do so at the same moment, each time they start. With everything there, it needs no right
+            /// to create anything. Not bounded in time.
             ///
             /// # Errors
             /// `InvalidConfig` when the user may not create tables; `Unavailable`.
@@ -52,20 +34,22 @@ macro_rules! backend {
                 self.0.migrate().await
             }
 
-            /// What [`migrate`](Self::migrate) executes, for those who run their own migrations.
+            /// The statements of [`migrate`](Self::migrate), for applications with migrations of their
+            /// own.
             #[must_use]
             pub fn schema(&self) -> String {
                 self.0.dialect().schema()
             }
 
-            /// The statement of gc with its one parameter, for who looks at its plan.
+            /// A statement, to look at its plan.
             #[doc(hidden)]
             #[must_use]
-            pub fn gc_statement(&self) -> &str {
-                self.0.dialect().gc_statement()
+            pub fn statement(&self, name: &str, rows: usize) -> Option<sqlx::SqlStr> {
+                self.0.dialect().statement(name, rows)
             }
 
-            /// The pool.
+            /// A pool to the same database, for the application's own statements. After `connect` it
+            /// is apart from the connections of the store.
             #[must_use]
             pub fn pool(&self) -> &$pool {
                 self.0.connections().pool()
@@ -75,48 +59,66 @@ macro_rules! backend {
         #[async_trait]
         impl Backend for $backend {
             fn name(&self) -> &'static str {
-                Statements::NAME
+                $dialect::NAME
             }
 
             fn capabilities(&self) -> Capabilities {
-                Capabilities {
-                    detects_conflicts: true,
-                    revocable: true,
-                    durable: self.0.settings().durable,
-                    expires_natively: false,
-                    owner_index: true,
-                    rotates_atomically: true,
-                }
+                Capabilities { durable: self.0.durable(), expires_natively: false }
             }
 
             async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-                self.0.load(key).await
+                self.0.one(key).await
             }
 
             async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-                self.0.save(key, record, write).await
+                let (key, record) = (*key, record.clone());
+                match write {
+                    Write::Create { ttl } => self.0.one(&CreateItem { key, record, ttl }).await,
+                    Write::Update(update) => self.0.one(&UpdateItem { key, record, update }).await,
+                }
             }
 
-            async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-                self.0.touch(key, ttl).await
+            async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+                self.0.one(&TouchItem { key: *key, expected, ttl }).await
             }
 
             async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-                self.0.destroy(key, only).await
+                self.0.one(&DestroyItem { key: *key, only }).await
             }
 
             async fn gc(&self, limit: usize) -> Result<u64> {
                 self.0.gc(limit).await
             }
 
-            async fn rotate(
-                &self,
-                old: &Key,
-                new: &Key,
-                record: &Record,
-                write: Update,
-            ) -> Result<()> {
-                self.0.rotate(old, new, record, write).await
+            fn batch(&self) -> Option<&dyn BatchBackend> {
+                Some(self)
+            }
+        }
+
+        #[async_trait]
+        impl BatchBackend for $backend {
+            fn limits(&self) -> BatchLimits {
+                BatchLimits { items: MAX_BATCH, ..BatchLimits::default() }
+            }
+
+            async fn load_many(&self, keys: &[Key]) -> Vec<Result<Option<Loaded>>> {
+                self.0.many(keys).await
+            }
+
+            async fn create_many(&self, items: &[CreateItem]) -> Vec<Result<()>> {
+                self.0.many(items).await
+            }
+
+            async fn update_many(&self, items: &[UpdateItem]) -> Vec<Result<()>> {
+                self.0.many(items).await
+            }
+
+            async fn touch_many(&self, items: &[TouchItem]) -> Vec<Result<()>> {
+                self.0.many(items).await
+            }
+
+            async fn destroy_many(&self, items: &[DestroyItem]) -> Vec<Result<bool>> {
+                self.0.many(items).await
             }
         }
     };

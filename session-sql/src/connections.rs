@@ -1,254 +1,290 @@
 //! Connections: where they come from, and how long they are trusted.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use sqlx::pool::{PoolConnection, PoolOptions};
-use sqlx::{Connection as _, Database, Pool};
-use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use sqlx::error::DatabaseError;
+use sqlx::pool::PoolConnection;
+use sqlx::{ConnectOptions as _, Connection as _, Database, Pool};
+use tokio::time::{sleep, timeout};
 
-/// How long an operation waits for a free connection, in pools that we make.
+use crate::failure::{After, Class, class_of};
+use crate::slots::{Slot, Slots};
+
+/// How long an operation waits for a connection.
 pub(crate) const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection that was used less long ago is taken to be alive.
 const TRUSTED: Duration = Duration::from_secs(1);
 /// How long the answer to a ping may take.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
-/// So long a lane goes from batch to batch on one connection; then others have their turn, if any wait.
-const TURN: Duration = Duration::from_millis(5);
-/// A kept connection visits the pool this often, which closes it when it has reached its age.
-const KEPT_AT_MOST: Duration = Duration::from_secs(600);
+/// A connection is closed when it is older.
+const MAX_AGE: Duration = Duration::from_secs(1800);
+/// All connections are closed at most this often.
+const RENEW_AFTER: Duration = Duration::from_secs(1);
+/// The pause before another attempt to connect.
+const RECONNECT_AFTER: Duration = Duration::from_millis(100);
+/// An operation that holds a connection for longer is on a runtime that rests: the others may open
+/// another one.
+const OVERDUE: Duration = Duration::from_secs(5);
+/// The same for the slot of the one that writes, where the database itself keeps writers apart.
+const WRITER_OVERDUE: Duration = Duration::from_millis(100);
 
-/// The pool, and the few connections that go from one batch to the next without a visit to it: a
-/// visit costs a round trip, because sqlx tests each connection that comes back.
-#[derive(Debug)]
+type Options<DB> = <<DB as Database>::Connection as sqlx::Connection>::Options;
+
+/// The connections of a backend.
 pub(crate) struct Connections<DB: Database> {
-    pool: Pool<DB>,
-    kept: Mutex<Vec<Kept<DB>>>,
-    keep: usize,
-    /// A database in the process can't be lost on the way.
-    remote: bool,
-    losses: Arc<Losses>,
-    /// As many as there are connections: who holds one finds a connection kept or in the pool.
-    free: Arc<Semaphore>,
-    /// The one permit to write, where there is one writer at a time.
-    writer: Option<Arc<Semaphore>>,
-    /// How many are waiting for a lease.
-    waiting: AtomicUsize,
+    source: Source<DB>,
+    classify: fn(&dyn DatabaseError) -> Class,
+    /// A database in the process: its connections can't break.
+    local: bool,
+    slots: Slots,
+    /// Where the database takes one writer at a time.
+    writer: Option<Slots>,
+    trust: Mutex<Trust>,
 }
 
-#[derive(Debug)]
-struct Kept<DB: Database> {
-    connection: PoolConnection<DB>,
-    taken: Instant,
+enum Source<DB: Database> {
+    Own {
+        options: Options<DB>,
+        idle: Mutex<Vec<Idle<DB>>>,
+        /// For the application, which may want to look at the table.
+        pool: Pool<DB>,
+    },
+    /// A pool that the application uses, too: nothing is kept from it.
+    Shared(Pool<DB>),
+}
+
+struct Idle<DB: Database> {
+    connection: DB::Connection,
+    opened: Instant,
     used: Instant,
 }
 
-/// When a connection was last seen to be broken. One that was idle then may be broken, too.
-#[derive(Debug, Default)]
-struct Losses(Mutex<Option<Instant>>);
-
-impl Losses {
-    fn note(&self) {
-        *lock(&self.0) = Some(Instant::now());
-    }
-
-    fn since(&self, moment: Instant) -> bool {
-        lock(&self.0).is_some_and(|loss| loss >= moment)
-    }
+#[derive(Default)]
+struct Trust {
+    /// When a connection was last seen to be broken. One that was idle then may be broken, too.
+    broke: Option<Instant>,
+    /// When a server was last seen not to be the right one any more. Older connections are closed.
+    renewed: Option<Instant>,
 }
 
 impl<DB: Database> Connections<DB> {
-    /// A pool of our own. It pings a connection that was idle for a second or while another broke,
-    /// not each before each use.
+    /// Up to `most` connections of its own. `pool` is for the application.
     pub(crate) fn own(
-        options: PoolOptions<DB>,
-        connect: <DB::Connection as sqlx::Connection>::Options,
-        one_writer: bool,
-        keep: usize,
+        options: Options<DB>,
+        pool: Pool<DB>,
+        most: usize,
+        local: bool,
+        classify: fn(&dyn DatabaseError) -> Class,
     ) -> Self {
-        let size = options.get_max_connections();
-        let losses = Arc::new(Losses::default());
-        let known = Arc::clone(&losses);
-        let pool = options
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .test_before_acquire(false)
-            .before_acquire(move |connection, used| {
-                let trusted = one_writer
-                    || used.idle_for < TRUSTED
-                        && Instant::now()
-                            .checked_sub(used.idle_for)
-                            .is_some_and(|since| !known.since(since));
-                Box::pin(async move {
-                    Ok(trusted
-                        || matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(()))))
-                })
-            })
-            .connect_lazy_with(connect);
-        let mut own = Self::shared(pool, one_writer);
-        own.keep = keep;
-        own.losses = losses;
-        own.free = Arc::new(Semaphore::new(usize::try_from(size).unwrap_or(1)));
-        own
+        let source = Source::Own { options, idle: Mutex::default(), pool };
+        Self::new(source, most, local, classify)
     }
 
-    /// A pool that the application uses, too: nothing is kept from it.
-    pub(crate) fn shared(pool: Pool<DB>, one_writer: bool) -> Self {
+    pub(crate) fn shared(
+        pool: Pool<DB>,
+        local: bool,
+        classify: fn(&dyn DatabaseError) -> Class,
+    ) -> Self {
+        Self::new(Source::Shared(pool), usize::MAX, local, classify)
+    }
+
+    fn new(
+        source: Source<DB>,
+        most: usize,
+        local: bool,
+        classify: fn(&dyn DatabaseError) -> Class,
+    ) -> Self {
         Self {
-            pool,
-            kept: Mutex::default(),
-            keep: 0,
-            remote: !one_writer,
-            losses: Arc::default(),
-            free: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
-            writer: one_writer.then(|| Arc::new(Semaphore::new(1))),
-            waiting: AtomicUsize::new(0),
+            source,
+            classify,
+            local,
+            slots: Slots::new(most, OVERDUE),
+            writer: local.then(|| Slots::new(1, WRITER_OVERDUE)),
+            trust: Mutex::default(),
         }
     }
 
     pub(crate) fn pool(&self) -> &Pool<DB> {
-        &self.pool
+        match &self.source {
+            Source::Own { pool, .. } | Source::Shared(pool) => pool,
+        }
     }
 
-    /// A connection for a while. Dropped before it is [`settled`](Lease::settled), it is closed.
-    pub(crate) async fn lease(self: &Arc<Self>, writes: bool) -> sqlx::Result<Lease<DB>> {
-        let _waits = Waits::new(&self.waiting);
-        timeout(ACQUIRE_TIMEOUT, self.wait_for_lease(writes))
-            .await
-            .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    /// Proves that the database can be reached, with one attempt: at the start of a process it is better
+    /// to know at once.
+    pub(crate) async fn check(&self) -> sqlx::Result<()> {
+        let found = timeout(ACQUIRE_TIMEOUT, self.find()).await;
+        let (connection, opened) = found.unwrap_or(Err(sqlx::Error::PoolTimedOut))?;
+        let mut lease = self.lease(connection, opened, None, None);
+        lease.ends(After::Keep);
+        Ok(())
     }
 
-    async fn wait_for_lease(self: &Arc<Self>, writes: bool) -> sqlx::Result<Lease<DB>> {
+    /// A connection for one operation.
+    pub(crate) async fn take(&self, writes: bool) -> sqlx::Result<Lease<'_, DB>> {
+        let taken = timeout(ACQUIRE_TIMEOUT, self.wait(writes)).await;
+        taken.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+    }
+
+    /// Lets other operations go first, if some wait.
+    pub(crate) async fn give_way(&self) {
+        self.slots.give_way().await;
+        if let Some(writer) = &self.writer {
+            writer.give_way().await;
+        }
+    }
+
+    async fn wait(&self, writes: bool) -> sqlx::Result<Lease<'_, DB>> {
         let writer = match &self.writer {
-            Some(writer) if writes => Some(permit(writer).await?),
+            Some(writer) if writes => Some(writer.take().await),
             _ => None,
         };
-        let free = permit(&self.free).await?;
-        let (connection, taken) = match self.kept_one() {
-            Some(kept) => (kept.connection, kept.taken),
-            None => (self.pool.acquire().await?, Instant::now()),
-        };
-        Ok(Lease {
-            home: Arc::clone(self),
-            connection: Some(connection),
-            taken,
-            leased: Instant::now(),
-            settled: true,
-            permits: (writer, free),
-        })
-    }
-
-    /// Whether who comes next has to wait; in a pool that we share, it may be the application.
-    fn is_exhausted(&self) -> bool {
-        let all = self.pool.options().get_max_connections();
-        self.free.available_permits() == 0 || self.pool.num_idle() == 0 && self.pool.size() >= all
-    }
-
-    fn kept_one(&self) -> Option<Kept<DB>> {
+        let started = Instant::now();
         loop {
-            let kept = lock(&self.kept).pop()?;
-            if !self.remote || kept.used.elapsed() < TRUSTED && !self.losses.since(kept.used) {
-                return Some(kept);
+            let slot = self.slots.take().await;
+            let error = match self.find().await {
+                Ok((connection, opened)) => {
+                    return Ok(self.lease(connection, opened, Some(slot), writer));
+                }
+                Err(error) => error,
+            };
+            match class_of(&error, self.classify) {
+                // The server has no more, but we have some: use those.
+                Class::NoConnection if self.slots.lower() => {}
+                Class::NoConnection | Class::Broken | Class::NotServing
+                    if started.elapsed() + RECONNECT_AFTER < ACQUIRE_TIMEOUT =>
+                {
+                    drop(slot);
+                    sleep(RECONNECT_AFTER).await;
+                }
+                _ => return Err(error),
             }
-            // Goes back to the pool, which tests it.
         }
     }
 
-    fn take_back(&self, connection: PoolConnection<DB>, taken: Instant) {
-        let used = Instant::now();
-        if !self.remote || taken.elapsed() < KEPT_AT_MOST {
-            let mut kept = lock(&self.kept);
-            if kept.len() < self.keep {
-                kept.push(Kept { connection, taken, used });
+    fn lease<'a>(
+        &'a self,
+        connection: Held<DB>,
+        opened: Instant,
+        slot: Option<Slot<'a>>,
+        writer: Option<Slot<'a>>,
+    ) -> Lease<'a, DB> {
+        Lease { home: self, connection: Some(connection), opened, _slots: (slot, writer) }
+    }
+
+    /// A connection that is idle, or a new one.
+    async fn find(&self) -> sqlx::Result<(Held<DB>, Instant)> {
+        let (options, idle) = match &self.source {
+            Source::Shared(pool) => {
+                return Ok((Held::Shared(pool.acquire().await?), Instant::now()));
             }
-        }
-    }
-}
-
-impl<DB: Database> Drop for Connections<DB> {
-    fn drop(&mut self) {
-        // To give them back takes a runtime, and there may be none any more.
-        for kept in lock(&self.kept).drain(..) {
-            drop(kept.connection.detach());
-        }
-    }
-}
-
-/// A connection in use.
-#[derive(Debug)]
-pub(crate) struct Lease<DB: Database> {
-    home: Arc<Connections<DB>>,
-    connection: Option<PoolConnection<DB>>,
-    taken: Instant,
-    leased: Instant,
-    settled: bool,
-    permits: (Option<OwnedSemaphorePermit>, OwnedSemaphorePermit),
-}
-
-impl<DB: Database> Lease<DB> {
-    /// The connection. From here on until [`settled`](Self::settled) an exchange may be under way.
-    pub(crate) fn connection(&mut self) -> &mut DB::Connection {
-        self.settled = false;
-        self.connection.as_mut().expect("the connection stays until the lease is dropped")
-    }
-
-    /// No exchange is under way.
-    pub(crate) fn settled(&mut self) {
-        self.settled = true;
-    }
-
-    /// Whether it is time to give it back, because others wait for it: at once where it is the one that
-    /// may write, else a logout would wait until nobody has anything to write any more.
-    pub(crate) fn is_due(&self) -> bool {
-        let waited_for = self.home.waiting.load(Ordering::Relaxed) > 0;
-        waited_for && self.permits.0.is_some()
-            || self.leased.elapsed() >= TURN && (waited_for || self.home.is_exhausted())
-    }
-
-    /// The connection broke, and others may have.
-    pub(crate) fn lost(mut self) {
-        self.home.losses.note();
-        self.settled = false;
-    }
-}
-
-impl<DB: Database> Drop for Lease<DB> {
-    fn drop(&mut self) {
-        let Some(connection) = self.connection.take() else {
-            return;
+            Source::Own { options, idle, .. } => (options, idle),
         };
-        // To give it back to the pool takes a runtime.
-        if self.settled && Handle::try_current().is_ok() {
-            self.home.take_back(connection, self.taken);
-        } else {
-            drop(connection.detach());
+        loop {
+            let Some(mut one) = lock(idle).pop() else {
+                break;
+            };
+            if self.is_outdated(one.opened) {
+                continue;
+            }
+            if self.is_trusted(one.used) || answers::<DB>(&mut one.connection).await {
+                return Ok((Held::Own(one.connection), one.opened));
+            }
+            lock(&self.trust).broke = Some(Instant::now());
+        }
+        let opened = Instant::now();
+        let mut connection = options.connect().await?;
+        // A pooler between us and the server lets everybody connect and then wait for a server.
+        if !self.local && self.slots.held() > 1 && !answers::<DB>(&mut connection).await {
+            return Err(sqlx::Error::PoolTimedOut);
+        }
+        Ok((Held::Own(connection), opened))
+    }
+
+    fn is_trusted(&self, used: Instant) -> bool {
+        let fresh = used.elapsed() < TRUSTED;
+        self.local || fresh && lock(&self.trust).broke.is_none_or(|broke| broke < used)
+    }
+
+    fn is_outdated(&self, opened: Instant) -> bool {
+        let renewed = lock(&self.trust).renewed.is_some_and(|renewed| opened < renewed);
+        !self.local && (renewed || opened.elapsed() > MAX_AGE)
+    }
+
+    fn take_back(&self, connection: Held<DB>, opened: Instant, after: After) {
+        match after {
+            After::Keep => match (connection, &self.source) {
+                (Held::Own(connection), Source::Own { idle, .. }) if !self.is_outdated(opened) => {
+                    lock(idle).push(Idle { connection, opened, used: Instant::now() });
+                    return;
+                }
+                (connection, _) => return drop(connection),
+            },
+            After::Close => {}
+            After::Broke => lock(&self.trust).broke = Some(Instant::now()),
+            After::Renew => {
+                let mut trust = lock(&self.trust);
+                if trust.renewed.is_none_or(|renewed| renewed.elapsed() > RENEW_AFTER) {
+                    trust.renewed = Some(Instant::now());
+                }
+            }
+        }
+        match connection {
+            Held::Own(connection) => drop(connection),
+            Held::Shared(connection) => drop(connection.detach()),
         }
     }
 }
 
-/// Counts one who waits.
-struct Waits<'a>(&'a AtomicUsize);
-
-impl<'a> Waits<'a> {
-    fn new(waiting: &'a AtomicUsize) -> Self {
-        waiting.fetch_add(1, Ordering::Relaxed);
-        Self(waiting)
+impl<DB: Database> fmt::Debug for Connections<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("slots", &self.slots).finish_non_exhaustive()
     }
 }
 
-impl Drop for Waits<'_> {
+enum Held<DB: Database> {
+    Own(DB::Connection),
+    Shared(PoolConnection<DB>),
+}
+
+/// A connection in use. Dropped before [`ends`](Self::ends) was called, the exchange on it was broken
+/// off.
+pub(crate) struct Lease<'a, DB: Database> {
+    home: &'a Connections<DB>,
+    connection: Option<Held<DB>>,
+    opened: Instant,
+    _slots: (Option<Slot<'a>>, Option<Slot<'a>>),
+}
+
+impl<DB: Database> Lease<'_, DB> {
+    pub(crate) fn connection(&mut self) -> &mut DB::Connection {
+        match self.connection.as_mut().expect("it is there until the operation has ended") {
+            Held::Own(connection) => connection,
+            Held::Shared(connection) => connection,
+        }
+    }
+
+    /// The exchange has ended.
+    pub(crate) fn ends(&mut self, after: After) {
+        if let Some(connection) = self.connection.take() {
+            self.home.take_back(connection, self.opened, after);
+        }
+    }
+}
+
+impl<DB: Database> Drop for Lease<'_, DB> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        // The driver's thread of a database in the process ends an exchange before it begins another one.
+        self.ends(if self.home.local { After::Keep } else { After::Close });
     }
 }
 
-async fn permit(semaphore: &Arc<Semaphore>) -> sqlx::Result<OwnedSemaphorePermit> {
-    let permit = Arc::clone(semaphore).acquire_owned().await;
-    permit.map_err(|_| sqlx::Error::PoolClosed)
+async fn answers<DB: Database>(connection: &mut DB::Connection) -> bool {
+    matches!(timeout(PING_TIMEOUT, connection.ping()).await, Ok(Ok(())))
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,146 +1,139 @@
 //! What differs between the databases: the statements.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
+use std::time::Duration;
 
-use session_core::{Bytes, Error, Key, Loaded, Owner, Record, Result, Revision};
+use session_core::{
+    Bytes, CreateItem, DestroyItem, Error, Key, Loaded, Owner, Record, Result, Revision, TouchItem,
+    UpdateItem, ttl_millis,
+};
 use sqlx::error::DatabaseError;
-use sqlx::{ColumnIndex, Database, Decode, Row, Type};
+use sqlx::{ColumnIndex, Database, Decode, Row, SqlStr, Type};
 
-use crate::fault::Class;
+use crate::failure::Class;
 
 pub(crate) type Connection<D> = <<D as Dialect>::Database as Database>::Connection;
 
-/// The statements of one database. Each method is one batch: it is never called with nothing, its
-/// keys are distinct and in ascending order (two batches then can't lock each other out), and it
-/// answers in the same order. A batch is carried out as a whole or not at all.
+/// The most items of a batch.
+pub(crate) const MAX_BATCH: usize = 64;
+
+/// The statements of one database. The methods that take many items are never called without any;
+/// their keys are distinct and in ascending order (two batches then can't lock each other out), each ttl is
+/// valid, and the results are in the same order. A batch is carried out as a whole or not at all.
 pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     type Database: Database;
 
     const NAME: &'static str;
 
-    /// Whether the database takes one writer at a time.
-    const ONE_WRITER: bool;
+    /// Whether the database is in the process, and takes one writer at a time.
+    const LOCAL: bool;
 
     /// Whether a table's name may have a schema.
     const SCHEMAS: bool;
 
     fn classify(error: &dyn DatabaseError) -> Class;
 
-    /// The live records among these; in any order, absent ones left out.
+    /// The live records among these, in any order.
     fn load(
         &self,
         connection: &mut Connection<Self>,
-        keys: &[Key],
+        keys: &[&Key],
     ) -> impl Future<Output = sqlx::Result<Vec<Found>>> + Send;
 
     fn create(
         &self,
         connection: &mut Connection<Self>,
-        births: &[Birth],
-    ) -> impl Future<Output = sqlx::Result<Vec<Verdict>>> + Send;
+        items: &[&CreateItem],
+    ) -> impl Future<Output = sqlx::Result<Vec<Written>>> + Send;
 
     fn update(
         &self,
         connection: &mut Connection<Self>,
-        changes: &[Change],
-    ) -> impl Future<Output = sqlx::Result<Vec<Verdict>>> + Send;
+        items: &[&UpdateItem],
+    ) -> impl Future<Output = sqlx::Result<Vec<Written>>> + Send;
 
     fn touch(
         &self,
         connection: &mut Connection<Self>,
-        extensions: &[Extension],
-    ) -> impl Future<Output = sqlx::Result<Vec<Verdict>>> + Send;
+        items: &[&TouchItem],
+    ) -> impl Future<Output = sqlx::Result<Vec<Written>>> + Send;
 
-    /// Like the update of one, and the row gets the key `new`.
-    fn rotate(
-        &self,
-        connection: &mut Connection<Self>,
-        change: &Change,
-        new: &Key,
-    ) -> impl Future<Output = sqlx::Result<Verdict>> + Send;
-
-    /// Whether a live record was removed.
+    /// Whether each removed a live record.
     fn destroy(
         &self,
         connection: &mut Connection<Self>,
-        key: &Key,
-        only: Option<Revision>,
-    ) -> impl Future<Output = sqlx::Result<bool>> + Send;
+        items: &[&DestroyItem],
+    ) -> impl Future<Output = sqlx::Result<Vec<bool>>> + Send;
 
-    fn gc_statement(&self) -> &str;
+    /// The statement of this name, for as many rows as it has room for, to look at its plan.
+    fn statement(&self, name: &str, rows: usize) -> Option<SqlStr>;
 
-    /// How many expired ones were removed, at most `limit`.
+    /// How many expired records were removed, at most `limit`.
     fn gc(
         &self,
         connection: &mut Connection<Self>,
         limit: i64,
     ) -> impl Future<Output = sqlx::Result<u64>> + Send;
 
+    /// Creates what is missing. With everything there, it needs no right to create anything.
     fn migrate(
         &self,
         connection: &mut Connection<Self>,
     ) -> impl Future<Output = sqlx::Result<()>> + Send;
 }
 
-/// A row that was found, or `Err` if it is none of ours.
+/// A row that was found, or `Err` if it is not a session.
 pub(crate) type Found = (Key, Result<Loaded>);
 
-/// A record to be created. Times are milliseconds.
-#[derive(Clone, Debug)]
-pub(crate) struct Birth {
-    pub(crate) key: Key,
-    pub(crate) record: Record,
-    pub(crate) ttl: i64,
-}
-
-/// A record to be written over the expected revision.
-#[derive(Clone, Debug)]
-pub(crate) struct Change {
-    pub(crate) key: Key,
-    pub(crate) record: Record,
-    pub(crate) expected: Revision,
-    pub(crate) ttl: Option<i64>,
-}
-
-/// A live record's new life.
-#[derive(Clone, Debug)]
-pub(crate) struct Extension {
-    pub(crate) key: Key,
-    pub(crate) ttl: i64,
-}
-
-/// What became of a write.
+/// The outcome of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Written {
     Done,
     Gone,
     Conflict,
     Exists,
 }
 
-impl Verdict {
-    /// Of an update that matched nothing, by the live revision that stands under the key: a write
-    /// whose acknowledgement was lost and that is repeated finds its own.
-    pub(crate) fn of_failed_update(standing: Option<Revision>, written: Revision) -> Self {
-        match standing {
+impl Written {
+    /// Of an update that matched nothing, by the revision of the live record: a write that is repeated
+    /// because its answer was lost finds its own.
+    pub(crate) fn by_update(current: Option<Revision>, written: Revision) -> Self {
+        match current {
             None => Self::Gone,
             Some(revision) if revision == written => Self::Done,
             Some(_) => Self::Conflict,
         }
     }
+
+    /// Of a touch that matched nothing, by the revision of the live record.
+    pub(crate) fn by_touch(current: Option<Revision>) -> Self {
+        current.map_or(Self::Gone, |_| Self::Conflict)
+    }
 }
 
-impl From<Verdict> for Result<()> {
-    fn from(verdict: Verdict) -> Self {
-        match verdict {
-            Verdict::Done => Ok(()),
-            Verdict::Gone => Err(Error::gone()),
-            Verdict::Conflict => Err(Error::conflict()),
-            Verdict::Exists => Err(Error::already_exists()),
+impl From<Written> for Result<()> {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Done => Ok(()),
+            Written::Gone => Err(Error::gone()),
+            Written::Conflict => Err(Error::conflict()),
+            Written::Exists => Err(Error::already_exists()),
         }
     }
+}
+
+/// A ttl as a statement takes it.
+pub(crate) fn millis(ttl: Duration) -> i64 {
+    let millis = ttl_millis(ttl).expect("items with a ttl of zero get no further than the engine");
+    i64::try_from(millis).expect("MAX_TTL has far less than 2^63 ms")
+}
+
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) fn bytes(key: &Key) -> &[u8] {
+    &key.as_bytes()[..]
 }
 
 pub(crate) fn owner_bytes(record: &Record) -> Option<&[u8]> {
@@ -148,7 +141,7 @@ pub(crate) fn owner_bytes(record: &Record) -> Option<&[u8]> {
 }
 
 /// Reads a row of (key, revision, owner, payload, remaining milliseconds); `None` for one whose key
-/// is no key or that expired in this very moment.
+/// is not a key, or that expires at this moment.
 pub(crate) fn found<'r, R>(row: &'r R) -> Option<Found>
 where
     R: Row,
@@ -175,23 +168,15 @@ where
     Some(Key::from_bytes(bytes.try_into().ok()?))
 }
 
-/// `Done` for each whose key is in the first column of a row, else `otherwise`.
-pub(crate) fn verdicts<'r, R>(
-    keys: impl Iterator<Item = Key>,
-    rows: &'r [R],
-    otherwise: Verdict,
-) -> Vec<Verdict>
+/// The keys in the first column.
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub(crate) fn keys<'r, R>(rows: &'r [R]) -> HashSet<Key>
 where
     R: Row,
     usize: ColumnIndex<R>,
     Vec<u8>: Decode<'r, R::Database> + Type<R::Database>,
 {
-    let written: HashSet<Key> = rows.iter().filter_map(key).collect();
-    keys.map(|key| match written.contains(&key) {
-        true => Verdict::Done,
-        false => otherwise,
-    })
-    .collect()
+    rows.iter().filter_map(key).collect()
 }
 
 fn loaded<'r, R>(row: &'r R) -> Result<Loaded>
@@ -218,7 +203,7 @@ where
             revision: Revision::from_i64(revision),
             owner,
         },
-        expires_in: std::time::Duration::from_millis(u64::try_from(remaining).unwrap_or(0)),
+        expires_in: Duration::from_millis(u64::try_from(remaining).unwrap_or(0)),
     })
 }
 

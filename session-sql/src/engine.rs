@@ -1,370 +1,284 @@
-//! What the databases share: operations on their way through queue, connection and statement.
+//! What the databases share: operations on their way to a connection and back.
 
 use std::fmt;
 use std::future::Future;
-use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use session_core::{Error, Key, Loaded, Record, Result, Revision, Update, Write, ttl_millis};
-use tokio::time::timeout;
+use session_core::{Result, ttl_millis};
+use sqlx::{ConnectOptions as _, Pool};
+use tokio::time::{sleep, timeout};
 
-use crate::connections::{Connections, Lease};
-use crate::detached::Detached;
-use crate::dialect::{Birth, Change, Dialect, Extension};
-use crate::fault::{Class, Fault};
-use crate::kinds::{
-    Creates, Destroys, End, Kind, Loads, Rotation, Rotations, Sweep, Sweeps, Touches, Updates,
-};
-use crate::queue::{Queue, Turn, Waiter};
+use crate::connections::Connections;
+use crate::dialect::{Connection, Dialect};
+use crate::failure::{After, Class, Failure};
+use crate::operation::{Operation, Results};
 
-/// How long a statement may take. A connection whose server has vanished is given up then.
+/// How long a statement may take. A connection to a server that has vanished is given up then.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
-/// How often a statement is repeated that the server ended in favour of another.
-const REPEATS: u32 = 3;
-/// How many batches of one sort of operations are under way at once: the next one is put together
-/// while the database works on the other. Two were the fastest of one to four (README).
-pub(crate) const LANES: usize = 2;
-/// How many rows one statement of gc removes: it takes a millisecond or so.
+/// How long what wrote nothing is repeated.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest pause before a repetition.
+const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// How many rows one statement of gc removes: it takes about a millisecond.
 const GC_CHUNK: i64 = 50;
-/// How many times as long as such a statement took gc then rests, but not longer than so: users come
-/// first (README).
+/// gc then rests this many times as long as the statement took: requests come first.
 const GC_REST: u32 = 7;
 const LONGEST_REST: Duration = Duration::from_millis(20);
-/// Where the disk is slow, gc leaves the rest to the next one after so long.
+/// Where the disk is slow, gc leaves the rest to the next one after this time.
 const GC_PATIENCE: Duration = Duration::from_secs(2);
+
+type Options<D> = <Connection<D> as sqlx::Connection>::Options;
 
 /// One table in one database. Cheap to clone.
 pub(crate) struct Engine<D: Dialect> {
-    core: Arc<Core<D>>,
-    settings: Settings,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Settings {
-    pub(crate) group_commit: bool,
-    /// Whether records survive that the database is closed.
-    pub(crate) durable: bool,
-}
-
-pub(crate) struct Core<D: Dialect> {
-    dialect: D,
+    dialect: Arc<D>,
     connections: Arc<Connections<D::Database>>,
-    pub(crate) loads: Queue<Key, Option<Loaded>>,
-    pub(crate) creates: Queue<Birth, ()>,
-    pub(crate) updates: Queue<Change, ()>,
-    pub(crate) touches: Queue<Extension, ()>,
-    pub(crate) rotations: Queue<Rotation, ()>,
-    pub(crate) destroys: Queue<End, bool>,
-    pub(crate) sweeps: Queue<Sweep, u64>,
+    /// Whether records survive that the database is closed.
+    durable: bool,
+}
+
+/// What is done on one connection without a pause.
+trait Work<D: Dialect>: Sync {
+    type Output;
+
+    const WRITES: bool;
+
+    fn run(
+        &self,
+        dialect: &D,
+        connection: &mut Connection<D>,
+    ) -> impl Future<Output = sqlx::Result<Self::Output>> + Send;
+}
+
+struct Batch<'a, O>(&'a [&'a O]);
+
+impl<D: Dialect, O: Operation<D>> Work<D> for Batch<'_, O> {
+    type Output = Vec<Result<O::Reply>>;
+
+    const WRITES: bool = O::WRITES;
+
+    async fn run(&self, dialect: &D, connection: &mut Connection<D>) -> Results<O::Reply> {
+        O::run(dialect, connection, self.0).await
+    }
+}
+
+/// Removes at most this many expired records.
+struct Sweep(i64);
+
+impl<D: Dialect> Work<D> for Sweep {
+    type Output = u64;
+
+    const WRITES: bool = true;
+
+    async fn run(&self, dialect: &D, connection: &mut Connection<D>) -> sqlx::Result<u64> {
+        dialect.gc(connection, self.0).await
+    }
 }
 
 impl<D: Dialect> Engine<D> {
-    pub(crate) fn new(
-        dialect: D,
-        connections: Arc<Connections<D::Database>>,
-        settings: Settings,
-    ) -> Self {
-        // With a lane for everyone nobody ever waits for a batch.
-        let lanes = if settings.group_commit { LANES } else { usize::MAX };
-        let core = Core {
-            dialect,
-            connections,
-            loads: Queue::new(lanes),
-            creates: Queue::new(lanes),
-            updates: Queue::new(lanes),
-            touches: Queue::new(lanes),
-            rotations: Queue::new(usize::MAX),
-            destroys: Queue::new(usize::MAX),
-            sweeps: Queue::new(usize::MAX),
-        };
-        Self { core: Arc::new(core), settings }
+    fn new(dialect: D, connections: Arc<Connections<D::Database>>, durable: bool) -> Self {
+        Self { dialect: Arc::new(dialect), connections, durable }
+    }
+
+    /// A pool that the application has.
+    pub(crate) fn shared(dialect: D, pool: Pool<D::Database>, durable: bool) -> Self {
+        let connections = Connections::shared(pool, D::LOCAL, D::classify);
+        Self::new(dialect, Arc::new(connections), durable)
+    }
+
+    /// Up to `most` connections of its own. They are opened when they are needed.
+    pub(crate) fn own(dialect: D, options: Options<D>, most: usize, durable: bool) -> Self {
+        let options = options.disable_statement_logging();
+        let pool = Pool::connect_lazy_with(options.clone());
+        let connections = Connections::own(options, pool, most, D::LOCAL, D::classify);
+        Self::new(dialect, Arc::new(connections), durable)
+    }
+
+    pub(crate) fn parse(url: &str) -> Result<Options<D>> {
+        let options = url.parse().map_err(|error| not_sent::<D>(error).error());
+        named::<D, _>("connect", options)
+    }
+
+    /// The same database with other statements.
+    pub(crate) fn with_dialect(&self, dialect: D) -> Self {
+        Self::new(dialect, Arc::clone(&self.connections), self.durable)
     }
 
     pub(crate) fn dialect(&self) -> &D {
-        &self.core.dialect
+        &self.dialect
     }
 
-    pub(crate) fn connections(&self) -> &Arc<Connections<D::Database>> {
-        &self.core.connections
+    pub(crate) fn connections(&self) -> &Connections<D::Database> {
+        &self.connections
     }
 
-    pub(crate) fn settings(&self) -> Settings {
-        self.settings
+    pub(crate) fn durable(&self) -> bool {
+        self.durable
     }
 
-    pub(crate) async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        named::<D, _>("load", submit::<D, Loads>(&self.core, *key)).await
+    pub(crate) async fn one<O: Operation<D>>(&self, item: &O) -> Result<O::Reply> {
+        let results = self.many(std::slice::from_ref(item)).await;
+        results.into_iter().next().expect("one result for one item")
     }
 
-    pub(crate) async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        named::<D, _>("save", async {
-            let (key, record) = (*key, record.clone());
-            match write {
-                Write::Create { ttl } => {
-                    let ttl = millis(ttl)?;
-                    submit::<D, Creates>(&self.core, Birth { key, record, ttl }).await
-                }
-                Write::Update(Update { expected, ttl }) => {
-                    let ttl = ttl.map(millis).transpose()?;
-                    let change = Change { key, record, expected, ttl };
-                    submit::<D, Updates>(&self.core, change).await
-                }
+    /// One result for each item, in their order.
+    pub(crate) async fn many<O: Operation<D>>(&self, items: &[O]) -> Vec<Result<O::Reply>> {
+        let mut results: Vec<Option<Result<O::Reply>>> = items.iter().map(|_| None).collect();
+        let mut places = Vec::with_capacity(items.len());
+        for (place, item) in items.iter().enumerate() {
+            match item.ttl().map(ttl_millis).transpose() {
+                Ok(_) => places.push(place),
+                Err(error) => results[place] = Some(Err(error)),
             }
-        })
-        .await
+        }
+        places.sort_unstable_by_key(|place| items[*place].key());
+        let sorted: Vec<&O> = places.iter().map(|place| &items[*place]).collect();
+        if !sorted.is_empty() {
+            for (place, result) in places.into_iter().zip(self.carry_out(&sorted).await) {
+                results[place] = Some(result);
+            }
+        }
+        let results = results.into_iter().map(|result| result.expect("each item has a result"));
+        results.map(|result| named::<D, _>(O::NAME, result)).collect()
     }
 
-    pub(crate) async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        named::<D, _>("touch", async {
-            let ttl = millis(ttl)?;
-            submit::<D, Touches>(&self.core, Extension { key: *key, ttl }).await
-        })
-        .await
-    }
-
-    pub(crate) async fn rotate(
-        &self,
-        old: &Key,
-        new: &Key,
-        record: &Record,
-        write: Update,
-    ) -> Result<()> {
-        named::<D, _>("rotate", async {
-            let change = Change {
-                key: *old,
-                record: record.clone(),
-                expected: write.expected,
-                ttl: write.ttl.map(millis).transpose()?,
-            };
-            submit::<D, Rotations>(&self.core, Rotation { change, new: *new }).await
-        })
-        .await
-    }
-
-    pub(crate) async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        let end = End { key: *key, only };
-        named::<D, _>("destroy", submit::<D, Destroys>(&self.core, end)).await
+    /// When one item may be the reason why the statement failed, each is carried out alone.
+    async fn carry_out<O: Operation<D>>(&self, items: &[&O]) -> Vec<Result<O::Reply>> {
+        let failure = match self.attempt(&Batch(items)).await {
+            Ok(results) => return results,
+            Err(failure) => failure,
+        };
+        if items.len() == 1 || failure.class.concerns_all() {
+            return items.iter().map(|_| Err(failure.error())).collect();
+        }
+        let mut results = Vec::with_capacity(items.len());
+        for item in items {
+            match self.attempt(&Batch(&[*item])).await {
+                Ok(result) => results.extend(result),
+                Err(failure) => results.push(Err(failure.error())),
+            }
+        }
+        results
     }
 
     pub(crate) async fn gc(&self, limit: usize) -> Result<u64> {
-        named::<D, _>("gc", async {
-            let mut removed = 0;
-            let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
-            let started = Instant::now();
-            while left > 0 && started.elapsed() < GC_PATIENCE {
-                let chunk = left.min(GC_CHUNK);
-                let begun = Instant::now();
-                let gone = submit::<D, Sweeps>(&self.core, Sweep(chunk)).await?;
-                removed += gone;
-                if gone < chunk.unsigned_abs() {
-                    break;
-                }
-                left -= chunk;
-                tokio::time::sleep(LONGEST_REST.min(begun.elapsed() * GC_REST)).await;
+        let mut removed = 0;
+        let mut left = i64::try_from(limit).unwrap_or(i64::MAX);
+        let started = Instant::now();
+        while left > 0 && started.elapsed() < GC_PATIENCE {
+            let chunk = left.min(GC_CHUNK);
+            let begun = Instant::now();
+            let swept = self.attempt(&Sweep(chunk)).await;
+            let gone = named::<D, _>("gc", swept.map_err(|failure| failure.error()))?;
+            removed += gone;
+            if gone < chunk.unsigned_abs() {
+                break;
             }
-            Ok(removed)
-        })
-        .await
+            left -= chunk;
+            sleep(LONGEST_REST.min(begun.elapsed() * GC_REST)).await;
+        }
+        Ok(removed)
     }
 
-    /// Not bounded in time: an index on a big table takes as long as it takes.
+    /// Not bounded in time: an index on a large table takes as long as it takes.
     pub(crate) async fn migrate(&self) -> Result<()> {
-        let core = Arc::clone(&self.core);
-        let migrated = Detached::new(async move {
-            let mut lease = core.connections.lease(true).await?;
-            core.dialect.migrate(lease.connection()).await?;
-            lease.settled();
-            Ok(())
-        });
-        named::<D, _>("migrate", async {
-            migrated.await.map_err(|error| fault::<D>(error).error())
-        })
-        .await
+        let migrate = async {
+            let mut lease = self.connections.take(true).await.map_err(not_sent::<D>)?;
+            let outcome = self.dialect.migrate(lease.connection()).await.map_err(failed::<D>);
+            lease.ends(match &outcome {
+                Ok(()) => After::Keep,
+                Err(failure) => failure.class.after(D::LOCAL),
+            });
+            outcome
+        };
+        named::<D, _>("migrate", migrate.await.map_err(|failure| failure.error()))
     }
 
     /// Proves that the database can be reached.
     pub(crate) async fn check(&self) -> Result<()> {
-        let leased = self.core.connections.lease(false).await;
-        let checked = leased.map(drop).map_err(|error| fault::<D>(error).error());
-        named::<D, _>("connect", async { checked }).await
+        let checked = self.connections.check().await.map_err(not_sent::<D>);
+        named::<D, _>("connect", checked.map_err(|failure| failure.error()))
+    }
+
+    /// Repeats what wrote nothing, where that helps, after a growing pause.
+    async fn attempt<W: Work<D>>(&self, work: &W) -> Result<W::Output, Failure> {
+        let started = Instant::now();
+        let mut repeats = 0;
+        loop {
+            let failure = match self.execute(work).await {
+                Ok(output) => return Ok(output),
+                Err(failure) => failure,
+            };
+            let spent = started.elapsed();
+            let again = match failure.class {
+                Class::Aborted => true,
+                Class::Stale => repeats == 0,
+                Class::Broken => !W::WRITES,
+                _ => false,
+            };
+            if !again || spent > PATIENCE {
+                return Err(failure);
+            }
+            if repeats > 0 {
+                // The odd nanoseconds keep two that met each other apart.
+                let pause = Duration::from_millis(1 << repeats.min(7)).min(LONGEST_PAUSE);
+                sleep(pause / 2 + pause * (spent.subsec_nanos() % 64) / 128).await;
+            }
+            repeats += 1;
+        }
+    }
+
+    /// The connection is given back before anybody gets to know the outcome.
+    async fn execute<W: Work<D>>(&self, work: &W) -> Result<W::Output, Failure> {
+        let mut lease = self.connections.take(W::WRITES).await.map_err(not_sent::<D>)?;
+        let run = work.run(&self.dialect, lease.connection());
+        let outcome = if D::LOCAL {
+            // Nothing gets lost on the way, and the driver bounds the waits.
+            run.await.map_err(failed::<D>)
+        } else {
+            match timeout(STATEMENT_TIMEOUT, run).await {
+                Ok(outcome) => outcome.map_err(failed::<D>),
+                Err(_) => Err(Failure::timed_out()),
+            }
+        };
+        lease.ends(match &outcome {
+            Ok(_) => After::Keep,
+            Err(failure) => failure.class.after(D::LOCAL),
+        });
+        drop(lease);
+        self.connections.give_way().await;
+        outcome
     }
 }
 
 impl<D: Dialect> Clone for Engine<D> {
     fn clone(&self) -> Self {
-        Self { core: Arc::clone(&self.core), settings: self.settings }
+        Self {
+            dialect: Arc::clone(&self.dialect),
+            connections: Arc::clone(&self.connections),
+            durable: self.durable,
+        }
     }
 }
 
 impl<D: Dialect> fmt::Debug for Engine<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct(D::NAME)
-            .field("dialect", &self.core.dialect)
-            .field("settings", &self.settings)
+            .field("dialect", &self.dialect)
+            .field("durable", &self.durable)
             .finish_non_exhaustive()
     }
 }
 
-async fn named<D: Dialect, T>(
-    operation: &'static str,
-    outcome: impl Future<Output = Result<T>>,
-) -> Result<T> {
-    outcome.await.map_err(|error| error.with_operation(operation).with_backend(D::NAME))
+fn named<D: Dialect, T>(operation: &'static str, outcome: Result<T>) -> Result<T> {
+    outcome.map_err(|error| error.with_operation(operation).with_backend(D::NAME))
 }
 
-fn millis(ttl: Duration) -> Result<i64> {
-    Ok(i64::try_from(ttl_millis(ttl)?).expect("MAX_TTL has far less than 2^63 ms"))
+fn failed<D: Dialect>(error: sqlx::Error) -> Failure {
+    Failure::new(&error, D::classify)
 }
 
-fn fault<D: Dialect>(error: sqlx::Error) -> Fault {
-    Fault::new(error, D::classify)
-}
-
-/// Carries an item out: at once on the caller's task when a lane is free, else with those who wait.
-async fn submit<D: Dialect, K: Kind<D>>(core: &Arc<Core<D>>, item: K::Item) -> Result<K::Reply> {
-    match K::queue(core).enter(item) {
-        Turn::Now(item) => Detached::new(lead::<D, K>(Arc::clone(core), item)).await,
-        Turn::Later(reply) => {
-            reply.await.unwrap_or_else(|_| Err(Error::unavailable("the batch was broken off")))
-        }
-    }
-}
-
-async fn lead<D: Dialect, K: Kind<D>>(core: Arc<Core<D>>, item: K::Item) -> Result<K::Reply> {
-    let mut lane = Lane::<D, K>::new(core);
-    let reply = lane.carry_out(vec![item]).await.remove(0);
-    if let Some(batch) = K::queue(&lane.core).next_batch() {
-        // The caller has its answer; the others' work is not its business.
-        tokio::spawn(lane.go_on(batch));
-    } else {
-        lane.freed = true;
-    }
-    reply
-}
-
-/// One of the queue's lanes, held.
-struct Lane<D: Dialect, K: Kind<D>> {
-    core: Arc<Core<D>>,
-    lease: Option<Lease<D::Database>>,
-    freed: bool,
-    kind: PhantomData<fn() -> K>,
-}
-
-impl<D: Dialect, K: Kind<D>> Lane<D, K> {
-    fn new(core: Arc<Core<D>>) -> Self {
-        Self { core, lease: None, freed: false, kind: PhantomData }
-    }
-
-    async fn go_on(mut self, mut batch: Vec<Waiter<K::Item, K::Reply>>) {
-        loop {
-            let (items, replies): (Vec<_>, Vec<_>) =
-                batch.into_iter().map(|waiter| (waiter.item, waiter.reply)).unzip();
-            let outcomes = self.carry_out(items).await;
-            for (reply, outcome) in replies.into_iter().zip(outcomes) {
-                // Whoever went away does not want to know.
-                let _ = reply.send(outcome);
-            }
-            // Those who just got an answer often have a next question: let them ask it first.
-            tokio::task::yield_now().await;
-            match K::queue(&self.core).next_batch() {
-                Some(next) => batch = next,
-                None => break,
-            }
-        }
-        self.freed = true;
-    }
-
-    /// As many outcomes as items, in their order. An error of the statement that may be the fault
-    /// of one item only is not the others': they are carried out one by one.
-    async fn carry_out(&mut self, items: Vec<K::Item>) -> Vec<Result<K::Reply>> {
-        match self.attempt(&items).await {
-            Ok(replies) => replies,
-            Err(fault) if items.len() == 1 || fault.class.concerns_all() => {
-                items.iter().map(|_| Err(fault.error())).collect()
-            }
-            Err(_) => {
-                let mut outcomes = Vec::with_capacity(items.len());
-                for item in items {
-                    let outcome = self.attempt(&[item]).await;
-                    outcomes.push(
-                        outcome.map_or_else(
-                            |fault| Err(fault.error()),
-                            |mut replies| replies.remove(0),
-                        ),
-                    );
-                }
-                outcomes
-            }
-        }
-    }
-
-    async fn attempt(&mut self, items: &[K::Item]) -> Result<Vec<Result<K::Reply>>, Fault> {
-        let mut repeats = 0;
-        loop {
-            let fault = match self.execute(items).await {
-                Ok(replies) => return Ok(replies),
-                Err(fault) => fault,
-            };
-            let again = match fault.class {
-                Class::Aborted => repeats < REPEATS,
-                // A read harms nobody.
-                Class::Lost => !K::WRITES && repeats == 0,
-                _ => false,
-            };
-            if !again {
-                return Err(fault);
-            }
-            repeats += 1;
-        }
-    }
-
-    async fn execute(&mut self, items: &[K::Item]) -> Result<Vec<Result<K::Reply>>, Fault> {
-        let mut lease = match self.lease.take() {
-            Some(lease) => lease,
-            None => {
-                let leased = self.core.connections.lease(K::WRITES).await;
-                leased.map_err(fault::<D>)?
-            }
-        };
-        let run = K::run(&self.core.dialect, lease.connection(), items);
-        let outcome = if D::ONE_WRITER {
-            // Inside the process nothing gets lost on the way, and the driver bounds the waits.
-            Ok(run.await)
-        } else {
-            timeout(STATEMENT_TIMEOUT, run).await
-        };
-        match outcome {
-            Ok(Ok(replies)) => {
-                lease.settled();
-                self.lease = (!lease.is_due()).then_some(lease);
-                Ok(replies)
-            }
-            Ok(Err(error)) => {
-                let fault = fault::<D>(error);
-                match fault.class {
-                    Class::Lost | Class::Untrusted => lease.lost(),
-                    // A server closes the connection on which something too large came.
-                    Class::TooLarge if !D::ONE_WRITER => drop(lease),
-                    _ => {
-                        lease.settled();
-                        self.lease = (!lease.is_due()).then_some(lease);
-                    }
-                }
-                Err(fault)
-            }
-            Err(_) => {
-                lease.lost();
-                Err(Fault::timed_out())
-            }
-        }
-    }
-}
-
-impl<D: Dialect, K: Kind<D>> Drop for Lane<D, K> {
-    fn drop(&mut self) {
-        if !self.freed {
-            K::queue(&self.core).abandon_lane();
-        }
-    }
+fn not_sent<D: Dialect>(error: sqlx::Error) -> Failure {
+    Failure::not_sent(&error, D::classify)
 }

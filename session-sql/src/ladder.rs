@@ -1,25 +1,35 @@
-//! Statements for one row, two, four and so on: prepared once each, for databases that can't bind
-//! an array.
+//! Statements for several numbers of rows, each prepared once, for databases that can't bind an array.
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _, SqlStr};
 
-use crate::queue::MAX_BATCH;
+use crate::dialect::MAX_BATCH;
 
-/// The same statement for each power of two of rows, up to the greatest batch.
+/// The same statement for growing numbers of rows, up to the largest batch.
 #[derive(Clone, Debug)]
-pub(crate) struct Ladder(Vec<SqlStr>);
+pub(crate) struct Ladder(Vec<(SqlStr, usize)>);
 
 impl Ladder {
-    pub(crate) fn new(statement: impl Fn(usize) -> String) -> Self {
-        let steps = (0..).map(|step| 1 << step).take_while(|rows| *rows <= MAX_BATCH);
-        Self(steps.map(|rows| AssertSqlSafe(statement(rows)).into_sql_str()).collect())
+    /// For rows that are written: one, two, four and so on, because each row too many costs.
+    pub(crate) fn rows(statement: impl Fn(usize) -> String) -> Self {
+        Self::new(2, statement)
     }
 
-    /// The statement that takes these, and how many rows it takes.
+    /// For lists of keys: one, four, sixteen and so on. A key that is repeated costs nearly nothing, a
+    /// prepared statement does.
+    pub(crate) fn keys(statement: impl Fn(usize) -> String) -> Self {
+        Self::new(4, statement)
+    }
+
+    fn new(factor: usize, statement: impl Fn(usize) -> String) -> Self {
+        let steps = std::iter::successors(Some(1), |rows| Some(rows * factor));
+        let steps = steps.take_while(|rows| *rows <= MAX_BATCH);
+        Self(steps.map(|rows| (AssertSqlSafe(statement(rows)).into_sql_str(), rows)).collect())
+    }
+
+    /// A statement that has room for these, and how many rows it takes.
     pub(crate) fn step(&self, rows: usize) -> (SqlStr, usize) {
-        let step =
-            usize::try_from(rows.next_power_of_two().trailing_zeros()).expect("a number of bits");
-        (self.0[step].clone(), 1 << step)
+        let step = self.0.iter().find(|(_, room)| *room >= rows);
+        step.expect("no batch is larger than the last step").clone()
     }
 }
 
@@ -34,11 +44,14 @@ mod tests {
 
     #[test]
     fn each_number_of_rows_finds_a_statement_that_has_room() {
-        let ladder = Ladder::new(|rows| list("?", rows));
-        for rows in 1..=MAX_BATCH {
-            let (statement, room) = ladder.step(rows);
-            assert!(room >= rows && room < rows * 2);
-            assert_eq!(statement.as_str().matches('?').count(), room);
+        for (factor, ladder) in
+            [(2, Ladder::rows(|rows| list("?", rows))), (4, Ladder::keys(|rows| list("?", rows)))]
+        {
+            for rows in 1..=MAX_BATCH {
+                let (statement, room) = ladder.step(rows);
+                assert!(room >= rows && room < rows * factor);
+                assert_eq!(statement.as_str().matches('?').count(), room);
+            }
         }
     }
 }

@@ -28,53 +28,69 @@
 //!
 //! # How operations travel
 //!
-//! Alone, an operation is one prepared statement and one round trip, at once. While a few batches of
-//! one sort (loads, creates, updates, touches) are under way, those that arrive wait for the next
-//! one: one statement, one commit, and for each its own verdict. Nothing waits for a timer.
-//! `group_commit(false)` turns it off. A destroy and a rotation always have their own statement.
+//! An operation alone is one prepared statement. While many are in flight the handle sends them in
+//! batches: one statement or one transaction for up to 64 operations, with a result for each. A
+//! connection is used by one operation or batch at a time and given back before its outcome is known to
+//! anybody.
 //!
-//! A future that is dropped while it waits for a batch has done nothing; one that is dropped later does
-//! not break off its operation, which the runtime carries on, and never takes others with it.
+//! # The table
+//!
+//! | column | holds |
+//! |---|---|
+//! | `id_hash`, primary key | the SHA-256 of the session id, 32 bytes |
+//! | `revision` | 64 random bits of the last writer |
+//! | `expires_at` | the expiry, in milliseconds since 1970 UTC by the database's clock |
+//! | `owner`, or null | the owner, UTF-8 |
+//! | `payload` | the session's document, JSON in UTF-8 |
+//!
+//! No column is text: no collation, no case folding and no padding can make two keys one. gc finds what
+//! expired by the index `<table>_expires_at`; `<table>_owner` finds the sessions of an owner.
 //!
 //! # Errors
 //!
 //! | kind | when |
 //! |---|---|
-//! | `Unavailable` | no connection within 3 s, no answer within 4 s, a connection that broke, a database that is read-only, full or locked for too long |
+//! | `Unavailable`, a refusal | no connection within 3 s; the database is read-only, full, or locked for too long; deadlocks and serialization failures that go on for 3 s; a statement that the server cancelled |
+//! | `Unavailable` | no answer within 4 s, or a connection that broke while a statement was in flight |
 //! | `InvalidConfig` | a wrong URL, user, password or right; a certificate that is not trusted; the table is missing: call `migrate()` |
 //! | `TooLarge` | a limit of the database, for example MySQL's `max_allowed_packet` (`Unavailable` where the server closes the connection before its answer is read) |
-//! | `Corrupt` | the row is no session; `destroy` removes it |
+//! | `Corrupt` | the row is not a session; `destroy` removes it |
 //!
-//! A load whose connection broke is repeated once on another; a write is not, the handle finds out
-//! what became of it.
-#![cfg_attr(
-    not(all(feature = "mysql", feature = "postgres", feature = "sqlite")),
-    allow(
-        dead_code,
-        unused_imports,
-        unused_macros,
-        reason = "each uses its part of what is shared"
-    )
-)]
-
+//! A load whose connection broke is repeated on another one for up to 3 s. A write is not: the handle
+//! finds out what became of it.
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod backend;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod connections;
-mod detached;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod dialect;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod engine;
-mod fault;
-mod kinds;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod failure;
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 mod ladder;
 #[cfg(feature = "mysql")]
 mod mysql;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod operation;
 #[cfg(feature = "postgres")]
 mod postgres;
-mod queue;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod slots;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod table;
 
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 use session_core::{Error, Result, SessionStore, global};
+pub use {session_core, sqlx};
+
+/// Its examples are tests.
+#[cfg(all(doctest, feature = "postgres"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 #[cfg(feature = "mysql")]
 pub use mysql::MySqlBackend;
@@ -92,25 +108,20 @@ pub use sqlite::SqliteBackend;
 /// `migrate` of the backend say.
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub async fn start_session(url: &str) -> Result<SessionStore> {
+    macro_rules! open {
+        ($backend:ident) => {{
+            let backend = $backend::connect(url).await?;
+            backend.migrate().await?;
+            SessionStore::new(backend)
+        }};
+    }
     let store = match url.split_once(':').map_or("", |(scheme, _)| scheme) {
         #[cfg(feature = "sqlite")]
-        "sqlite" => {
-            let backend = SqliteBackend::connect(url).await?;
-            backend.migrate().await?;
-            SessionStore::new(backend)
-        }
+        "sqlite" => open!(SqliteBackend),
         #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => {
-            let backend = PostgresBackend::connect(url).await?;
-            backend.migrate().await?;
-            SessionStore::new(backend)
-        }
+        "postgres" | "postgresql" => open!(PostgresBackend),
         #[cfg(feature = "mysql")]
-        "mysql" | "mariadb" => {
-            let backend = MySqlBackend::connect(url).await?;
-            backend.migrate().await?;
-            SessionStore::new(backend)
-        }
+        "mysql" | "mariadb" => open!(MySqlBackend),
         _ => {
             return Err(Error::invalid_config(
                 "the URL begins with sqlite:, postgres: or mysql:, and the cargo feature of that \

@@ -1,44 +1,20 @@
 //! Extractors for axum.
 
-use std::ops::Deref;
-
 use axum_core::extract::FromRequestParts;
 use axum_core::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::request::Parts;
 use session_core::Error;
 
-use crate::{OptionalSession, SessionFailure, SessionHandle};
+use crate::{OptionalSession, Session, SessionFailure, SessionHandle};
 
-/// The extractor: the request's [`session_core::Session`], loaded when a handler names it.
-///
-/// ```
-/// use session_tower::{Session, SessionFailure};
-///
-/// async fn visits(session: Session) -> Result<String, SessionFailure> {
-///     let visits = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?;
-///     Ok(format!("visit number {visits}"))
-/// }
-/// ```
-///
-/// While the store is out of reach the route is not entered and the client gets 503, its cookie
-/// untouched. [`OptionalSession`] is for routes that can go on without.
-#[derive(Debug, Clone)]
-pub struct Session(pub session_core::Session);
-
-impl Deref for Session {
-    type Target = session_core::Session;
-
-    fn deref(&self) -> &Self::Target {
-        &self.0
-    }
-}
-
+/// Loads the session when a handler names it. Rejects with [`SessionFailure`] when the store can't be
+/// asked, and where no [`SessionLayer`](crate::SessionLayer) is around the route.
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = SessionFailure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, SessionFailure> {
-        handle(parts)?.session().await.map(Self)
+        handle(parts)?.session().await
     }
 }
 

@@ -6,9 +6,10 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use http::header::{CACHE_CONTROL, SET_COOKIE};
-use http::{HeaderValue, Response};
+use http::{HeaderValue, Response, StatusCode};
 use pin_project_lite::pin_project;
-use session_core::{CookieChange, Error, ErrorKind, Result, Saved, Session};
+use session_core::web::CookieChange;
+use session_core::{Error, ErrorKind, Result, Session};
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
@@ -31,7 +32,7 @@ pin_project! {
     }
 }
 
-type Save = Pin<Box<dyn Future<Output = Result<Saved>> + Send>>;
+type Save = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
 /// The response, waiting for its session to be saved.
 struct Saving<R, E> {
@@ -99,8 +100,7 @@ impl Request {
         if failed {
             session.discard_changes();
         }
-        self.only_read =
-            !session.changed() && shared.store.cookie_change(&session) != CookieChange::Remove;
+        self.only_read = !session.changed() && !shared.store.web().ended(&session);
         let save = save(self.handle.clone(), session);
         // What the handler did is carried out even when the client leaves meanwhile: a task of its
         // own is not cancelled. A session that was only read needs none.
@@ -108,23 +108,23 @@ impl Request {
     }
 
     /// The response with what the outcome of the save asks for.
-    fn finish<B: Default>(&self, mut response: Response<B>, saved: Result<Saved>) -> Response<B> {
+    fn finish<B: Default>(&self, mut response: Response<B>, saved: Result<()>) -> Response<B> {
         // The cookie follows the session, whatever became of this save: the handler may have saved,
         // renewed or destroyed it before.
         let set_cookie = self.set_cookie();
         let (set_cookie, outcome) = match set_cookie {
-            Ok(cookie) => (cookie, saved.map(drop)),
+            Ok(cookie) => (cookie, saved),
             Err(error) => (None, Err(error)),
         };
         match outcome {
             Ok(()) => {}
-            // Logged out or expired while the request ran: there is nothing to keep and no cookie to
-            // give. The handler's response stands.
+            // Logged out, expired or given a new id while the request ran or before: what it changed
+            // is not stored and there is no cookie to set. The handler's response is sent as it is.
             Err(error) if error.kind() == ErrorKind::Gone => {
-                tracing::debug!("the session ended while the request ran");
+                tracing::debug!("the changes of a request are not stored: {error}");
             }
-            // The handler has answered from the session as it stands, and that is right. It lives
-            // until its old deadline; the next request tries again to renew it.
+            // The handler has answered from a session that is right. It expires when it did before;
+            // the next request tries again to renew it.
             Err(error) if self.only_read => log("a session was not renewed", &error),
             Err(error) => {
                 let failure = SessionFailure::from(error);
@@ -153,15 +153,17 @@ impl Request {
         let Some(session) = self.handle.loaded() else {
             return Ok(None);
         };
-        match shared.store.cookie_change(session) {
+        let web = shared.store.web();
+        // With `expire_on_close`, only "remember me" makes the cookie survive the browser.
+        let survives = !shared.cookie.expires_on_close() || web.is_persistent(session);
+        let life = session.expires_in().filter(|_| survives);
+        match web.cookie_change(session) {
             CookieChange::Keep => Ok(None),
-            // Only the deadline is new, and a cookie that ends with the browser does not tell it.
-            CookieChange::Set(value)
-                if shared.cookie.expires_on_close() && self.handle.client_has(value.as_str()) =>
-            {
-                Ok(None)
+            // A cookie that expires with the browser does not tell when the session does.
+            CookieChange::Renew(_) if !survives => Ok(None),
+            CookieChange::Set(value) | CookieChange::Renew(value) => {
+                shared.cookie.set(&value, life).map(Some)
             }
-            CookieChange::Set(value) => shared.cookie.set(&value, session.expires_in()).map(Some),
             CookieChange::Remove => shared.cookie.remove().map(Some),
         }
     }
@@ -178,7 +180,7 @@ impl Drop for Request {
             return;
         };
         session.discard_changes();
-        if !session.changed() {
+        if !session.changed() && !self.handle.shared().store.web().ended(session) {
             return;
         }
         let Some(runtime) = &self.runtime else {
@@ -194,25 +196,31 @@ impl Drop for Request {
     }
 }
 
-async fn save(handle: SessionHandle, session: Session) -> Result<Saved> {
+/// Saves the session. If the client's session was destroyed, now or by the handler itself, those of its
+/// other cookies end, too, whatever took its place.
+async fn save(handle: SessionHandle, session: Session) -> Result<()> {
     let store = &handle.shared().store;
-    let saved = store.save(&session).await?;
-    if store.cookie_change(&session) == CookieChange::Remove {
+    store.save(&session).await?;
+    if store.web().ended(&session) {
         handle.destroy_others().await?;
     }
-    Ok(saved)
+    Ok(())
 }
 
-async fn in_a_task(save: impl Future<Output = Result<Saved>> + Send + 'static) -> Result<Saved> {
+async fn in_a_task(save: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
     let task = tokio::spawn(save.in_current_span());
     task.await.unwrap_or_else(|error| {
         Err(Error::new(ErrorKind::Other, "saving the session did not end").with_source(error))
     })
 }
 
-/// Whether what the handler did to the session counts for nothing.
+/// Whether what the handler did to the session counts for nothing. A time limit inside the layer cuts the
+/// handler off in the middle of its changes and answers 408.
 fn has_failed<B>(response: &Response<B>) -> bool {
-    response.status().is_server_error() || response.extensions().get::<SessionFailure>().is_some()
+    let status = response.status();
+    status.is_server_error()
+        || status == StatusCode::REQUEST_TIMEOUT
+        || response.extensions().get::<SessionFailure>().is_some()
 }
 
 /// What the client gets in place of a response whose session could not be saved.

@@ -25,7 +25,7 @@ impl Gc {
     }
 
     pub(crate) fn maybe_start(&self, store: &SessionStore) {
-        if fastrand::f64() >= self.probability || store.capabilities().expires_natively {
+        if fastrand::f64() >= self.probability || store.guarantees().expires_natively {
             return;
         }
         if self.running.swap(true, Ordering::AcqRel) {

@@ -1,20 +1,21 @@
-//! One request's way to its session.
+//! Loading the session of a request.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::HeaderMap;
-use session_core::{Error, ErrorKind, Session, SessionId};
+use session_core::web::Found;
+use session_core::{Error, ErrorKind, SessionId};
 use tokio::sync::OnceCell;
 
-use crate::SessionFailure;
 use crate::candidates::candidates;
 use crate::failure::log;
-use crate::layer::Shared;
+use crate::shared::Shared;
+use crate::{Session, SessionFailure};
 
-/// One request's way to its session: [`SessionLayer`](crate::SessionLayer) puts it into the
-/// request's extensions.
+/// Loads the session of one request: [`SessionLayer`](crate::SessionLayer) puts it into the request's
+/// extensions.
 ///
 /// With axum the extractors do this; elsewhere:
 ///
@@ -24,19 +25,20 @@ use crate::layer::Shared;
 /// async fn visits<B>(request: http::Request<B>) -> Result<u64, SessionFailure> {
 ///     let handle = request.extensions().get::<SessionHandle>().expect("a SessionLayer is around");
 ///     let session = handle.session().await?;
-///     Ok(session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1)?)
+///     Ok(session.update_and_save("visits", |n: Option<u64>| n.unwrap_or(0) + 1).await?)
 /// }
 /// ```
 ///
-/// Clones lead to the same session. The layer saves it when the handler has returned its response;
-/// a task that outlives the response, for example a websocket's, can go on reading, and saves what
-/// it writes with [`SessionStore::save`](session_core::SessionStore::save).
+/// Clones give the same session. The layer saves it when the handler has returned its response; a task
+/// that outlives the response, for example a websocket's, can go on reading, and saves what it writes
+/// with [`Session::save`].
 #[derive(Clone)]
 pub struct SessionHandle(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
     candidates: Vec<String>,
+    is_navigation: bool,
     asked: AtomicBool,
     session: OnceCell<Result<Loaded, SessionFailure>>,
 }
@@ -44,7 +46,7 @@ struct Inner {
 /// What the candidates led to.
 #[derive(Debug, Clone)]
 struct Loaded {
-    session: Session,
+    session: session_core::Session,
     /// The place of its cookie among the candidates; none for a new session.
     candidate: Option<usize>,
 }
@@ -52,12 +54,14 @@ struct Loaded {
 impl SessionHandle {
     pub(crate) fn new(shared: Arc<Shared>, headers: &HeaderMap) -> Self {
         // A store on the server is asked for ids only; to a cookie store any value may be one.
-        let ids_only = shared.store.cookie_name().is_none();
+        let ids_only = shared.store.web().cookie_name().is_none();
         let is_plausible = |value: &str| !ids_only || SessionId::parse(value).is_some();
         let candidates = candidates(headers, shared.cookie.name(), is_plausible);
+        let is_navigation = !candidates.is_empty() && is_navigation(headers);
         Self(Arc::new(Inner {
             shared,
             candidates,
+            is_navigation,
             asked: AtomicBool::new(false),
             session: OnceCell::new(),
         }))
@@ -67,6 +71,10 @@ impl SessionHandle {
     /// alive.
     ///
     /// The store is asked the first time only, and not at all when the request has no cookie.
+    ///
+    /// Call it before the response is returned. If a streaming body is the first to ask, the head of
+    /// the response was sent already: without `Vary: Cookie`, without a cookie, and the layer does not
+    /// save the session.
     ///
     /// # Errors
     /// What the store said, the same at every call of this request: an outage never looks like an
@@ -78,7 +86,8 @@ impl SessionHandle {
     pub async fn session(&self) -> Result<Session, SessionFailure> {
         self.0.asked.store(true, Ordering::Relaxed);
         let loaded = self.0.session.get_or_init(|| self.0.load()).await;
-        loaded.as_ref().map(|loaded| loaded.session.clone()).map_err(Clone::clone)
+        let loaded = loaded.as_ref().map_err(Clone::clone)?;
+        Ok(Session::new(loaded.session.clone(), self.0.shared.store.clone()))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -91,13 +100,8 @@ impl SessionHandle {
     }
 
     /// The session, if it was loaded.
-    pub(crate) fn loaded(&self) -> Option<&Session> {
+    pub(crate) fn loaded(&self) -> Option<&session_core::Session> {
         Some(&self.0.loaded()?.session)
-    }
-
-    /// Whether the client sent this value.
-    pub(crate) fn client_has(&self, value: &str) -> bool {
-        self.0.candidates.iter().any(|sent| sent == value)
     }
 
     /// Ends the sessions of the client's other cookies of this name, which the next request would
@@ -109,10 +113,12 @@ impl SessionHandle {
             if Some(place) == own {
                 continue;
             }
-            let other = match store.load(value).await {
-                Ok(Some(session)) => session,
-                Ok(None) => continue,
-                Err(error) if error.kind() == ErrorKind::Corrupt => store.create_instead_of(value),
+            let other = match store.web().load(value).await {
+                Ok(Found::Session(session) | Found::Rotated(session)) => session,
+                Ok(Found::Nothing) => continue,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    store.web().create_instead_of(value)
+                }
                 Err(error) => return Err(error),
             };
             store.destroy(&other).await?;
@@ -128,20 +134,41 @@ impl Inner {
 
     async fn load(&self) -> Result<Loaded, SessionFailure> {
         let store = &self.shared.store;
-        let mut none = None;
+        let (mut late, mut unreadable) = (None, None);
         for (place, value) in self.candidates.iter().enumerate() {
-            match store.load(value).await {
-                Ok(Some(session)) => return Ok(Loaded { session, candidate: Some(place) }),
-                Ok(None) => {}
+            match store.web().load(value).await {
+                Ok(Found::Session(session)) => {
+                    return Ok(Loaded { session, candidate: Some(place) });
+                }
+                Ok(Found::Rotated(session)) => {
+                    late.get_or_insert(Loaded { session, candidate: Some(place) });
+                }
+                Ok(Found::Nothing) => {}
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     log("a session is unreadable and counts as none", &error);
-                    none.get_or_insert_with(|| store.create_instead_of(value));
+                    unreadable.get_or_insert_with(|| store.web().create_instead_of(value));
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Loaded { session: none.unwrap_or_else(|| store.create()), candidate: None })
+        if let Some(late) = late {
+            if self.is_navigation {
+                // Navigations follow each other: this client never got the new id.
+                store.web().begin_anew(&late.session);
+            }
+            return Ok(late);
+        }
+        Ok(Loaded { session: unreadable.unwrap_or_else(|| store.create()), candidate: None })
     }
+}
+
+/// Whether the browser's window goes to another page, and not only an embedded frame or a page that is
+/// fetched in advance (Fetch Metadata, <https://www.w3.org/TR/fetch-metadata/>).
+fn is_navigation(headers: &HeaderMap) -> bool {
+    let says = |name: &str, value: &str| headers.get(name).map(|sent| sent == value);
+    says("sec-fetch-mode", "navigate") == Some(true)
+        && says("sec-fetch-dest", "document") != Some(false)
+        && !headers.contains_key("sec-purpose")
 }
 
 impl fmt::Debug for SessionHandle {

@@ -9,9 +9,9 @@ use session_core::{Result, SessionStore};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::cookie::{Cookie, CookieConfig};
 use crate::gc::Gc;
-use crate::{ResponseFuture, SessionHandle};
+use crate::shared::Shared;
+use crate::{CookieConfig, ResponseFuture, SessionHandle};
 
 /// Gives every request behind it a session: loaded when it is asked for, saved before the response
 /// is sent.
@@ -24,25 +24,12 @@ pub struct SessionLayer {
     shared: Arc<Shared>,
 }
 
-/// What all requests of a layer share.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) store: SessionStore,
-    pub(crate) cookie: Cookie,
-    pub(crate) gc: Gc,
-}
-
 impl SessionLayer {
     /// A layer with the defaults of [`CookieConfig`], which are safe.
-    ///
-    /// # Panics
-    /// When a cookie store dictates a name that is no name for a cookie, or keeps less room for
-    /// attributes than the defaults need. The stores of this family do neither.
+    /// With a cookie store the cookie has the name that its values are sealed for.
     #[must_use]
     pub fn new(store: SessionStore) -> Self {
-        let cookie = CookieConfig::new()
-            .build(&store)
-            .expect("a cookie store dictates a valid name and keeps room for the defaults");
+        let cookie = CookieConfig::default_for(&store);
         let shared = Shared { store, cookie, gc: Gc::default() };
         Self { shared: Arc::new(shared) }
     }

@@ -2,12 +2,20 @@
 //!
 //! # Without axum
 //!
-//! The extractors are behind the feature `axum`, on by default. [`SessionHandle`] leads any other tower
-//! service to the session.
+//! The extractors are behind the feature `axum`, on by default. Any other tower service gets the session
+//! from the [`SessionHandle`] among the request's extensions.
+//!
+//! # Features
+//!
+//! | feature | default | |
+//! |---|---|---|
+//! | `axum` | yes | `Session` and `OptionalSession` are extractors |
+//! | `serde` | no | [`CookieConfig`] implements `Deserialize` |
 
 mod caching;
 mod candidates;
 mod cookie;
+mod cookie_config;
 #[cfg(feature = "axum")]
 mod extract;
 mod failure;
@@ -16,15 +24,17 @@ mod gc;
 mod handle;
 mod layer;
 mod optional;
+mod session;
+mod shared;
 
-pub use cookie::{CookieConfig, SameSite};
-#[cfg(feature = "axum")]
-pub use extract::Session;
+pub use cookie_config::{CookieConfig, SameSite};
 pub use failure::SessionFailure;
 pub use future::ResponseFuture;
 pub use handle::SessionHandle;
 pub use layer::{SessionLayer, SessionService};
 pub use optional::OptionalSession;
+pub use session::Session;
+pub use session_core;
 
 // The example on the project's front page is compiled, too.
 #[cfg(all(doctest, feature = "axum"))]

@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use session_core::{Error, Result, Session};
+use session_core::{Error, Result};
 
-use crate::{SessionFailure, SessionHandle};
+use crate::{Session, SessionFailure, SessionHandle};
 
 /// A session that may be out of reach: for pages that are worth showing without one.
 ///
@@ -35,13 +35,13 @@ impl OptionalSession {
         self.0.is_ok()
     }
 
-    /// The value of this key; `None` while the store is out of reach.
+    /// The value of this name; `None` while the store is out of reach.
     ///
     /// # Errors
-    /// As [`Session::get`].
-    pub fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+    /// As [`session_core::Session::get`].
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         match &self.0 {
-            Ok(session) => session.get(key),
+            Ok(session) => session.get(name),
             Err(_) => Ok(None),
         }
     }
@@ -49,9 +49,10 @@ impl OptionalSession {
     /// Sets a value.
     ///
     /// # Errors
-    /// `Unavailable` while the store is out of reach; otherwise as [`Session::insert`].
-    pub fn insert<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<()> {
-        self.session()?.insert(key, value)
+    /// `Unavailable` while the store is out of reach; otherwise as
+    /// [`session_core::Session::insert`].
+    pub fn insert(&self, name: &str, value: impl Serialize) -> Result<()> {
+        self.session()?.insert(name, value)
     }
 
     /// The session, for everything else.

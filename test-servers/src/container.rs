@@ -11,62 +11,9 @@ use testcontainers::core::{ContainerPort, ImageExt};
 use testcontainers::runners::AsyncRunner;
 use testcontainers::{ContainerAsync, ContainerRequest, GenericImage, TestcontainersError};
 
+use crate::port;
 use crate::process::{Probe, Ready};
 use crate::watchdog::Watchdog;
-use crate::{Missing, Server, port};
-
-/// Redis, which keeps nothing on disk.
-///
-/// # Errors
-/// [`Missing`] when no engine answers, or the image can't be had or does not start.
-pub fn redis() -> Result<Server, Missing> {
-    let command = ["redis-server", "--save", "", "--protected-mode", "no"];
-    let image = GenericImage::new("redis", "7").with_cmd(command);
-    run(image, 6379, crate::redis::probe::ping, |port| format!("redis://127.0.0.1:{port}/"))
-}
-
-/// PostgreSQL, as [`postgres::start_new`](crate::postgres::start_new) sets it up.
-///
-/// # Errors
-/// See [`redis`].
-pub fn postgres() -> Result<Server, Missing> {
-    let image = GenericImage::new("postgres", "15")
-        .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
-        .with_cmd(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"]);
-    run(image, 5432, crate::postgres::accepts_sessions, |port| {
-        format!("postgres://postgres@127.0.0.1:{port}/postgres")
-    })
-}
-
-/// MariaDB, as [`mariadb::start_new`](crate::mariadb::start_new) sets it up.
-///
-/// # Errors
-/// See [`redis`].
-pub fn mariadb() -> Result<Server, Missing> {
-    let image = GenericImage::new("mariadb", "10.11")
-        .with_env_var("MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "1")
-        .with_env_var("MARIADB_DATABASE", "sessions")
-        .with_cmd(["--max-connections=500", "--innodb-flush-log-at-trx-commit=2"]);
-    run(image, 3306, crate::mariadb::greets, |port| {
-        format!("mysql://root@127.0.0.1:{port}/sessions")
-    })
-}
-
-fn run(
-    image: ContainerRequest<GenericImage>,
-    inside: u16,
-    probe: Probe,
-    url: fn(u16) -> String,
-) -> Result<Server, Missing> {
-    Container::start(image, inside, probe)
-        .map(|container| Server::container(url(container.ready.port), container))
-        .map_err(|error| {
-            Missing::new(
-                format!("no container: {error}"),
-                "start a Docker engine that can pull images, or run scripts/build-test-images.sh",
-            )
-        })
-}
 
 /// A container on a port that stays the same when it is started again.
 pub(crate) struct Container {
@@ -77,7 +24,12 @@ pub(crate) struct Container {
 }
 
 impl Container {
-    fn start(image: ContainerRequest<GenericImage>, inside: u16, probe: Probe) -> io::Result<Self> {
+    /// Starts a container whose server listens at the port `inside`.
+    pub(crate) fn start(
+        image: ContainerRequest<GenericImage>,
+        inside: u16,
+        probe: Probe,
+    ) -> io::Result<Self> {
         let ready = Ready { probe, port: port::free()?, password: None };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
@@ -88,6 +40,10 @@ impl Container {
         let container = Self { parts, ready, _watchdog: watchdog };
         container.ready.wait(|| Ok(()))?;
         Ok(container)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.ready.port
     }
 
     pub(crate) fn kill(&self) -> io::Result<()> {

@@ -24,7 +24,7 @@
 
 mod binaries;
 #[cfg(feature = "containers")]
-pub mod container;
+mod container;
 pub mod mariadb;
 mod missing;
 mod options;

@@ -32,9 +32,26 @@ fn first_that_works() -> Result<Server, Missing> {
     }
     let local = start_new(Options::default());
     #[cfg(feature = "containers")]
-    let local =
-        local.or_else(|missing| crate::container::mariadb().map_err(|other| missing.and(&other)));
+    let local = local.or_else(|missing| start_container().map_err(|other| missing.and(&other)));
     local
+}
+
+#[cfg(feature = "containers")]
+/// Starts MariaDB in a container (`mariadb:10.11`), set up as [`start_new`] does it. The image is pulled if it is not there; without a registry,
+/// `scripts/build-test-images.sh` makes one of the same name from Debian's packages.
+///
+/// # Errors
+/// [`Missing`] when no engine answers, or the image can't be had or does not start.
+pub fn start_container() -> Result<Server, Missing> {
+    use testcontainers::core::ImageExt;
+
+    let image = testcontainers::GenericImage::new("mariadb", "10.11")
+        .with_env_var("MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "1")
+        .with_env_var("MARIADB_DATABASE", "sessions")
+        .with_cmd(["--max-connections=500", "--innodb-flush-log-at-trx-commit=2"]);
+    Server::in_container(image, 3306, greets, |port| {
+        format!("mysql://root@127.0.0.1:{port}/sessions")
+    })
 }
 
 /// Starts a private instance from local binaries: user `root` without a password, database

@@ -31,9 +31,25 @@ fn first_that_works() -> Result<Server, Missing> {
     }
     let local = start_new(Options::default());
     #[cfg(feature = "containers")]
-    let local =
-        local.or_else(|missing| crate::container::postgres().map_err(|other| missing.and(&other)));
+    let local = local.or_else(|missing| start_container().map_err(|other| missing.and(&other)));
     local
+}
+
+#[cfg(feature = "containers")]
+/// Starts PostgreSQL in a container (`postgres:15`), set up as [`start_new`] does it. The image is pulled if it is not there; without a registry,
+/// `scripts/build-test-images.sh` makes one of the same name from Debian's packages.
+///
+/// # Errors
+/// [`Missing`] when no engine answers, or the image can't be had or does not start.
+pub fn start_container() -> Result<Server, Missing> {
+    use testcontainers::core::ImageExt;
+
+    let image = testcontainers::GenericImage::new("postgres", "15")
+        .with_env_var("POSTGRES_HOST_AUTH_METHOD", "trust")
+        .with_cmd(["-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200"]);
+    Server::in_container(image, 5432, accepts_sessions, |port| {
+        format!("postgres://postgres@127.0.0.1:{port}/postgres")
+    })
 }
 
 /// Starts a private instance from local binaries: superuser `postgres` without a password, database

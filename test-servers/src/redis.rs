@@ -29,9 +29,22 @@ fn first_that_works() -> Result<Server, Missing> {
     }
     let local = start_new(Options::default());
     #[cfg(feature = "containers")]
-    let local =
-        local.or_else(|missing| crate::container::redis().map_err(|other| missing.and(&other)));
+    let local = local.or_else(|missing| start_container().map_err(|other| missing.and(&other)));
     local
+}
+
+#[cfg(feature = "containers")]
+/// Starts Redis in a container (`redis:7`), which keeps nothing on disk. The image is pulled if it is not there; without a registry,
+/// `scripts/build-test-images.sh` makes one of the same name from Debian's packages.
+///
+/// # Errors
+/// [`Missing`] when no engine answers, or the image can't be had or does not start.
+pub fn start_container() -> Result<Server, Missing> {
+    use testcontainers::core::ImageExt;
+
+    let command = ["redis-server", "--save", "", "--protected-mode", "no"];
+    let image = testcontainers::GenericImage::new("redis", "7").with_cmd(command);
+    Server::in_container(image, 6379, probe::ping, |port| format!("redis://127.0.0.1:{port}/"))
 }
 
 /// Starts a private instance from local binaries. [`Options::set`] takes every setting of

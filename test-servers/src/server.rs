@@ -3,6 +3,10 @@
 use std::io;
 use std::path::Path;
 
+#[cfg(feature = "containers")]
+use crate::Missing;
+#[cfg(feature = "containers")]
+use crate::container::Container;
 use crate::process::Process;
 
 /// A server that tests use. It ends when this is dropped, unless it came from the environment.
@@ -17,7 +21,7 @@ enum Running {
     Elsewhere,
     Process(Process),
     #[cfg(feature = "containers")]
-    Container(Box<crate::container::Container>),
+    Container(Box<Container>),
 }
 
 /// Where a server came from.
@@ -42,9 +46,24 @@ impl Server {
         Self { url, running: Running::Process(process) }
     }
 
+    /// Starts a server in a container, where it listens at the port `inside`.
     #[cfg(feature = "containers")]
-    pub(crate) fn container(url: String, container: crate::container::Container) -> Self {
-        Self { url, running: Running::Container(Box::new(container)) }
+    pub(crate) fn in_container(
+        image: testcontainers::ContainerRequest<testcontainers::GenericImage>,
+        inside: u16,
+        probe: crate::process::Probe,
+        url: fn(u16) -> String,
+    ) -> Result<Self, Missing> {
+        match Container::start(image, inside, probe) {
+            Ok(container) => {
+                let url = url(container.port());
+                Ok(Self { url, running: Running::Container(Box::new(container)) })
+            }
+            Err(error) => Err(Missing::new(
+                format!("no container: {error}"),
+                "start a Docker engine that can pull images, or run scripts/build-test-images.sh",
+            )),
+        }
     }
 
     /// Where it listens, with the user, password and database to use. It stays the same after a

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use std::process::Command;
 use std::time::Duration;
 
-use test_servers::{Missing, Origin, Server, container};
+use test_servers::{Missing, Origin, Server, mariadb, postgres, redis};
 
 /// Only an engine or an image that is not there excuses a test, and with `SESSION_TEST_CONTAINERS=1`,
 /// which `scripts/test.sh` sets where Docker answers, not even that.
@@ -51,21 +51,21 @@ fn lives_and_dies(server: Server, hello: &[u8]) {
 
 #[test]
 fn redis_lives_and_dies() {
-    if let Some(server) = start("redis:7", container::redis) {
+    if let Some(server) = start("redis:7", redis::start_container) {
         lives_and_dies(server, b"PING\r\n");
     }
 }
 
 #[test]
 fn postgres_lives_and_dies() {
-    if let Some(server) = start("postgres:15", container::postgres) {
+    if let Some(server) = start("postgres:15", postgres::start_container) {
         lives_and_dies(server, b"\0\0\0\x08\x04\xd2\x16\x2f");
     }
 }
 
 #[test]
 fn mariadb_lives_and_dies() {
-    if let Some(server) = start("mariadb:10.11", container::mariadb) {
+    if let Some(server) = start("mariadb:10.11", mariadb::start_container) {
         lives_and_dies(server, b"");
     }
 }

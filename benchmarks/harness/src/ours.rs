@@ -2,15 +2,25 @@
 
 use std::time::Duration;
 
-use session_core::{Saved, Session, SessionId, SessionStore};
+use session_core::{Config, Saved, Session, SessionId, SessionStore};
 
 use crate::{CHANGED_KEY, COUNTER_KEY, READ_KEY, Subject, changed_value, values};
 
 /// A store of ours, through its handle as an application uses it.
 #[derive(Debug)]
-pub struct Ours(pub SessionStore);
+pub struct Ours(SessionStore);
 
 impl Ours {
+    /// The store with sessions that a renewal can prolong.
+    ///
+    /// # Panics
+    /// Never: the settings are valid.
+    #[must_use]
+    pub fn new(store: SessionStore) -> Self {
+        let config = Config::default().lifetime(None).idle_timeout(Duration::from_secs(7200));
+        Self(store.with_config(config).expect("the settings are valid"))
+    }
+
     async fn store_new(&self, session: &Session) {
         let saved = self.0.save(session).await.expect("create works");
         assert_eq!(saved, Saved::Issued);
@@ -24,7 +34,7 @@ impl Ours {
 fn new_session() -> Session {
     let session = Session::new();
     for (key, value) in values() {
-        session.insert(key, &value).expect("a string can be kept");
+        session.insert(key, value).expect("a string can be kept");
     }
     session
 }
@@ -44,7 +54,7 @@ impl Subject for Ours {
     }
 
     fn unknown(&self) -> String {
-        if self.0.cookie_name().is_some() {
+        if self.0.web().cookie_name().is_some() {
             return "A".repeat(800); // as long as a sealed session is
         }
         let mut bytes = [0; 32];
@@ -68,7 +78,7 @@ impl Subject for Ours {
     }
 
     async fn save(&self, session: &mut Session, number: u64) {
-        session.insert(CHANGED_KEY, &changed_value(number)).expect("a string can be kept");
+        session.insert(CHANGED_KEY, changed_value(number)).expect("a string can be kept");
         let saved = self.0.save(session).await.expect("save works");
         assert!(matches!(saved, Saved::Updated | Saved::Issued));
     }
@@ -88,7 +98,7 @@ impl Subject for Ours {
         session
             .update(COUNTER_KEY, |count: Option<u64>| count.unwrap_or(0) + 1)
             .expect("it is a number");
-        let _ = self.0.save(&session).await.expect("save works");
+        self.0.save(&session).await.expect("save works");
     }
 
     async fn counter(&self, id: &String) -> u64 {
@@ -96,7 +106,7 @@ impl Subject for Ours {
     }
 
     async fn create_short(&self, life: Duration) {
-        if self.0.capabilities().expires_natively {
+        if self.0.guarantees().expires_natively {
             return;
         }
         let session = new_session();
@@ -105,7 +115,7 @@ impl Subject for Ours {
     }
 
     async fn gc(&self) -> Option<u64> {
-        if self.0.capabilities().expires_natively {
+        if self.0.guarantees().expires_natively {
             return None;
         }
         Some(self.0.gc().await.expect("gc works"))

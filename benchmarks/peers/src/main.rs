@@ -87,7 +87,7 @@ async fn run(args: &Args, report: &mut Report, progress: &ProgressBar) {
 }
 
 fn ours(backend: impl session_core::Backend) -> Contender {
-    Contender::new("ours", Ours(SessionStore::new(backend)))
+    Contender::new("ours", Ours::new(SessionStore::new(backend)))
 }
 
 fn server(start: fn(Options) -> Result<Server, Missing>, durable: bool) -> Server {

@@ -141,7 +141,7 @@ impl Backend for Fixed {
         Ok(())
     }
 
-    async fn touch(&self, _: &Key, _: Duration) -> Result<()> {
+    async fn touch(&self, _: &Key, _: Revision, _: Duration) -> Result<()> {
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use session_core::{Config, Saved, SessionStore};
 
-use crate::case::{Context, Verdict, cases, ensure};
+use crate::case::{CaseResult, Context, cases, ensure, owner};
 use crate::spy::Spy;
 use crate::visitor::Visitor;
 
@@ -12,42 +12,44 @@ cases! { "calls":
     "the promise of few store calls" => a_read_is_one,
     "the promise of few store calls" => a_read_and_a_write_are_two,
     "the promise of few store calls" => a_create_is_one,
+    "the promise of few store calls" => a_sign_in_is_three,
+    "the promise of few store calls" => a_logout_is_two,
     "the promise of few store calls" => an_unused_session_is_none,
-    "the promise of few store calls" => sliding_is_one_touch_a_window,
+    "the promise of few store calls" => renewal_is_one_touch_a_window,
     "the promise of few store calls" => malformed_ids_are_none,
 }
 
-async fn watched(cx: &Context, config: Config) -> Verdict<(Spy, SessionStore)> {
+async fn watched(cx: &Context, config: Config) -> CaseResult<(Spy, SessionStore)> {
     let spy = Spy::new(cx.backend().await?);
     let store = SessionStore::new(spy.clone()).with_config(config)?;
     Ok((spy, store))
 }
 
-async fn a_read_is_one(cx: &Context) -> Verdict {
+async fn a_read_is_one(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     spy.asked();
     let session = visitor.session().await?;
     let _ = session.get::<String>("user")?;
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let asked = spy.asked();
     ensure!(asked == ["load"], "a request that reads must cost one load, but cost {asked:?}");
     Ok(())
 }
 
-async fn a_read_and_a_write_are_two(cx: &Context) -> Verdict {
+async fn a_read_and_a_write_are_two(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     spy.asked();
     let session = visitor.session().await?;
-    session.insert("n", &1)?;
-    let _ = visitor.save(&session).await?;
+    session.insert("n", 1)?;
+    visitor.save(&session).await?;
     let asked = spy.asked();
     ensure!(asked == ["load", "save"], "read and write must cost two calls, but cost {asked:?}");
     Ok(())
 }
 
-async fn a_create_is_one(cx: &Context) -> Verdict {
+async fn a_create_is_one(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     Visitor::known(&store).await?;
     let asked = spy.asked();
@@ -55,20 +57,47 @@ async fn a_create_is_one(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn an_unused_session_is_none(cx: &Context) -> Verdict {
+async fn a_sign_in_is_three(cx: &Context) -> CaseResult {
+    let (spy, store) = watched(cx, Config::default()).await?;
+    let mut visitor = Visitor::known(&store).await?;
+    spy.asked();
+    let session = visitor.session().await?;
+    session.sign_in(owner("alice"));
+    visitor.save(&session).await?;
+    let asked = spy.asked();
+    ensure!(
+        asked == ["load", "save", "save"],
+        "a sign-in must cost a load and two writes, but cost {asked:?}"
+    );
+    Ok(())
+}
+
+async fn a_logout_is_two(cx: &Context) -> CaseResult {
+    let (spy, store) = watched(cx, Config::default()).await?;
+    let mut visitor = Visitor::known(&store).await?;
+    spy.asked();
+    let session = visitor.session().await?;
+    session.destroy();
+    visitor.save(&session).await?;
+    let asked = spy.asked();
+    ensure!(asked == ["load", "destroy"], "a logout must cost two calls, but cost {asked:?}");
+    Ok(())
+}
+
+async fn an_unused_session_is_none(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     let session = store.create();
-    let _ = store.save(&session).await?;
+    store.save(&session).await?;
     let _ = session.get::<u8>("nothing")?;
-    let _ = store.save(&session).await?;
+    store.save(&session).await?;
     let asked = spy.asked();
     ensure!(asked.is_empty(), "a new and empty session must cost nothing, but cost {asked:?}");
     Ok(())
 }
 
-async fn sliding_is_one_touch_a_window(cx: &Context) -> Verdict {
+async fn renewal_is_one_touch_a_window(cx: &Context) -> CaseResult {
     let window = Duration::from_millis(400);
-    let config = Config::default().lifetime(window * 100).sliding(true).renew_after(0.01);
+    let config = Config::default().lifetime(None).idle_timeout(window * 100).renew_after(0.01);
     let (spy, store) = watched(cx, config).await?;
     let mut visitor = Visitor::known(&store).await?;
     tokio::time::sleep(window + window / 4).await;
@@ -87,7 +116,7 @@ async fn sliding_is_one_touch_a_window(cx: &Context) -> Verdict {
     }
     let asked = spy.asked();
     let touches = asked.iter().filter(|&&name| name == "touch").count();
-    ensure!(asked.iter().all(|&name| name != "save"), "sliding must rewrite no data: {asked:?}");
+    ensure!(asked.iter().all(|&name| name != "save"), "a renewal must rewrite no data: {asked:?}");
     ensure!(
         touches == 1 || began.elapsed() > window,
         "a renewal window must cost one touch, but cost {touches}"
@@ -95,7 +124,7 @@ async fn sliding_is_one_touch_a_window(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn malformed_ids_are_none(cx: &Context) -> Verdict {
+async fn malformed_ids_are_none(cx: &Context) -> CaseResult {
     let (spy, store) = watched(cx, Config::default()).await?;
     let visitor = Visitor::known(&store).await?;
     spy.asked();

@@ -2,7 +2,7 @@
 
 use session_core::{Config, Saved};
 
-use crate::case::{Context, Verdict, cases, ensure};
+use crate::case::{CaseResult, Context, cases, ensure};
 use crate::visitor::Visitor;
 
 cases! { "cookie_value":
@@ -14,15 +14,15 @@ cases! { "cookie_value":
     "the promise that Debug shows no secret" => is_in_no_debug_output,
 }
 
-async fn of_a_new_session_is_none(cx: &Context) -> Verdict {
+async fn of_a_new_session_is_none(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let session = store.create();
-    session.insert("not saved yet", &1)?;
+    session.insert("not saved yet", 1)?;
     ensure!(store.cookie_value(&session).is_none(), "an unsaved session must have no cookie value");
     Ok(())
 }
 
-async fn of_a_saved_session_loads_it(cx: &Context) -> Verdict {
+async fn of_a_saved_session_loads_it(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::new(&store);
     let session = store.create();
@@ -37,12 +37,12 @@ async fn of_a_saved_session_loads_it(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn stays_while_it_is_right(cx: &Context) -> Verdict {
+async fn stays_while_it_is_right(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let first = visitor.cookie()?.to_owned();
     let session = visitor.session().await?;
-    session.insert("more", &1)?;
+    session.insert("more", 1)?;
     let saved = visitor.save(&session).await?;
     let must = if cx.is_cookie() { Saved::Issued } else { Saved::Updated };
     ensure!(saved == must, "a changed session must be {must:?}, but is {saved:?}");
@@ -55,7 +55,7 @@ async fn stays_while_it_is_right(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn has_only_cookie_characters(cx: &Context) -> Verdict {
+async fn has_only_cookie_characters(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     for _ in 0..20 {
         let visitor = Visitor::known(&store).await?;
@@ -76,7 +76,7 @@ async fn has_only_cookie_characters(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn differs_between_sessions(cx: &Context) -> Verdict {
+async fn differs_between_sessions(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut cookies = std::collections::BTreeSet::new();
     for _ in 0..50 {
@@ -86,7 +86,7 @@ async fn differs_between_sessions(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn is_in_no_debug_output(cx: &Context) -> Verdict {
+async fn is_in_no_debug_output(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;

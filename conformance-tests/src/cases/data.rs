@@ -5,7 +5,7 @@ use std::sync::Arc;
 use session_core::{ErrorKind, Revision};
 
 use crate::case::{
-    Context, LONG, Verdict, cases, create, ensure, key, record, refused, stands, together, update,
+    CaseResult, Context, LONG, cases, create, ensure, holds, key, record, refused, together, update,
 };
 
 cases! { "data":
@@ -19,17 +19,17 @@ cases! { "data":
 }
 
 /// Saves the payload by a create and by an update, and reads it back.
-async fn round_trip(cx: &Context, payload: &[u8]) -> Verdict {
+async fn round_trip(cx: &Context, payload: &[u8]) -> CaseResult {
     let store = cx.backend().await?;
     let (key, created, updated) = (key(), record(payload), record(payload));
     store.save(&key, &created, create(LONG)).await?;
-    stands(&*store, &key, &created, "after a create").await?;
+    holds(&*store, &key, &created, "after a create").await?;
     store.save(&key, &updated, update(&created, None)).await?;
-    stands(&*store, &key, &updated, "after an update").await?;
+    holds(&*store, &key, &updated, "after an update").await?;
     Ok(())
 }
 
-async fn payload_is_byte_exact(cx: &Context) -> Verdict {
+async fn payload_is_byte_exact(cx: &Context) -> CaseResult {
     let all: Vec<u8> = (0..=255).collect();
     let reversed: Vec<u8> = (0..=255).rev().collect();
     let payloads: [&[u8]; 12] = [
@@ -52,7 +52,7 @@ async fn payload_is_byte_exact(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn payload_is_not_interpreted(cx: &Context) -> Verdict {
+async fn payload_is_not_interpreted(cx: &Context) -> CaseResult {
     let payloads = [
         "0",
         "00",
@@ -81,25 +81,25 @@ async fn payload_is_not_interpreted(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn empty_payload(cx: &Context) -> Verdict {
+async fn empty_payload(cx: &Context) -> CaseResult {
     round_trip(cx, b"").await
 }
 
-async fn payload_around_64_kib(cx: &Context) -> Verdict {
+async fn payload_around_64_kib(cx: &Context) -> CaseResult {
     for length in [65_534, 65_535, 65_536, 65_537] {
         round_trip(cx, &noise(length)).await?;
     }
     Ok(())
 }
 
-async fn payload_of_one_mebibyte(cx: &Context) -> Verdict {
+async fn payload_of_one_mebibyte(cx: &Context) -> CaseResult {
     for length in [1 << 20, (1 << 20) + 4_096] {
         round_trip(cx, &noise(length)).await?;
     }
     Ok(())
 }
 
-async fn revision_extremes(cx: &Context) -> Verdict {
+async fn revision_extremes(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let numbers = [
         0,
@@ -118,7 +118,7 @@ async fn revision_extremes(cx: &Context) -> Verdict {
         old.revision = Revision::from_u64(number);
         new.revision = Revision::from_u64(!number);
         store.save(&key, &old, create(LONG)).await?;
-        stands(&*store, &key, &old, "after a create").await?;
+        holds(&*store, &key, &old, "after a create").await?;
         for bit in [0, 31, 32, 52, 62, 63] {
             let mut near = old.clone();
             near.revision = Revision::from_u64(number ^ (1 << bit));
@@ -131,12 +131,12 @@ async fn revision_extremes(cx: &Context) -> Verdict {
             );
         }
         store.save(&key, &new, update(&old, None)).await?;
-        stands(&*store, &key, &new, "after an update").await?;
+        holds(&*store, &key, &new, "after an update").await?;
     }
     Ok(())
 }
 
-async fn a_thousand_records(cx: &Context) -> Verdict {
+async fn a_thousand_records(cx: &Context) -> CaseResult {
     const TASKS: u16 = 8;
     const EACH: u16 = 125;
     let handles = [cx.backend().await?, cx.backend().await?];
@@ -154,7 +154,7 @@ async fn a_thousand_records(cx: &Context) -> Verdict {
     });
     for written in together(writers).await {
         for (key, record) in written? {
-            stands(&*handles[0], &key, &record, "among a thousand").await?;
+            holds(&*handles[0], &key, &record, "among a thousand").await?;
         }
     }
     Ok(())

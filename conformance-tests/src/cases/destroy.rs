@@ -1,7 +1,7 @@
 //! Removing: logout.
 
 use crate::case::{
-    Context, LONG, Verdict, absent, cases, create, ensure, key, record, stands, update,
+    CaseResult, Context, LONG, absent, cases, create, ensure, holds, key, record, update,
 };
 
 cases! { "destroy":
@@ -13,7 +13,7 @@ cases! { "destroy":
     "clause 18" => only_of_missing_is_false,
 }
 
-async fn removes(cx: &Context) -> Verdict {
+async fn removes(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let key = key();
     store.save(&key, &record("x"), create(LONG)).await?;
@@ -24,7 +24,7 @@ async fn removes(cx: &Context) -> Verdict {
     absent(&*store, &key, "after a destroy").await
 }
 
-async fn of_missing_is_false(cx: &Context) -> Verdict {
+async fn of_missing_is_false(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     ensure!(
         !store.destroy(&key(), None).await?,
@@ -33,7 +33,7 @@ async fn of_missing_is_false(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn twice_is_false(cx: &Context) -> Verdict {
+async fn twice_is_false(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let key = key();
     store.save(&key, &record("x"), create(LONG)).await?;
@@ -42,17 +42,17 @@ async fn twice_is_false(cx: &Context) -> Verdict {
     absent(&*store, &key, "after two destroys").await
 }
 
-async fn leaves_other_records_alone(cx: &Context) -> Verdict {
+async fn leaves_other_records_alone(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (one, other, record) = (key(), key(), record("x"));
     store.save(&one, &record, create(LONG)).await?;
     store.save(&other, &record, create(LONG)).await?;
     store.destroy(&one, None).await?;
-    stands(&*store, &other, &record, "after a destroy of another").await?;
+    holds(&*store, &other, &record, "after a destroy of another").await?;
     Ok(())
 }
 
-async fn only_matching_revision(cx: &Context) -> Verdict {
+async fn only_matching_revision(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, old, new) = (key(), record("old"), record("new"));
     store.save(&key, &old, create(LONG)).await?;
@@ -61,15 +61,15 @@ async fn only_matching_revision(cx: &Context) -> Verdict {
         !store.destroy(&key, Some(old.revision)).await?,
         "destroy with another revision must say false, but said true"
     );
-    stands(&*store, &key, &new, "after a destroy with another revision").await?;
+    holds(&*store, &key, &new, "after a destroy with another revision").await?;
     ensure!(
         store.destroy(&key, Some(new.revision)).await?,
-        "destroy with the revision that stands must say true, but said false"
+        "destroy with the record's revision must say true, but said false"
     );
     absent(&*store, &key, "after a destroy with its revision").await
 }
 
-async fn only_of_missing_is_false(cx: &Context) -> Verdict {
+async fn only_of_missing_is_false(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     ensure!(
         !store.destroy(&key(), Some(record("x").revision)).await?,

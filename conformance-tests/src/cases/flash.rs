@@ -2,7 +2,7 @@
 
 use session_core::{Config, FlashMode, Level};
 
-use crate::case::{Context, Verdict, cases, ensure};
+use crate::case::{CaseResult, Context, cases, ensure};
 use crate::visitor::Visitor;
 
 cases! { "flash":
@@ -16,7 +16,7 @@ cases! { "flash":
     "the promise that a request that does not read ages nothing" => unused_request_ages_nothing,
 }
 
-async fn leave(cx: &Context, mode: FlashMode) -> Verdict<Visitor> {
+async fn leave(cx: &Context, mode: FlashMode) -> CaseResult<Visitor> {
     let store = cx.store(Config::default().flash(mode)).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
@@ -25,22 +25,22 @@ async fn leave(cx: &Context, mode: FlashMode) -> Verdict<Visitor> {
     session.flash().message(Level::Error, "two");
     session.flash().message(Level::Custom("tip".into()), "three");
     session.flash().message(Level::Info, "four");
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     Ok(visitor)
 }
 
-async fn value_is_delivered_once(cx: &Context) -> Verdict {
+async fn value_is_delivered_once(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     let session = visitor.session().await?;
     let notice = session.flash().take::<String>("notice")?;
     ensure!(notice.as_deref() == Some("saved"), "a flash must be delivered, but is {notice:?}");
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let again = visitor.session().await?.flash().take::<String>("notice")?;
     ensure!(again.is_none(), "a flash must be delivered once, but came twice");
     Ok(())
 }
 
-async fn messages_are_delivered_once_in_order(cx: &Context) -> Verdict {
+async fn messages_are_delivered_once_in_order(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     let session = visitor.session().await?;
     let infos = session.flash().take_level(&Level::Info);
@@ -49,7 +49,7 @@ async fn messages_are_delivered_once_in_order(cx: &Context) -> Verdict {
         texts == ["one", "four"],
         "messages of a level must keep their order, but are {texts:?}"
     );
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let session = visitor.session().await?;
     let rest = session.flash().take_messages();
     let rest: Vec<_> = rest.iter().map(|m| (m.level.as_str(), m.text.as_str())).collect();
@@ -57,29 +57,29 @@ async fn messages_are_delivered_once_in_order(cx: &Context) -> Verdict {
         rest == [("error", "two"), ("tip", "three")],
         "the other messages must keep level and order, but are {rest:?}"
     );
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let again = visitor.session().await?.flash().take_messages();
     ensure!(again.is_empty(), "messages must be delivered once, but {} came again", again.len());
     Ok(())
 }
 
-async fn is_not_seen_by_its_own_request(cx: &Context) -> Verdict {
+async fn is_not_seen_by_its_own_request(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let session = store.create();
     session.flash().insert("notice", "saved")?;
     ensure!(!session.flash().contains("notice"), "a flash must be for a later request");
     let mut visitor = Visitor::new(&store);
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     ensure!(visitor.session().await?.flash().contains("notice"), "a flash alone must be stored");
     Ok(())
 }
 
-async fn waits_for_the_first_reader(cx: &Context) -> Verdict {
+async fn waits_for_the_first_reader(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     for n in 0..3 {
         let session = visitor.session().await?;
-        session.insert("n", &n)?;
-        let _ = visitor.save(&session).await?;
+        session.insert("n", n)?;
+        visitor.save(&session).await?;
     }
     let session = visitor.session().await?;
     let (notice, messages) = (session.flash().contains("notice"), session.flash().peek_messages());
@@ -87,7 +87,7 @@ async fn waits_for_the_first_reader(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn peek_leaves_it(cx: &Context) -> Verdict {
+async fn peek_leaves_it(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     for _ in 0..2 {
         let session = visitor.session().await?;
@@ -96,37 +96,37 @@ async fn peek_leaves_it(cx: &Context) -> Verdict {
             notice.as_deref() == Some("saved"),
             "peek must leave a flash, but it is {notice:?}"
         );
-        let _ = visitor.save(&session).await?;
+        visitor.save(&session).await?;
     }
     Ok(())
 }
 
-async fn kept_one_is_delivered_again(cx: &Context) -> Verdict {
+async fn kept_one_is_delivered_again(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::UntilRead).await?;
     let session = visitor.session().await?;
     let _ = session.flash().take::<String>("notice")?;
     session.flash().keep("notice");
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let notice = visitor.session().await?.flash().take::<String>("notice")?;
     ensure!(notice.as_deref() == Some("saved"), "a kept flash must come again, but is {notice:?}");
     Ok(())
 }
 
-async fn next_request_mode_drops_the_unread(cx: &Context) -> Verdict {
+async fn next_request_mode_drops_the_unread(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::NextRequest).await?;
     let session = visitor.session().await?;
     ensure!(session.flash().contains("notice"), "a flash must live for the next request");
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let session = visitor.session().await?;
     let left = session.flash().contains("notice") || !session.flash().peek_messages().is_empty();
     ensure!(!left, "with NextRequest a flash must live for one request only, read or not");
     Ok(())
 }
 
-async fn unused_request_ages_nothing(cx: &Context) -> Verdict {
+async fn unused_request_ages_nothing(cx: &Context) -> CaseResult {
     let mut visitor = leave(cx, FlashMode::NextRequest).await?;
     let unused = visitor.session().await?;
-    let _ = visitor.save(&unused).await?;
+    visitor.save(&unused).await?;
     let session = visitor.session().await?;
     ensure!(session.flash().contains("notice"), "a request that uses no session must age no flash");
     Ok(())

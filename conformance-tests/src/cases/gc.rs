@@ -1,12 +1,13 @@
 //! Removing what expired.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, ErrorKind};
+use session_core::{Backend, Error, ErrorKind, Key, Record};
 
 use crate::case::{
-    Context, LONG, SHORT, Verdict, cases, create, ensure, key, outlive, record, skip, stands,
+    CaseResult, Context, LONG, SHORT, cases, create, ensure, holds, key, outlive, record, skip,
     together, too_late, update,
 };
 
@@ -27,13 +28,13 @@ const BRIEF: Duration = Duration::from_millis(30);
 /// More than any case has, in no round number.
 const PLENTY: usize = 1_000;
 
-async fn of_nothing_is_zero(cx: &Context) -> Verdict {
+async fn of_nothing_is_zero(cx: &Context) -> CaseResult {
     let removed = cx.backend().await?.gc(PLENTY).await?;
     ensure!(removed == 0, "gc of an empty store must remove 0, but says {removed}");
     Ok(())
 }
 
-async fn removes_expired(cx: &Context) -> Verdict {
+async fn removes_expired(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     declares_gc(cx)?;
     expire(&*store, 7, b"x").await?;
@@ -44,7 +45,7 @@ async fn removes_expired(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn frees_the_storage(cx: &Context) -> Verdict {
+async fn frees_the_storage(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     declares_gc(cx)?;
     let Some(dump) = &cx.fixture.dump else {
@@ -62,7 +63,7 @@ async fn frees_the_storage(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn keeps_live(cx: &Context) -> Verdict {
+async fn keeps_live(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let live: Vec<_> = (0..20).map(|n| (key(), record([n]))).collect();
     for (key, record) in &live {
@@ -73,12 +74,12 @@ async fn keeps_live(cx: &Context) -> Verdict {
         store.gc(PLENTY).await?;
     }
     for (key, record) in &live {
-        stands(&*store, key, record, "after gc, though it is live").await?;
+        holds(&*store, key, record, "after gc, though it is live").await?;
     }
     Ok(())
 }
 
-async fn respects_limit(cx: &Context) -> Verdict {
+async fn respects_limit(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     declares_gc(cx)?;
     expire(&*store, 7, b"x").await?;
@@ -95,14 +96,14 @@ async fn respects_limit(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn never_removes_renewed(cx: &Context) -> Verdict {
+async fn never_removes_renewed(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     for ttl in SHORT {
         let (touched, updated, old, new) = (key(), key(), record("old"), record("new"));
         let began = Instant::now();
         store.save(&touched, &old, create(ttl)).await?;
         store.save(&updated, &old, create(ttl)).await?;
-        let touch = store.touch(&touched, LONG).await;
+        let touch = store.touch(&touched, old.revision, LONG).await;
         let update = store.save(&updated, &new, update(&old, Some(LONG))).await;
         if too_late(&touch, began, ttl) || too_late(&update, began, ttl) {
             continue;
@@ -111,73 +112,102 @@ async fn never_removes_renewed(cx: &Context) -> Verdict {
         update?;
         outlive(ttl).await;
         let removed = store.gc(PLENTY).await?;
-        stands(&*store, &touched, &old, "after gc, though a touch renewed it").await?;
-        stands(&*store, &updated, &new, "after gc, though an update renewed it").await?;
+        holds(&*store, &touched, &old, "after gc, though a touch renewed it").await?;
+        holds(&*store, &updated, &new, "after gc, though an update renewed it").await?;
         ensure!(removed == 0, "gc must not count what was renewed, but says {removed}");
         return Ok(());
     }
     Err(crate::case::too_slow())
 }
 
-async fn never_removes_replaced(cx: &Context) -> Verdict {
+async fn never_removes_replaced(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, new) = (key(), record("new"));
     store.save(&key, &record("old"), create(BRIEF)).await?;
     outlive(BRIEF).await;
     store.save(&key, &new, create(LONG)).await?;
     store.gc(PLENTY).await?;
-    stands(&*store, &key, &new, "after gc, though it replaced an expired one").await?;
+    holds(&*store, &key, &new, "after gc, though it replaced an expired one").await?;
     Ok(())
 }
 
-async fn never_removes_renewed_meanwhile(cx: &Context) -> Verdict {
-    let (store, collector) = (cx.backend().await?, cx.backend().await?);
-    let mut renewals = Vec::new();
-    for n in 0..32_u8 {
-        let (store, key, old) = (Arc::clone(&store), key(), record([n]));
-        let ttl = SHORT[0] + Duration::from_millis(u64::from(n));
-        store.save(&key, &old, create(ttl)).await?;
-        renewals.push(async move {
-            let left = store.load(&key).await?.map_or(Duration::ZERO, |loaded| loaded.expires_in);
-            let moment = Duration::from_millis(u64::from(n % 8 / 2));
-            if n % 2 == 0 {
-                // Renewed just before the deadline, and with it just before a gc.
-                tokio::time::sleep(left.saturating_sub(moment)).await;
-                match store.touch(&key, LONG).await {
-                    Err(error) if error.kind() == ErrorKind::Gone => {}
-                    touched => return touched.map(|()| (key, old)),
-                }
-            } else {
-                // Replaced just after the deadline, and with it in the middle of a gc.
-                tokio::time::sleep(left + moment).await;
+/// Records are renewed just before they expire and replaced just after, each at a moment of its own,
+/// while both handles collect.
+async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    let ended = Arc::new(AtomicBool::new(false));
+    let collectors = handles.iter().map(|store| {
+        let (store, ended) = (Arc::clone(store), Arc::clone(&ended));
+        async move {
+            while !ended.load(Ordering::Relaxed) {
+                store.gc(PLENTY).await?;
+                tokio::task::yield_now().await;
             }
-            while store.load(&key).await?.is_some() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-            let new = record("replaces an expired one");
-            store.save(&key, &new, create(LONG)).await?;
-            Ok::<_, session_core::Error>((key, new))
-        });
-    }
-    let collecting = tokio::spawn(async move {
-        let began = Instant::now();
-        while began.elapsed() < SHORT[0] * 2 {
-            collector.gc(PLENTY).await?;
-            tokio::task::yield_now().await;
+            Ok::<_, Error>(())
         }
-        Ok::<_, session_core::Error>(())
     });
-    let renewed = together(renewals).await;
-    collecting.await.expect("gc does not panic")?;
-    for renewed in renewed {
-        let (key, record) = renewed?;
-        stands(&*store, &key, &record, "after gc, though it was renewed or replaced meanwhile")
-            .await?;
+    let collecting = tokio::spawn(together(collectors.collect::<Vec<_>>()));
+    let mut renewals = Vec::new();
+    for n in 0..RENEWALS {
+        let store = Arc::clone(&handles[n % 2]);
+        let ttl = BRIEF * 2 + Duration::from_micros(n as u64 * 500);
+        renewals.push(async move { renew_or_replace(&*store, ttl, n).await });
     }
+    let renewed = together(renewals).await;
+    // A collection that began before a renewal may end after it.
+    tokio::time::sleep(BRIEF).await;
+    ended.store(true, Ordering::Relaxed);
+    for collected in collecting.await.expect("gc does not panic") {
+        collected?;
+    }
+    let mut compared = 0;
+    for renewed in renewed {
+        let (key, record) = match renewed {
+            // The machine was too slow for this life.
+            Err(error) if error.kind() == ErrorKind::Unavailable => continue,
+            renewed => renewed?,
+        };
+        compared += 1;
+        let after = "after gc, though it was renewed or replaced meanwhile";
+        holds(&*handles[0], &key, &record, after).await?;
+    }
+    ensure!(compared > 0, "of {RENEWALS} records none could be renewed or replaced");
     Ok(())
 }
 
-async fn runs_on_many_nodes(cx: &Context) -> Verdict {
+/// How many records pass their end while gc runs.
+const RENEWALS: usize = 96;
+
+/// A record that is renewed at its last moment, or replaced at the first moment after it.
+async fn renew_or_replace(
+    store: &dyn Backend,
+    ttl: Duration,
+    n: usize,
+) -> Result<(Key, Record), Error> {
+    let (key, old, new) = (key(), record([7; 64]), record("a later one"));
+    store.save(&key, &old, create(ttl)).await?;
+    let early = Duration::from_micros(n as u64 / 3 % 4 * 300);
+    let left = store.load(&key).await?.map_or(Duration::ZERO, |loaded| loaded.expires_in);
+    tokio::time::sleep(left.saturating_sub(early)).await;
+    let renewed = match n % 3 {
+        0 => store.touch(&key, old.revision, LONG).await.map(|()| old),
+        1 => store.save(&key, &new, update(&old, Some(LONG))).await.map(|()| new),
+        _ => Err(Error::gone()),
+    };
+    match renewed {
+        Err(error) if error.kind() == ErrorKind::Gone => {}
+        renewed => return renewed.map(|record| (key, record)),
+    }
+    // It expired: the next create succeeds at once, whether gc has come by or not.
+    while store.load(&key).await?.is_some() {
+        tokio::task::yield_now().await;
+    }
+    let new = record("replaces an expired one");
+    store.save(&key, &new, create(LONG)).await?;
+    Ok((key, new))
+}
+
+async fn runs_on_many_nodes(cx: &Context) -> CaseResult {
     let handles = [cx.backend().await?, cx.backend().await?];
     let (live, record) = (key(), record("live"));
     handles[0].save(&live, &record, create(LONG)).await?;
@@ -189,7 +219,7 @@ async fn runs_on_many_nodes(cx: &Context) -> Verdict {
             for _ in 0..5 {
                 total += store.gc(7).await?;
             }
-            Ok::<_, session_core::Error>(total)
+            Ok::<_, Error>(total)
         }
     });
     let mut total = 0;
@@ -202,19 +232,19 @@ async fn runs_on_many_nodes(cx: &Context) -> Verdict {
         total += removed;
     }
     ensure!(total <= 40, "gc on 4 nodes must count each of 40 records once, but counts {total}");
-    stands(&*handles[1], &live, &record, "after gc on 4 nodes, though it is live").await?;
+    holds(&*handles[1], &live, &record, "after gc on 4 nodes, though it is live").await?;
     Ok(())
 }
 
-fn declares_gc(cx: &Context) -> Verdict {
+fn declares_gc(cx: &Context) -> CaseResult {
     if cx.capabilities.expires_natively {
         return Err(skip("the server removes expired records by itself"));
     }
     Ok(())
 }
 
-/// Leaves so many expired records.
-async fn expire(store: &dyn Backend, count: usize, payload: &[u8]) -> Verdict {
+/// Leaves `count` expired records.
+async fn expire(store: &dyn Backend, count: usize, payload: &[u8]) -> CaseResult {
     for _ in 0..count {
         store.save(&key(), &record(payload), create(BRIEF)).await?;
     }

@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use session_core::{Config, ErrorKind};
 
-use crate::case::{Context, SHORT, SLACK, Verdict, cases, ensure, lives, outlive, refused};
+use crate::case::{CaseResult, Context, SHORT, SLACK, cases, ensure, lives, outlive, refused};
 use crate::visitor::Visitor;
 
 cases! { "lifetime":
     "the promise that a fixed lifetime stays fixed" => fixed_stays_fixed_when_written_often,
-    "the promise that sliding keeps a busy session alive" => sliding_lives_on,
-    "the promise that nothing lives past the absolute lifetime" => absolute_ends_however_busy,
+    "the promise that use keeps a session alive" => idle_timeout_is_renewed,
+    "the promise that nothing lives past the lifetime" => ends_however_busy,
     "the promise that an expired session is gone" => save_of_expired_is_gone,
-    "the promise that an idle session expires" => idle_sliding_session_expires,
+    "the promise that an idle session expires" => idle_session_expires,
     "the promise of a lifetime for one session" => set_lifetime_is_for_this_session,
     "the promise that extend renews" => extend_renews,
     "the promise that created_at stays" => created_at_stays,
@@ -20,7 +20,7 @@ cases! { "lifetime":
 
 const STEP: Duration = Duration::from_millis(10);
 
-async fn fixed_stays_fixed_when_written_often(cx: &Context) -> Verdict {
+async fn fixed_stays_fixed_when_written_often(cx: &Context) -> CaseResult {
     let lifetime = SHORT[0] * 2;
     let store = cx.store(Config::default().lifetime(lifetime)).await?;
     let mut visitor = Visitor::known(&store).await?;
@@ -43,9 +43,9 @@ async fn fixed_stays_fixed_when_written_often(cx: &Context) -> Verdict {
     }
 }
 
-async fn sliding_lives_on(cx: &Context) -> Verdict {
+async fn idle_timeout_is_renewed(cx: &Context) -> CaseResult {
     for lifetime in SHORT {
-        let config = Config::default().lifetime(lifetime).sliding(true).renew_after(0.1);
+        let config = Config::default().lifetime(None).idle_timeout(lifetime).renew_after(0.1);
         let store = cx.store(config).await?;
         let mut visitor = Visitor::known(&store).await?;
         let began = Instant::now();
@@ -65,7 +65,7 @@ async fn sliding_lives_on(cx: &Context) -> Verdict {
             last = Instant::now();
             tokio::time::sleep(STEP).await;
         };
-        // Who was kept waiting for so long tries again with a longer life.
+        // The machine was too slow for this life: the next is longer.
         ensure!(
             lost + lifetime / 5 >= lifetime,
             "a session of {lifetime:?} that was used {lost:?} ago must live on, but is gone"
@@ -74,13 +74,9 @@ async fn sliding_lives_on(cx: &Context) -> Verdict {
     Err(crate::case::too_slow())
 }
 
-async fn absolute_ends_however_busy(cx: &Context) -> Verdict {
-    let (lifetime, limit) = (SHORT[0], SHORT[0] * 2);
-    let config = Config::default()
-        .lifetime(lifetime)
-        .sliding(true)
-        .renew_after(0.0)
-        .absolute_lifetime(limit);
+async fn ends_however_busy(cx: &Context) -> CaseResult {
+    let (timeout, limit) = (SHORT[0], SHORT[0] * 2);
+    let config = Config::default().idle_timeout(timeout).renew_after(0.0).lifetime(limit);
     let store = cx.store(config).await?;
     let mut visitor = Visitor::known(&store).await?;
     let created = Instant::now();
@@ -91,7 +87,7 @@ async fn absolute_ends_however_busy(cx: &Context) -> Verdict {
         };
         ensure!(
             asked <= limit + SLACK,
-            "an absolute lifetime of {limit:?} must end a session, but it is there after {asked:?}"
+            "a lifetime of {limit:?} must end a session, but it is there after {asked:?}"
         );
         session.extend();
         session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
@@ -103,7 +99,7 @@ async fn absolute_ends_however_busy(cx: &Context) -> Verdict {
     }
 }
 
-async fn save_of_expired_is_gone(cx: &Context) -> Verdict {
+async fn save_of_expired_is_gone(cx: &Context) -> CaseResult {
     for lifetime in SHORT {
         let store = cx.store(Config::default().lifetime(lifetime)).await?;
         let mut visitor = Visitor::known(&store).await?;
@@ -111,7 +107,7 @@ async fn save_of_expired_is_gone(cx: &Context) -> Verdict {
             continue;
         };
         outlive(lifetime).await;
-        session.insert("late", &1)?;
+        session.insert("late", 1)?;
         let saved = visitor.save(&session).await;
         // A cookie may be sealed once more, with the deadline it had.
         if !cx.is_cookie() || saved.is_err() {
@@ -123,23 +119,23 @@ async fn save_of_expired_is_gone(cx: &Context) -> Verdict {
     Err(crate::case::too_slow())
 }
 
-async fn idle_sliding_session_expires(cx: &Context) -> Verdict {
+async fn idle_session_expires(cx: &Context) -> CaseResult {
     let lifetime = SHORT[0];
-    let store = cx.store(Config::default().lifetime(lifetime).sliding(true)).await?;
+    let store = cx.store(Config::default().idle_timeout(lifetime)).await?;
     let visitor = Visitor::known(&store).await?;
     outlive(lifetime).await;
     ensure!(visitor.load().await?.is_none(), "an idle session must expire after {lifetime:?}");
     Ok(())
 }
 
-async fn set_lifetime_is_for_this_session(cx: &Context) -> Verdict {
+async fn set_lifetime_is_for_this_session(cx: &Context) -> CaseResult {
     let (usual, longer) = (Duration::from_secs(60), Duration::from_secs(30 * 86_400));
     let store = cx.store(Config::default().lifetime(usual)).await?;
     let (mut remembered, other) = (Visitor::known(&store).await?, Visitor::known(&store).await?);
     let session = remembered.session().await?;
     session.set_lifetime(longer)?;
     let before = Instant::now();
-    let _ = remembered.save(&session).await?;
+    remembered.save(&session).await?;
     let left = remembered.session().await?.expires_in().unwrap_or_default();
     lives(left, longer, before, "a session with a lifetime of its own")?;
     let left = other.session().await?.expires_in().unwrap_or_default();
@@ -147,28 +143,28 @@ async fn set_lifetime_is_for_this_session(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn extend_renews(cx: &Context) -> Verdict {
+async fn extend_renews(cx: &Context) -> CaseResult {
     let lifetime = Duration::from_secs(60);
-    let store = cx.store(Config::default().lifetime(lifetime)).await?;
+    let store = cx.store(Config::default().idle_timeout(lifetime)).await?;
     let mut visitor = Visitor::known(&store).await?;
     tokio::time::sleep(SLACK * 4).await;
     let session = visitor.session().await?;
     session.extend();
     let before = Instant::now();
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let left = visitor.session().await?.expires_in().unwrap_or_default();
     lives(left, lifetime, before, "an extended session")
 }
 
-async fn created_at_stays(cx: &Context) -> Verdict {
+async fn created_at_stays(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let created = visitor.session().await?.created_at();
     tokio::time::sleep(STEP).await;
     let session = visitor.session().await?;
-    session.insert("more", &1)?;
+    session.insert("more", 1)?;
     session.regenerate();
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let after = visitor.session().await?.created_at();
     ensure!(after == created, "created_at must stay, but moved from {created:?} to {after:?}");
     Ok(())

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use session_core::{Config, ErrorKind};
+use session_core::{Capabilities, Config, ErrorKind};
 
 use crate::case::{
-    Context, LONG, SLACK, Verdict, absent, cases, create, ensure, key, record, refused, same,
-    stands, update,
+    CaseResult, Context, LONG, SLACK, absent, cases, create, ensure, holds, key, record, refused,
+    same, update,
 };
 
 cases! { "load":
@@ -19,27 +19,38 @@ cases! { "load":
     "the claim `durable`" => finds_records_after_reopening,
 }
 
-async fn capabilities_are_as_declared(cx: &Context) -> Verdict {
-    let claimed = cx.store(Config::default()).await?.capabilities();
+async fn capabilities_are_as_declared(cx: &Context) -> CaseResult {
+    let Capabilities { durable, expires_natively } = cx.capabilities;
+    if !cx.is_cookie() {
+        let claimed = cx.backend().await?.capabilities();
+        ensure!(
+            claimed == cx.capabilities,
+            "the store claims {claimed:?}, the harness expects {:?}",
+            cx.capabilities
+        );
+    }
+    let guaranteed = cx.store(Config::default()).await?.guarantees();
+    let found = (guaranteed.durable, guaranteed.expires_natively);
     ensure!(
-        claimed == cx.capabilities,
-        "the store claims {claimed:?}, the harness expects {:?}",
-        cx.capabilities
+        found == (durable, expires_natively),
+        "the handle must pass on what the store claims, but guarantees {guaranteed:?}"
     );
+    let found = (guaranteed.detects_conflicts, guaranteed.revocable);
     ensure!(
-        cx.is_cookie() || (claimed.detects_conflicts && claimed.revocable),
-        "every store on a server detects conflicts and can revoke, but it claims {claimed:?}"
+        found == (!cx.is_cookie(), cx.is_revocable()),
+        "every store on a server detects conflicts and can revoke, a cookie store only with a \
+         revocation store, but the handle guarantees {guaranteed:?}"
     );
     Ok(())
 }
 
-async fn missing_is_none(cx: &Context) -> Verdict {
+async fn missing_is_none(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     store.save(&key(), &record("another session"), create(LONG)).await?;
     absent(&*store, &key(), "of a key that was never saved").await
 }
 
-async fn of_missing_creates_nothing(cx: &Context) -> Verdict {
+async fn of_missing_creates_nothing(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let key = key();
     absent(&*store, &key, "of a key that was never saved").await?;
@@ -48,7 +59,7 @@ async fn of_missing_creates_nothing(cx: &Context) -> Verdict {
     refused(result, ErrorKind::Gone, "an update after such a load")
 }
 
-async fn does_not_renew(cx: &Context) -> Verdict {
+async fn does_not_renew(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, record) = (key(), record("x"));
     store.save(&key, &record, create(LONG)).await?;
@@ -56,7 +67,7 @@ async fn does_not_renew(cx: &Context) -> Verdict {
     tokio::time::sleep(SLACK * 3).await;
     for _ in 0..2 {
         let elapsed = created.elapsed();
-        let loaded = stands(&*store, &key, &record, "after a load").await?;
+        let loaded = holds(&*store, &key, &record, "after a load").await?;
         ensure!(
             loaded.expires_in <= LONG - elapsed + SLACK,
             "a load must leave the deadline alone: {:?} are left of {LONG:?} after {elapsed:?}",
@@ -66,31 +77,44 @@ async fn does_not_renew(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn gives_the_same_each_time(cx: &Context) -> Verdict {
+async fn gives_the_same_each_time(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, record) = (key(), record("the same each time"));
     store.save(&key, &record, create(LONG)).await?;
     for _ in 0..3 {
-        stands(&*store, &key, &record, "of a repeated load").await?;
+        holds(&*store, &key, &record, "of a repeated load").await?;
     }
     Ok(())
 }
 
-async fn every_handle_sees_the_same(cx: &Context) -> Verdict {
+/// Both handles load before and after each change: neither may answer from what it saw before.
+async fn every_handle_sees_the_same(cx: &Context) -> CaseResult {
     let (one, other) = (cx.backend().await?, cx.backend().await?);
-    let (key, first, second) = (key(), record("first"), record("second"));
-    one.save(&key, &first, create(LONG)).await?;
-    stands(&*other, &key, &first, "that another handle created").await?;
-    other.save(&key, &second, update(&first, None)).await?;
-    stands(&*one, &key, &second, "that another handle updated").await?;
-    ensure!(
-        one.destroy(&key, None).await?,
-        "the record must be there for the first handle to destroy"
-    );
-    absent(&*other, &key, "after another handle destroyed it").await
+    for (writer, reader) in [(&one, &other), (&other, &one)] {
+        let (key, first, second) = (key(), record("first"), record("second"));
+        for handle in [writer, reader] {
+            absent(&**handle, &key, "of a key that was never saved").await?;
+        }
+        writer.save(&key, &first, create(LONG)).await?;
+        for handle in [writer, reader] {
+            holds(&**handle, &key, &first, "that another handle created").await?;
+        }
+        writer.save(&key, &second, update(&first, None)).await?;
+        for handle in [reader, writer] {
+            holds(&**handle, &key, &second, "that another handle updated").await?;
+        }
+        writer.touch(&key, second.revision, LONG * 2).await?;
+        let left = holds(&**reader, &key, &second, "that another handle renewed").await?.expires_in;
+        ensure!(left > LONG, "another handle renewed the record, but {left:?} are left");
+        ensure!(writer.destroy(&key, None).await?, "the record must be there to be destroyed");
+        for handle in [reader, writer] {
+            absent(&**handle, &key, "after another handle destroyed it").await?;
+        }
+    }
+    Ok(())
 }
 
-async fn finds_records_after_reopening(cx: &Context) -> Verdict {
+async fn finds_records_after_reopening(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     if !cx.capabilities.durable {
         return Err(crate::case::skip("the store does not claim to be durable"));

@@ -1,8 +1,8 @@
 //! Requests of one visitor at the same moment.
 
-use session_core::{Config, ErrorKind, Level, Saved, SessionStore};
+use session_core::{ErrorKind, Level, Saved, SessionStore};
 
-use crate::case::{Context, Failure, Verdict, cases, ensure, refused, together};
+use crate::case::{CaseResult, Context, Failure, cases, ensure, patient, refused, together};
 use crate::visitor::Visitor;
 
 cases! { "merge":
@@ -17,27 +17,27 @@ cases! { "merge":
 }
 
 /// Two application servers with one store, and a visitor known to both.
-async fn servers(cx: &Context) -> Verdict<(SessionStore, SessionStore, Visitor)> {
+async fn servers(cx: &Context) -> CaseResult<(SessionStore, SessionStore, Visitor)> {
     cx.needs_conflicts()?;
     two_stores(cx).await
 }
 
-async fn two_stores(cx: &Context) -> Verdict<(SessionStore, SessionStore, Visitor)> {
-    let (one, other) = (cx.store(Config::default()).await?, cx.store(Config::default()).await?);
+async fn two_stores(cx: &Context) -> CaseResult<(SessionStore, SessionStore, Visitor)> {
+    let (one, other) = (cx.store(patient()).await?, cx.store(patient()).await?);
     let visitor = Visitor::known(&one).await?;
     Ok((one, other, visitor))
 }
 
-async fn loaded(store: &SessionStore, visitor: &Visitor) -> Verdict<session_core::Session> {
+async fn loaded(store: &SessionStore, visitor: &Visitor) -> CaseResult<session_core::Session> {
     let session = store.load(visitor.cookie()?).await?;
     session.ok_or_else(|| Failure::Failed("a saved session must load, but is None".to_owned()))
 }
 
-async fn different_keys_survive(cx: &Context) -> Verdict {
+async fn different_keys_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
-    a.insert("a", &1)?;
-    b.insert("b", &2)?;
+    a.insert("a", 1)?;
+    b.insert("b", 2)?;
     ensure!(one.save(&a).await? == Saved::Updated, "the first save must be Updated");
     ensure!(other.save(&b).await? == Saved::Updated, "the second save must be Updated");
     let after = visitor.session().await?;
@@ -50,31 +50,31 @@ async fn different_keys_survive(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn later_save_of_a_key_wins(cx: &Context) -> Verdict {
+async fn later_save_of_a_key_wins(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.insert("theme", "light")?;
     b.insert("theme", "dark")?;
-    let _ = other.save(&b).await?;
-    let _ = one.save(&a).await?;
+    other.save(&b).await?;
+    one.save(&a).await?;
     let theme = visitor.session().await?.get::<String>("theme")?;
     ensure!(theme.as_deref() == Some("light"), "the later save must win, but theme is {theme:?}");
     Ok(())
 }
 
-async fn removal_and_insert_survive(cx: &Context) -> Verdict {
+async fn removal_and_insert_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     ensure!(a.remove("user"), "the value must be there to remove");
-    b.insert("b", &2)?;
-    let _ = other.save(&b).await?;
-    let _ = one.save(&a).await?;
+    b.insert("b", 2)?;
+    other.save(&b).await?;
+    one.save(&a).await?;
     let keys = visitor.session().await?.keys();
     ensure!(keys == ["b"], "the removal and the insert must both hold, but keys are {keys:?}");
     Ok(())
 }
 
-async fn sixty_four_increments_are_64(cx: &Context) -> Verdict {
+async fn sixty_four_increments_are_64(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let mut requests = Vec::new();
     for _ in 0..32 {
@@ -94,13 +94,13 @@ async fn sixty_four_increments_are_64(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn updates_are_applied_again(cx: &Context) -> Verdict {
+async fn updates_are_applied_again(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
     b.update("n", |n: Option<u64>| n.unwrap_or(10) * 2)?;
-    let _ = other.save(&b).await?;
-    let _ = one.save(&a).await?;
+    other.save(&b).await?;
+    one.save(&a).await?;
     let n = visitor.session().await?.get::<u64>("n")?;
     ensure!(
         n == Some(21),
@@ -109,13 +109,13 @@ async fn updates_are_applied_again(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn messages_of_both_survive(cx: &Context) -> Verdict {
+async fn messages_of_both_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     a.flash().message(Level::Info, "from a");
     b.flash().message(Level::Info, "from b");
-    let _ = one.save(&a).await?;
-    let _ = other.save(&b).await?;
+    one.save(&a).await?;
+    other.save(&b).await?;
     let messages = visitor.session().await?.flash().take_messages();
     let mut texts: Vec<_> = messages.into_iter().map(|message| message.text).collect();
     texts.sort();
@@ -123,15 +123,15 @@ async fn messages_of_both_survive(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn save_and_regenerate_survive(cx: &Context) -> Verdict {
+async fn save_and_regenerate_survive(cx: &Context) -> CaseResult {
     let (one, other, mut visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
-    a.insert("a", &1)?;
+    a.insert("a", 1)?;
     b.regenerate();
-    b.insert("b", &2)?;
-    let _ = one.save(&a).await?;
+    b.insert("b", 2)?;
+    one.save(&a).await?;
     visitor.store = other;
-    let _ = visitor.save(&b).await?;
+    visitor.save(&b).await?;
     let keys = visitor.session().await?.keys();
     ensure!(
         keys == ["a", "b", "user"],
@@ -140,14 +140,14 @@ async fn save_and_regenerate_survive(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn save_after_regenerate_is_gone(cx: &Context) -> Verdict {
+async fn save_after_regenerate_is_gone(cx: &Context) -> CaseResult {
     cx.needs_revocation()?;
     let (one, other, mut visitor) = two_stores(cx).await?;
     let old = visitor.cookie()?.to_owned();
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
     b.regenerate();
-    let _ = visitor.save(&b).await?;
-    a.insert("late", &1)?;
+    visitor.save(&b).await?;
+    a.insert("late", 1)?;
     refused(one.save(&a).await, ErrorKind::Gone, "a save with the id from before a login")?;
     ensure!(one.cookie_value(&a).is_none(), "a session that is gone must have no cookie value");
     ensure!(one.load(&old).await?.is_none(), "the id from before a login must load None");

@@ -1,6 +1,6 @@
 //! Whose session it is.
 
-use crate::case::{Context, LONG, Verdict, cases, create, key, owner, record, stands, update};
+use crate::case::{CaseResult, Context, LONG, cases, create, holds, key, owner, record, update};
 
 cases! { "owner":
     "clause 1" => round_trips,
@@ -9,16 +9,16 @@ cases! { "owner":
     "clause 8" => update_replaces_owner,
 }
 
-async fn round_trips(cx: &Context) -> Verdict {
+async fn round_trips(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, mut record) = (key(), record("x"));
     record.owner = Some(owner("alice"));
     store.save(&key, &record, create(LONG)).await?;
-    stands(&*store, &key, &record, "after a create with an owner").await?;
+    holds(&*store, &key, &record, "after a create with an owner").await?;
     Ok(())
 }
 
-async fn is_byte_exact(cx: &Context) -> Verdict {
+async fn is_byte_exact(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let longest = ["a".repeat(255), "é".repeat(127), "😀".repeat(63)];
     let names = [
@@ -57,12 +57,12 @@ async fn is_byte_exact(cx: &Context) -> Verdict {
         let (key, mut record) = (key(), record(name));
         record.owner = Some(owner(name));
         store.save(&key, &record, create(LONG)).await?;
-        stands(&*store, &key, &record, "after a create with an owner").await?;
+        holds(&*store, &key, &record, "after a create with an owner").await?;
     }
     Ok(())
 }
 
-async fn of_many_records_is_the_same(cx: &Context) -> Verdict {
+async fn of_many_records_is_the_same(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let mut records = Vec::new();
     for n in 0..5 {
@@ -73,12 +73,12 @@ async fn of_many_records_is_the_same(cx: &Context) -> Verdict {
     }
     store.destroy(&records[0].0, None).await?;
     for (key, record) in &records[1..] {
-        stands(&*store, key, record, "of one owner among several").await?;
+        holds(&*store, key, record, "of one owner among several").await?;
     }
     Ok(())
 }
 
-async fn update_replaces_owner(cx: &Context) -> Verdict {
+async fn update_replaces_owner(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, mut last) = (key(), record("x"));
     store.save(&key, &last, create(LONG)).await?;
@@ -86,7 +86,7 @@ async fn update_replaces_owner(cx: &Context) -> Verdict {
         let mut next = record("x");
         next.owner = name.map(owner);
         store.save(&key, &next, update(&last, None)).await?;
-        stands(&*store, &key, &next, "after an update with another owner").await?;
+        holds(&*store, &key, &next, "after an update with another owner").await?;
         last = next;
     }
     Ok(())

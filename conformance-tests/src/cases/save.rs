@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use session_core::ErrorKind;
 
 use crate::case::{
-    Context, LONG, SLACK, Verdict, absent, cases, create, ensure, key, outlive, record, refused,
-    stands, update,
+    CaseResult, Context, LONG, SHORT, SLACK, absent, cases, create, ensure, holds, key, lives,
+    outlive, owner, record, refused, same, update,
 };
 
 cases! { "save":
@@ -22,18 +22,19 @@ cases! { "save":
     "clause 7" => update_with_ttl_renews,
     "clause 7" => update_with_ttl_shortens,
     "clause 8" => update_replaces_payload,
+    "clause 8" => update_to_a_small_record_is_complete,
     "clause 9" => identical_update_succeeds,
 }
 
-async fn create_stores(cx: &Context) -> Verdict {
+async fn create_stores(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, record) = (key(), record("hello"));
     store.save(&key, &record, create(LONG)).await?;
-    stands(&*store, &key, &record, "after a create").await?;
+    holds(&*store, &key, &record, "after a create").await?;
     Ok(())
 }
 
-async fn create_over_live_already_exists(cx: &Context) -> Verdict {
+async fn create_over_live_already_exists(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, old) = (key(), record("old"));
     store.save(&key, &old, create(LONG)).await?;
@@ -41,7 +42,7 @@ async fn create_over_live_already_exists(cx: &Context) -> Verdict {
         let result = store.save(&key, &intruder, create(LONG * 2)).await;
         refused(result, ErrorKind::AlreadyExists, "a create over a live record")?;
     }
-    let left = stands(&*store, &key, &old, "after a refused create").await?;
+    let left = holds(&*store, &key, &old, "after a refused create").await?;
     ensure!(
         left.expires_in <= LONG,
         "a refused create must leave the deadline, but {:?} are left of {LONG:?}",
@@ -50,28 +51,28 @@ async fn create_over_live_already_exists(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn create_after_destroy_succeeds(cx: &Context) -> Verdict {
+async fn create_after_destroy_succeeds(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, old, new) = (key(), record("old"), record("new"));
     store.save(&key, &old, create(LONG)).await?;
     store.destroy(&key, None).await?;
     store.save(&key, &new, create(LONG)).await?;
-    stands(&*store, &key, &new, "after a create of a destroyed key").await?;
+    holds(&*store, &key, &new, "after a create of a destroyed key").await?;
     Ok(())
 }
 
-async fn update_of_missing_is_gone(cx: &Context) -> Verdict {
+async fn update_of_missing_is_gone(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, record) = (key(), record("never created"));
     for ttl in [None, Some(LONG)] {
         let result = store.save(&key, &record, update(&record, ttl)).await;
-        refused(result, ErrorKind::Gone, "an update where nothing stands")?;
+        refused(result, ErrorKind::Gone, "an update without a record")?;
         absent(&*store, &key, "after a refused update").await?;
     }
     Ok(())
 }
 
-async fn update_after_destroy_is_gone(cx: &Context) -> Verdict {
+async fn update_after_destroy_is_gone(cx: &Context) -> CaseResult {
     let (slow, fast) = (cx.backend().await?, cx.backend().await?);
     let (key, loaded) = (key(), record("logged in"));
     slow.save(&key, &loaded, create(LONG)).await?;
@@ -84,7 +85,7 @@ async fn update_after_destroy_is_gone(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn update_of_other_revision_conflicts(cx: &Context) -> Verdict {
+async fn update_of_other_revision_conflicts(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, old) = (key(), record("old"));
     store.save(&key, &old, create(LONG)).await?;
@@ -93,7 +94,7 @@ async fn update_of_other_revision_conflicts(cx: &Context) -> Verdict {
         let result = store.save(&key, &record("lost"), update(&never_there, ttl)).await;
         refused(result, ErrorKind::Conflict, "an update over another revision")?;
     }
-    let left = stands(&*store, &key, &old, "after a refused update").await?;
+    let left = holds(&*store, &key, &old, "after a refused update").await?;
     ensure!(
         left.expires_in <= LONG,
         "a refused update must leave the deadline, but {:?} are left of {LONG:?}",
@@ -102,18 +103,18 @@ async fn update_of_other_revision_conflicts(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn update_of_older_revision_conflicts(cx: &Context) -> Verdict {
+async fn update_of_older_revision_conflicts(cx: &Context) -> CaseResult {
     let (slow, fast) = (cx.backend().await?, cx.backend().await?);
     let (key, old, new) = (key(), record("old"), record("new"));
     slow.save(&key, &old, create(LONG)).await?;
     fast.save(&key, &new, update(&old, None)).await?;
     let result = slow.save(&key, &record("late"), update(&old, None)).await;
     refused(result, ErrorKind::Conflict, "an update over an older revision")?;
-    stands(&*slow, &key, &new, "after a refused update").await?;
+    holds(&*slow, &key, &new, "after a refused update").await?;
     Ok(())
 }
 
-async fn update_leaves_other_records_alone(cx: &Context) -> Verdict {
+async fn update_leaves_other_records_alone(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let old = record("the same revision in both");
     let (one, other) = (key(), key());
@@ -121,12 +122,12 @@ async fn update_leaves_other_records_alone(cx: &Context) -> Verdict {
     store.save(&other, &old, create(LONG)).await?;
     let new = record("new");
     store.save(&one, &new, update(&old, Some(LONG))).await?;
-    stands(&*store, &one, &new, "after an update").await?;
-    stands(&*store, &other, &old, "after an update of another key").await?;
+    holds(&*store, &one, &new, "after an update").await?;
+    holds(&*store, &other, &old, "after an update of another key").await?;
     Ok(())
 }
 
-async fn update_without_ttl_keeps_deadline(cx: &Context) -> Verdict {
+async fn update_without_ttl_keeps_deadline(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, mut last) = (key(), record("0"));
     let before = Instant::now();
@@ -139,7 +140,7 @@ async fn update_without_ttl_keeps_deadline(cx: &Context) -> Verdict {
         last = next;
     }
     let at_most = LONG - created.elapsed() + SLACK;
-    let left = stands(&*store, &key, &last, "after ten updates").await?.expires_in;
+    let left = holds(&*store, &key, &last, "after ten updates").await?.expires_in;
     ensure!(
         left <= at_most,
         "an update without ttl must leave the deadline where it is, but it moved later: {left:?} are left, {at_most:?} can be"
@@ -152,13 +153,13 @@ async fn update_without_ttl_keeps_deadline(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn update_with_ttl_renews(cx: &Context) -> Verdict {
+async fn update_with_ttl_renews(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, old, new) = (key(), record("old"), record("new"));
     store.save(&key, &old, create(LONG)).await?;
     let before = Instant::now();
     store.save(&key, &new, update(&old, Some(LONG * 2))).await?;
-    let left = stands(&*store, &key, &new, "after an update").await?.expires_in;
+    let left = holds(&*store, &key, &new, "after an update").await?.expires_in;
     let at_least = LONG * 2 - before.elapsed() - SLACK;
     ensure!(
         left >= at_least && left <= LONG * 2,
@@ -168,7 +169,7 @@ async fn update_with_ttl_renews(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn update_with_ttl_shortens(cx: &Context) -> Verdict {
+async fn update_with_ttl_shortens(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, old, new) = (key(), record("old"), record("new"));
     let ttl = Duration::from_millis(100);
@@ -178,26 +179,51 @@ async fn update_with_ttl_shortens(cx: &Context) -> Verdict {
     absent(&*store, &key, "after the shorter life of an update").await
 }
 
-async fn update_replaces_payload(cx: &Context) -> Verdict {
+async fn update_replaces_payload(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, mut last) = (key(), record("a first payload of middling length"));
     store.save(&key, &last, create(LONG)).await?;
     for payload in [&b"short"[..], &[7; 5000], b"", b"tail"] {
         let next = record(payload);
         store.save(&key, &next, update(&last, None)).await?;
-        stands(&*store, &key, &next, "after an update").await?;
+        holds(&*store, &key, &next, "after an update").await?;
         last = next;
     }
     Ok(())
 }
 
-async fn identical_update_succeeds(cx: &Context) -> Verdict {
+/// As a rotation does it: a large record with an owner and a long life becomes a small one without
+/// an owner and with a short life, and nothing of the large one is left or comes back.
+async fn update_to_a_small_record_is_complete(cx: &Context) -> CaseResult {
+    let (one, other) = (cx.backend().await?, cx.backend().await?);
+    for ttl in SHORT {
+        let (key, mut large, small) = (key(), record(vec![b'L'; 70_000]), record("small"));
+        large.owner = Some(owner("alice"));
+        one.save(&key, &large, create(LONG)).await?;
+        let before = Instant::now();
+        one.save(&key, &small, update(&large, Some(ttl))).await?;
+        let Some(found) = other.load(&key).await? else {
+            ensure!(before.elapsed() + SLACK >= ttl, "a record of {ttl:?} must not end before");
+            continue;
+        };
+        same(&found.record, &small, "after an update to a small record")?;
+        lives(found.expires_in, ttl, before, "a small record that replaced a large one")?;
+        outlive(ttl).await;
+        absent(&*other, &key, "after the life of the small record").await?;
+        let late = other.save(&key, &large, update(&large, Some(LONG))).await;
+        refused(late, ErrorKind::Gone, "an update over a revision that was replaced and expired")?;
+        return absent(&*one, &key, "after a late update").await;
+    }
+    Err(crate::case::too_slow())
+}
+
+async fn identical_update_succeeds(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let (key, record) = (key(), record("as it was"));
     store.save(&key, &record, create(LONG)).await?;
     for ttl in [None, None, Some(LONG), Some(LONG)] {
         store.save(&key, &record, update(&record, ttl)).await?;
-        stands(&*store, &key, &record, "after an identical update").await?;
+        holds(&*store, &key, &record, "after an identical update").await?;
     }
     Ok(())
 }

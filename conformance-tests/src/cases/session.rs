@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use session_core::{Config, ErrorKind, Saved};
 
-use crate::case::{Context, Failure, Verdict, cases, ensure, owner, refused};
+use crate::case::{CaseResult, Context, Failure, cases, ensure, owner, refused};
 use crate::visitor::Visitor;
 
 cases! { "session":
@@ -24,14 +24,14 @@ cases! { "session":
 }
 
 /// Saves these values and reads them back in another request, all of them and nothing else.
-async fn round_trip(cx: &Context, values: &[(&str, Value)]) -> Verdict {
+async fn round_trip(cx: &Context, values: &[(&str, Value)]) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::new(&store);
     let session = store.create();
     for (key, value) in values {
         session.insert(key, value)?;
     }
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let after = visitor.session().await?;
     for (key, value) in values {
         let found = after.get::<Value>(key)?;
@@ -49,7 +49,7 @@ async fn round_trip(cx: &Context, values: &[(&str, Value)]) -> Verdict {
     Ok(())
 }
 
-async fn values_round_trip(cx: &Context) -> Verdict {
+async fn values_round_trip(cx: &Context) -> CaseResult {
     let values = [
         ("null", Value::Null),
         ("bool", json!(true)),
@@ -60,7 +60,7 @@ async fn values_round_trip(cx: &Context) -> Verdict {
     round_trip(cx, &values).await
 }
 
-async fn number_extremes(cx: &Context) -> Verdict {
+async fn number_extremes(cx: &Context) -> CaseResult {
     let numbers = [
         json!(0),
         json!(i64::MIN),
@@ -78,7 +78,7 @@ async fn number_extremes(cx: &Context) -> Verdict {
     round_trip(cx, &values).await
 }
 
-async fn hostile_keys_and_values(cx: &Context) -> Verdict {
+async fn hostile_keys_and_values(cx: &Context) -> CaseResult {
     let hostile = [
         "",
         " ",
@@ -117,7 +117,7 @@ async fn hostile_keys_and_values(cx: &Context) -> Verdict {
     round_trip(cx, &values).await
 }
 
-async fn all_of_unicode(cx: &Context) -> Verdict {
+async fn all_of_unicode(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let at_once = if cx.is_cookie() { 400 } else { 120_000 };
     let everything: Vec<char> = (0..=0x10_ffff).filter_map(char::from_u32).collect();
@@ -126,7 +126,7 @@ async fn all_of_unicode(cx: &Context) -> Verdict {
         let mut visitor = Visitor::new(&store);
         let session = store.create();
         session.insert("text", &text)?;
-        let _ = visitor.save(&session).await?;
+        visitor.save(&session).await?;
         let found = visitor.session().await?.get::<String>("text")?.unwrap_or_default();
         if let Some((is, must)) = found.chars().zip(text.chars()).find(|(is, must)| is != must) {
             return Err(Failure::Failed(format!("{must:?} must come back, but is {is:?}")));
@@ -136,19 +136,19 @@ async fn all_of_unicode(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn ten_thousand_keys(cx: &Context) -> Verdict {
+async fn ten_thousand_keys(cx: &Context) -> CaseResult {
     cx.needs_space()?;
     let keys: Vec<String> = (0..10_000).map(|n| format!("key {n}")).collect();
     let values: Vec<_> = keys.iter().enumerate().map(|(n, key)| (key.as_str(), json!(n))).collect();
     round_trip(cx, &values).await
 }
 
-async fn value_of_almost_one_mebibyte(cx: &Context) -> Verdict {
+async fn value_of_almost_one_mebibyte(cx: &Context) -> CaseResult {
     cx.needs_space()?;
     round_trip(cx, &[("big", json!("x".repeat((1 << 20) - 1_000)))]).await
 }
 
-async fn new_and_empty_is_not_stored(cx: &Context) -> Verdict {
+async fn new_and_empty_is_not_stored(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let session = store.create();
     let _ = session.contains("anything");
@@ -158,7 +158,7 @@ async fn new_and_empty_is_not_stored(cx: &Context) -> Verdict {
         store.cookie_value(&session).is_none(),
         "an empty new session must have no cookie value"
     );
-    session.insert("fleeting", &1)?;
+    session.insert("fleeting", 1)?;
     session.remove("fleeting");
     let saved = store.save(&session).await?;
     ensure!(
@@ -168,11 +168,11 @@ async fn new_and_empty_is_not_stored(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn every_mutator_alone_is_saved(cx: &Context) -> Verdict {
+async fn every_mutator_alone_is_saved(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     type Mutator = (&'static str, fn(&session_core::Session), fn(&session_core::Session) -> bool);
     let mutators: [Mutator; 7] = [
-        ("insert", |s| drop(s.insert("new", &1)), |s| s.contains("new")),
+        ("insert", |s| drop(s.insert("new", 1)), |s| s.contains("new")),
         (
             "update",
             |s| drop(s.update("new", |n: Option<u8>| n.unwrap_or(7))),
@@ -181,7 +181,7 @@ async fn every_mutator_alone_is_saved(cx: &Context) -> Verdict {
         ("remove", |s| assert!(s.remove("user")), |s| !s.contains("user")),
         ("clear", |s| s.clear(), |s| s.is_empty()),
         ("set_owner", |s| s.set_owner(Some(owner("alice"))), |s| s.owner().is_some()),
-        ("flash.insert", |s| drop(s.flash().insert("f", &1)), |s| s.flash().contains("f")),
+        ("flash.insert", |s| drop(s.flash().insert("f", 1)), |s| s.flash().contains("f")),
         (
             "flash.message",
             |s| s.flash().message("info", "text"),
@@ -199,30 +199,30 @@ async fn every_mutator_alone_is_saved(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn clear_is_saved(cx: &Context) -> Verdict {
+async fn clear_is_saved(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
     session.clear();
-    session.insert("after", &1)?;
-    let _ = visitor.save(&session).await?;
+    session.insert("after", 1)?;
+    visitor.save(&session).await?;
     let keys = visitor.session().await?.keys();
     ensure!(keys == ["after"], "clear must be saved, but keys are {keys:?}");
     Ok(())
 }
 
-async fn emptied_session_still_exists(cx: &Context) -> Verdict {
+async fn emptied_session_still_exists(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
     session.remove("user");
-    let _ = visitor.save(&session).await?;
+    visitor.save(&session).await?;
     let after = visitor.session().await?;
     ensure!(after.exists() && after.is_empty(), "an emptied session must load as an empty one");
     Ok(())
 }
 
-async fn unchanged_is_not_saved(cx: &Context) -> Verdict {
+async fn unchanged_is_not_saved(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     let cookie = visitor.cookie()?.to_owned();
@@ -237,14 +237,14 @@ async fn unchanged_is_not_saved(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn owner_is_saved(cx: &Context) -> Verdict {
+async fn owner_is_saved(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::known(&store).await?;
     for name in [Some("alice"), Some("Alice"), None] {
         let session = visitor.session().await?;
         session.set_owner(name.map(owner));
         session.regenerate();
-        let _ = visitor.save(&session).await?;
+        visitor.save(&session).await?;
         let found = visitor.session().await?.owner();
         ensure!(
             found == name.map(owner),
@@ -255,11 +255,11 @@ async fn owner_is_saved(cx: &Context) -> Verdict {
     Ok(())
 }
 
-async fn too_large_keeps_the_old(cx: &Context) -> Verdict {
+async fn too_large_keeps_the_old(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default().max_record_size(2_000)).await?;
     let mut visitor = Visitor::known(&store).await?;
     let session = visitor.session().await?;
-    session.insert("big", &"x".repeat(2_000))?;
+    session.insert("big", "x".repeat(2_000))?;
     refused(visitor.save(&session).await, ErrorKind::TooLarge, "a save beyond the size limit")?;
     let keys = visitor.session().await?.keys();
     ensure!(
@@ -267,13 +267,13 @@ async fn too_large_keeps_the_old(cx: &Context) -> Verdict {
         "what is too large must leave the old session, but keys are {keys:?}"
     );
     session.remove("big");
-    session.insert("small", &1)?;
-    let _ = visitor.save(&session).await?;
+    session.insert("small", 1)?;
+    visitor.save(&session).await?;
     ensure!(visitor.session().await?.contains("small"), "a later save within the limit must work");
     Ok(())
 }
 
-async fn survives_reopening(cx: &Context) -> Verdict {
+async fn survives_reopening(cx: &Context) -> CaseResult {
     if !cx.capabilities.durable {
         return Err(crate::case::skip("the store does not claim to be durable"));
     }

@@ -1,18 +1,16 @@
-//! The defects of deadlines, touch, gc and rotation.
+//! The defects of expiry, touch and gc.
 
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, Error, Key, Record, Result, Update};
+use session_core::{Backend, Bytes, Error, Key, Record, Result, Revision};
 
 use super::store::pause;
 use super::{Broken, Defect};
-use crate::support::reference::{Entry, deadline, expected};
-
-const LONG: Duration = Duration::from_secs(3600);
+use crate::support::reference::{Entry, expiry};
 
 impl Broken {
     /// When a life of `ttl` from now ends, by this store.
-    pub(super) fn deadline(&self, ttl: Duration) -> Result<Instant> {
+    pub(super) fn expiry(&self, ttl: Duration) -> Result<Instant> {
         let now = Instant::now();
         match self.defect {
             Defect::ZeroTtlAccepted if ttl.is_zero() => Ok(now),
@@ -27,7 +25,7 @@ impl Broken {
             Defect::AliveAtDeadline => {
                 Ok(now + Duration::from_millis(u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX)))
             }
-            _ => deadline(ttl),
+            _ => expiry(ttl),
         }
     }
 
@@ -35,15 +33,15 @@ impl Broken {
     pub(super) fn loads(&self, entry: &Entry, now: Instant) -> bool {
         match self.defect {
             Defect::ForgetsExpiry => true,
-            // A clock of milliseconds that counts the deadline's own as alive.
-            Defect::AliveAtDeadline => now < entry.deadline + Duration::from_millis(1),
-            _ => now < entry.deadline,
+            // A clock of milliseconds that counts the last one as alive.
+            Defect::AliveAtDeadline => now < entry.expires + Duration::from_millis(1),
+            _ => now < entry.expires,
         }
     }
 
     /// What is left of its life, by this store.
     pub(super) fn left(&self, entry: &Entry, now: Instant) -> Duration {
-        let left = entry.deadline.saturating_duration_since(now);
+        let left = entry.expires.saturating_duration_since(now);
         match self.defect {
             Defect::ReportsSeconds => Duration::from_secs(left.as_secs() + 1),
             Defect::ForgetsExpiry => left.max(Duration::from_secs(1)),
@@ -51,45 +49,65 @@ impl Broken {
         }
     }
 
-    pub(super) async fn touched(&self, key: &Key, ttl: Duration) -> Result<()> {
-        let deadline = self.deadline(ttl)?;
+    pub(super) async fn touched(&self, key: &Key, revision: Revision, ttl: Duration) -> Result<()> {
+        let expires = self.expiry(ttl)?;
         let seen = self.store.entries().get(key).cloned();
         match (seen, self.defect) {
             (_, Defect::TouchIsSilent) => return Ok(()),
             (None, Defect::TouchCreates) => {
-                let payload = session_core::Bytes::new();
-                let revision = session_core::Revision::from_u64(0);
-                let record = Record { payload, revision, owner: None };
-                self.store.entries().insert(*key, Entry { record, deadline });
+                let record =
+                    Record { payload: Bytes::new(), revision: Revision::from_u64(0), owner: None };
+                self.store.entries().insert(*key, Entry { record, expires });
                 return Ok(());
             }
-            (Some(seen), Defect::TouchReadsThenWrites) => {
+            (Some(seen), Defect::TouchReadsThenWrites) if seen.record.revision == revision => {
                 pause().await;
-                self.store.entries().insert(*key, Entry { deadline, ..seen });
+                self.store.entries().insert(*key, Entry { expires, ..seen });
                 return Ok(());
             }
             _ => {}
         }
         let mut entries = self.store.entries();
         if self.is(Defect::TouchRenewsAll) {
-            entries.values_mut().for_each(|entry| entry.deadline = deadline);
+            entries.values_mut().for_each(|entry| entry.expires = expires);
         }
         let revives = self.is(Defect::TouchRevivesExpired);
         let entry = entries.get_mut(key).filter(|entry| entry.live() || revives);
         let entry = entry.ok_or_else(Error::gone)?;
-        entry.deadline = match self.defect {
-            Defect::TouchNeverShortens => entry.deadline.max(deadline),
-            _ => deadline,
+        let found = self.compared(entry.record.revision);
+        match self.defect {
+            _ if found == self.compared(revision) => {}
+            Defect::TouchIgnoresRevision => {}
+            Defect::TouchOfOtherRevisionIsGone => return Err(Error::gone()),
+            Defect::TouchRenewsBeforeItCompares => {
+                entry.expires = expires;
+                return Err(Error::conflict());
+            }
+            // It remembers every revision that the record ever had.
+            Defect::TouchAcceptsOlderRevisions if self.replaced(key, revision) => {}
+            _ => return Err(Error::conflict()),
+        }
+        entry.expires = match self.defect {
+            Defect::TouchNeverShortens => entry.expires.max(expires),
+            _ => expires,
         };
         match self.defect {
             Defect::TouchRewrites => entry.record.owner = None,
             Defect::TouchChangesRevision => {
                 let number = entry.record.revision.to_u64().wrapping_add(1);
-                entry.record.revision = session_core::Revision::from_u64(number);
+                entry.record.revision = Revision::from_u64(number);
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// The revision as a touch of this store compares it.
+    fn compared(&self, revision: Revision) -> u64 {
+        match self.defect {
+            Defect::TouchComparesHalfTheRevision => revision.to_u64() & u64::from(u32::MAX),
+            _ => revision.to_u64(),
+        }
     }
 
     pub(super) async fn collect(&self, limit: usize) -> Result<u64> {
@@ -111,14 +129,14 @@ impl Broken {
                 let now = Instant::now();
                 let mut entries = self.store.entries();
                 let before = entries.len();
-                entries.retain(|key, _| self.first_deadline(key).is_none_or(|first| now < first));
+                entries.retain(|key, _| self.first_expiry(key).is_none_or(|first| now < first));
                 Ok((before - entries.len()) as u64)
             }
             Defect::GcChecksThenDeletes => {
                 let now = Instant::now();
                 let dead: Vec<Key> = {
                     let entries = self.store.entries();
-                    let dead = entries.iter().filter(|(_, entry)| entry.deadline <= now);
+                    let dead = entries.iter().filter(|(_, entry)| entry.expires <= now);
                     dead.map(|(key, _)| *key).take(limit).collect()
                 };
                 tokio::time::sleep(Duration::from_millis(4)).await;
@@ -128,56 +146,5 @@ impl Broken {
             }
             _ => self.store.gc(limit).await,
         }
-    }
-
-    pub(super) async fn moved(
-        &self,
-        old: &Key,
-        new: &Key,
-        mut record: Record,
-        mut write: Update,
-    ) -> Result<()> {
-        let given = write.ttl.map(|ttl| self.deadline(ttl)).transpose()?;
-        let seen = self.store.entries().get(old).cloned();
-        match (seen, self.defect) {
-            (seen, Defect::RotateInserts) if !seen.as_ref().is_some_and(Entry::live) => {
-                let deadline = self.deadline(LONG)?;
-                self.store.entries().insert(*new, Entry { record, deadline });
-                return Ok(());
-            }
-            (Some(seen), Defect::RotateChecksThenMoves) => {
-                expected(&mut self.store.entries(), old, write.expected)?;
-                pause().await;
-                let mut entries = self.store.entries();
-                entries.remove(old);
-                entries.insert(*new, Entry { record, deadline: given.unwrap_or(seen.deadline) });
-                return Ok(());
-            }
-            (Some(seen), Defect::RotateRemovesFirst) => {
-                expected(&mut self.store.entries(), old, write.expected)?;
-                self.store.entries().remove(old);
-                pause().await;
-                let deadline = given.unwrap_or(seen.deadline);
-                self.store.entries().insert(*new, Entry { record, deadline });
-                return Ok(());
-            }
-            (Some(seen), Defect::RotateIgnoresRevision) => write.expected = seen.record.revision,
-            _ => {}
-        }
-        if self.is(Defect::RotateLosesOwner) {
-            record.owner = None;
-        }
-        let mut entries = self.store.entries();
-        let standing = expected(&mut entries, old, write.expected)?.clone();
-        let deadline = match self.defect {
-            Defect::RotateRenews => self.deadline(LONG)?,
-            Defect::RotateNeverRenews => standing.deadline,
-            _ => given.unwrap_or(standing.deadline),
-        };
-        if !self.is(Defect::RotateLeavesOld) {
-            entries.remove(old);
-        }
-        entries.insert(*new, Entry { record, deadline });
-        Ok(())
     }
 }

@@ -2,17 +2,21 @@
 
 mod life;
 mod store;
+mod subtle;
 mod table;
+mod wrapper;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use conformance_tests::{Fixture, Harness};
-use session_core::{Capabilities, Key, Loaded, Result, async_trait};
+use session_core::{Capabilities, Key, Loaded, Record, Result, Update, async_trait};
 
-use crate::support::reference::{CLAIMS, Reference};
+use crate::support::reference::{CLAIMS, Entry, Reference};
+use subtle::Subtle;
 pub(crate) use table::{BROKEN, Defect};
+use wrapper::WrongWrapper;
 
 /// The reference store with one defect.
 #[derive(Debug)]
@@ -27,10 +31,13 @@ pub(crate) struct Broken {
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// The deadline that a record was created with.
-    first_deadlines: Mutex<HashMap<Key, Instant>>,
+    /// When a record was to expire, as it was created.
+    first_expiries: Mutex<HashMap<Key, Instant>>,
     destroyed: Mutex<HashSet<Key>>,
+    /// What updates replaced, the oldest first.
+    versions: Mutex<HashMap<Key, Vec<Entry>>>,
     order: Mutex<Vec<Key>>,
+    batch: Mutex<Vec<(Key, Record, Update)>>,
 }
 
 pub(crate) struct BrokenHarness(pub(crate) Defect);
@@ -50,6 +57,19 @@ impl Harness for BrokenHarness {
         let defect = self.0;
         let (store, memory) = (Reference::new(), Arc::<Memory>::default());
         let dumped = Arc::clone(&store);
+        if WrongWrapper::has(defect) {
+            return Ok(Fixture::connecting(move || {
+                let wrapper = WrongWrapper::new(defect, Arc::clone(&store));
+                async move { Ok(wrapper) }
+            }));
+        }
+        if Subtle::has(defect) {
+            let shared = Arc::default();
+            return Ok(Fixture::connecting(move || {
+                let subtle = Subtle::new(defect, Arc::clone(&store), Arc::clone(&shared));
+                async move { Ok(subtle) }
+            }));
+        }
         let fixture = Fixture::connecting(move || {
             let store = match defect {
                 Defect::ForgetsWhenReopened => Reference::new(),

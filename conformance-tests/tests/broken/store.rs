@@ -9,7 +9,7 @@ use session_core::{
 };
 
 use super::{Broken, Defect};
-use crate::support::reference::{CLAIMS, Entry, expected};
+use crate::support::reference::{Entry, expected};
 
 /// Long enough for another task to come between.
 pub(super) async fn pause() {
@@ -68,6 +68,10 @@ impl Broken {
                 Err(_) => payload.clone(),
             },
             Defect::TruncatesAt65535 => payload.slice(..payload.len().min(65_535)),
+            Defect::HugePayloadIsCut => payload.slice(..payload.len().min(16 << 20)),
+            Defect::HugePayloadIsUnavailable if payload.len() > 16 << 20 => {
+                return Err(Error::unavailable("the server closed the connection"));
+            }
             Defect::LimitOfOneMebibyte if payload.len() > 1 << 20 => {
                 return Err(Error::new(ErrorKind::TooLarge, "1 MiB is enough"));
             }
@@ -90,8 +94,8 @@ impl Broken {
         if self.is(Defect::TombstoneRefusesCreate) && lock(&self.memory.destroyed).contains(key) {
             return Err(Error::already_exists());
         }
-        let deadline = self.deadline(ttl)?;
-        let stands = {
+        let expires = self.expiry(ttl)?;
+        let exists = {
             let entries = self.store.entries();
             entries
                 .get(key)
@@ -100,7 +104,7 @@ impl Broken {
         if self.is(Defect::CreateChecksThenWrites) {
             pause().await;
         }
-        if stands && !self.is(Defect::CreateOverwrites) {
+        if exists && !self.is(Defect::CreateOverwrites) {
             return Err(Error::already_exists());
         }
         let mut entries = self.store.entries();
@@ -112,10 +116,10 @@ impl Broken {
             entries.retain(|_, entry| entry.record.owner != record.owner);
         }
         if self.is(Defect::OneDeadlineForAll) {
-            entries.values_mut().for_each(|entry| entry.deadline = deadline);
+            entries.values_mut().for_each(|entry| entry.expires = expires);
         }
-        lock(&self.memory.first_deadlines).entry(*key).or_insert(deadline);
-        entries.insert(*key, Entry { record, deadline });
+        lock(&self.memory.first_expiries).entry(*key).or_insert(expires);
+        entries.insert(*key, Entry { record, expires });
         let mut order = lock(&self.memory.order);
         order.push(*key);
         if self.is(Defect::EvictsTheOldest) && order.len() > 500 {
@@ -125,21 +129,37 @@ impl Broken {
     }
 
     async fn update(&self, key: &Key, mut record: Record, write: Update) -> Result<()> {
-        let deadline = write.ttl.map(|ttl| self.deadline(ttl)).transpose()?;
+        let expires = write.ttl.map(|ttl| self.expiry(ttl)).transpose()?;
         let seen = self.store.entries().get(key).cloned();
         match (&seen, self.defect) {
             (None, Defect::UpdateInserts) => {
-                let deadline = self.deadline(Duration::from_secs(3600))?;
-                self.store.entries().insert(*key, Entry { record, deadline });
+                let expires = self.expiry(Duration::from_secs(3600))?;
+                self.store.entries().insert(*key, Entry { record, expires });
                 return Ok(());
             }
             (None, Defect::UpdateOfMissingIsSilent) => return Ok(()),
+            (Some(entry), Defect::UpdateIsSilent) if entry.record.revision == write.expected => {
+                return Ok(());
+            }
+            (Some(entry), Defect::ConflictWrites) if entry.record.revision != write.expected => {
+                let expires = entry.expires;
+                self.store.entries().insert(*key, Entry { record, expires });
+                return Err(Error::conflict());
+            }
+            (Some(entry), Defect::HugePayloadReplacesAndIsRefused)
+                if record.payload.len() > 16 << 20 =>
+            {
+                let expires = entry.expires;
+                record.payload = Bytes::new();
+                self.store.entries().insert(*key, Entry { record, expires });
+                return Err(Error::new(ErrorKind::TooLarge, "16 MiB is enough"));
+            }
             (Some(entry), Defect::CountsChangedRows) if entry.record == record => {
                 return Err(Error::gone());
             }
             (Some(entry), Defect::UpdateRevivesExpired) if !entry.live() => {
-                let deadline = self.deadline(Duration::from_secs(3600))?;
-                self.store.entries().insert(*key, Entry { record, deadline });
+                let expires = self.expiry(Duration::from_secs(3600))?;
+                self.store.entries().insert(*key, Entry { record, expires });
                 return Ok(());
             }
             (Some(entry), Defect::UpdateChecksThenWrites) if entry.live() => {
@@ -147,8 +167,8 @@ impl Broken {
                     return Err(Error::conflict());
                 }
                 pause().await;
-                let deadline = deadline.unwrap_or(entry.deadline);
-                self.store.entries().insert(*key, Entry { record, deadline });
+                let expires = expires.unwrap_or(entry.expires);
+                self.store.entries().insert(*key, Entry { record, expires });
                 return Ok(());
             }
             _ => {}
@@ -164,17 +184,22 @@ impl Broken {
         }
         let mut entries = self.store.entries();
         let entry = expected(&mut entries, key, revision)?;
-        entry.deadline = match self.defect {
-            Defect::UpdateRenewsAlways => self.deadline(Duration::from_secs(3600))?,
-            Defect::UpdateNeverRenews => entry.deadline,
-            Defect::UpdateNeverShortens => deadline.unwrap_or(entry.deadline).max(entry.deadline),
-            _ => deadline.unwrap_or(entry.deadline),
+        lock(&self.memory.versions).entry(*key).or_default().push(entry.clone());
+        let shrinks = record.payload.len() < entry.record.payload.len();
+        entry.expires = match self.defect {
+            Defect::UpdateToSmallerKeepsExpiry if shrinks => entry.expires,
+            Defect::UpdateRenewsAlways => self.expiry(Duration::from_secs(3600))?,
+            Defect::UpdateNeverRenews => entry.expires,
+            Defect::UpdateNeverShortens => expires.unwrap_or(entry.expires).max(entry.expires),
+            _ => expires.unwrap_or(entry.expires),
         };
         if self.is(Defect::UpdateKeepsTail) && entry.record.payload.len() > record.payload.len() {
             let tail = &entry.record.payload[record.payload.len()..];
             record.payload = Bytes::from([&record.payload, tail].concat());
         }
-        if self.is(Defect::UpdateKeepsOwner) {
+        let keeps_owner = self.is(Defect::UpdateKeepsOwner)
+            || (self.is(Defect::UpdateToSmallerKeepsOwner) && shrinks);
+        if keeps_owner {
             record.owner = entry.record.owner.clone();
         }
         entry.record = record.clone();
@@ -194,8 +219,8 @@ impl Backend for Broken {
 
     fn capabilities(&self) -> Capabilities {
         let durable = self.is(Defect::ForgetsWhenReopened);
-        let owner_index = self.is(Defect::ClaimsTooMuch);
-        Capabilities { durable, owner_index, ..CLAIMS }
+        let expires_natively = self.is(Defect::ClaimsTooMuch);
+        Capabilities { durable, expires_natively }
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
@@ -208,21 +233,22 @@ impl Backend for Broken {
         let Some(entry) = entries.get_mut(&key).filter(|entry| self.loads(entry, now)) else {
             let empty =
                 Record { payload: Bytes::new(), revision: Revision::from_u64(0), owner: None };
-            let deadline = now + Duration::from_secs(3600);
+            let expires = now + Duration::from_secs(3600);
             return match self.defect {
                 Defect::MissingIsAnError => Err(Error::gone()),
+                Defect::OlderVersionReturns => Ok(self.older_version(&key, now)),
                 Defect::MissingIsEmptyRecord => {
                     Ok(Some(Loaded { record: empty, expires_in: Duration::from_secs(1) }))
                 }
                 Defect::LoadCreates => {
-                    entries.insert(key, Entry { record: empty, deadline });
+                    entries.insert(key, Entry { record: empty, expires });
                     Ok(None)
                 }
                 _ => Ok(None),
             };
         };
         if self.is(Defect::LoadRenews) {
-            entry.deadline = now + Duration::from_secs(3600);
+            entry.expires = now + Duration::from_secs(3600);
         }
         if self.is(Defect::EmptyIsMissing) && entry.record.payload.is_empty() {
             return Ok(None);
@@ -239,14 +265,18 @@ impl Backend for Broken {
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let (key, record) = (self.filed(key), self.kept(record)?);
+        if let (Defect::BatchEndsWithItsLeader, Write::Update(update)) = (self.defect, write) {
+            return self.join_batch(key, record, update).await;
+        }
         match write {
             Write::Create { ttl } => self.create(&key, record, ttl).await,
             Write::Update(update) => self.update(&key, record, update).await,
         }
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        self.touched(&self.filed(key), ttl).await
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+        let (key, expected) = (self.filed(key), self.revision(expected));
+        self.touched(&key, expected, ttl).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
@@ -254,32 +284,71 @@ impl Backend for Broken {
         lock(&self.memory.destroyed).insert(key);
         let only =
             only.map(|only| self.revision(only)).filter(|_| !self.is(Defect::DestroyIgnoresOnly));
+        if self.is(Defect::DestroyOnlyChecksThenRemoves)
+            && let Some(only) = only
+        {
+            if expected(&mut self.store.entries(), &key, only).is_err() {
+                return Ok(false);
+            }
+            pause().await;
+            return self.store.destroy(&key, None).await;
+        }
         if self.is(Defect::DestroyIsSilent) {
             return Ok(self.store.entries().get(&key).is_some_and(Entry::live));
         }
         if self.is(Defect::DestroyCountsExpired) && only.is_none() {
             return Ok(self.store.entries().remove(&key).is_some());
         }
-        let stood = self.store.destroy(&key, only).await?;
+        let live = self.store.destroy(&key, only).await?;
+        if live {
+            lock(&self.memory.versions).remove(&key);
+        }
         if self.is(Defect::DestroyClearsAll) {
             self.store.entries().clear();
         }
-        Ok((stood || self.is(Defect::DestroyAlwaysTrue)) && !self.is(Defect::DestroyAlwaysFalse))
+        Ok((live || self.is(Defect::DestroyAlwaysTrue)) && !self.is(Defect::DestroyAlwaysFalse))
     }
 
     async fn gc(&self, limit: usize) -> Result<u64> {
         self.collect(limit).await
     }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        let (old, new) = (self.filed(old), self.filed(new));
-        let write = Update { expected: self.revision(write.expected), ..write };
-        self.moved(&old, &new, self.kept(record)?, write).await
-    }
 }
 
 impl Broken {
-    pub(super) fn first_deadline(&self, key: &Key) -> Option<Instant> {
-        lock(&self.memory.first_deadlines).get(key).copied()
+    /// The first one writes for all; if it is dropped, the others' changes are lost.
+    async fn join_batch(&self, key: Key, record: Record, write: Update) -> Result<()> {
+        expected(&mut self.store.entries(), &key, write.expected)?;
+        let leads = {
+            let mut batch = lock(&self.memory.batch);
+            batch.push((key, record, write));
+            batch.len() == 1
+        };
+        pause().await;
+        if !leads {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut *lock(&self.memory.batch));
+        for (key, record, write) in batch {
+            self.update(&key, record, write).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn first_expiry(&self, key: &Key) -> Option<Instant> {
+        lock(&self.memory.first_expiries).get(key).copied()
+    }
+
+    /// Whether an update replaced a record of this revision.
+    pub(super) fn replaced(&self, key: &Key, revision: Revision) -> bool {
+        lock(&self.memory.versions)
+            .get(key)
+            .is_some_and(|versions| versions.iter().any(|seen| seen.record.revision == revision))
+    }
+
+    /// The newest version that an update replaced and whose life has not ended.
+    fn older_version(&self, key: &Key, now: Instant) -> Option<Loaded> {
+        let versions = lock(&self.memory.versions);
+        let older = versions.get(key)?.iter().rev().find(|older| now < older.expires)?;
+        Some(Loaded { record: older.record.clone(), expires_in: older.expires - now })
     }
 }

@@ -26,31 +26,52 @@ broken! {
     TombstoneRefusesCreate: "save::create_after_destroy_succeeds";
     UpdateInserts: "save::update_of_missing_is_gone", "save::update_after_destroy_is_gone",
         "logout::save_after_destroy_is_gone", "concurrency::destroy_ends_all_updates",
-        "merge::save_after_regenerate_is_gone";
+        "logout::regenerate_after_destroy_is_gone", "tombstone::logout_between_the_steps_wins",
+        "sign_in::after_destroy_is_gone";
     UpdateOfMissingIsSilent: "save::update_after_destroy_is_gone";
     UpdateIgnoresRevision: "save::update_of_other_revision_conflicts",
         "save::update_of_older_revision_conflicts", "merge::different_keys_survive",
         "merge::removal_and_insert_survive", "merge::messages_of_both_survive",
-        "merge::updates_are_applied_again", "merge::sixty_four_increments_are_64";
+        "merge::updates_are_applied_again", "merge::sixty_four_increments_are_64",
+        "merge::save_and_regenerate_survive", "merge::save_after_regenerate_is_gone",
+        "tombstone::save_between_the_steps_is_not_lost", "tombstone::rotation_between_the_steps_wins",
+        "tombstone::one_of_many_rotations_wins", "tombstone::late_requests_change_nothing",
+        "sign_in::keeps_what_others_saved_before";
     UpdateIgnoresKey: "save::update_leaves_other_records_alone";
     UpdateRenewsAlways: "save::update_without_ttl_keeps_deadline",
         "expiry::frequent_updates_do_not_prolong", "lifetime::fixed_stays_fixed_when_written_often";
     UpdateNeverRenews: "save::update_with_ttl_renews", "expiry::renewed_by_update_lives_on",
         "lifetime::set_lifetime_is_for_this_session";
     UpdateNeverShortens: "save::update_with_ttl_shortens";
-    UpdateKeepsTail: "save::update_replaces_payload", "session::clear_is_saved";
+    UpdateToSmallerKeepsExpiry: "save::update_to_a_small_record_is_complete",
+        "tombstone::holds_nothing_of_the_session", "tombstone::ends_on_time";
+    UpdateToSmallerKeepsOwner: "save::update_to_a_small_record_is_complete",
+        "tombstone::holds_nothing_of_the_session";
+    OlderVersionReturns: "save::update_with_ttl_shortens",
+        "save::update_to_a_small_record_is_complete", "tombstone::ends_on_time";
+    UpdateKeepsTail: "save::update_replaces_payload", "session::clear_is_saved",
+        "tombstone::holds_nothing_of_the_session";
     CountsChangedRows: "save::identical_update_succeeds";
-    TouchIsSilent: "touch::renews", "expiry::renewed_by_touch_lives_on", "lifetime::sliding_lives_on",
+    TouchIsSilent: "touch::renews", "expiry::renewed_by_touch_lives_on", "lifetime::idle_timeout_is_renewed",
         "lifetime::extend_renews";
     TouchNeverShortens: "touch::shortens";
     TouchRewrites: "touch::keeps_record";
     TouchChangesRevision: "touch::keeps_the_revision_for_updates";
     TouchCreates: "touch::of_missing_is_gone", "touch::after_destroy_is_gone",
-        "logout::sliding_after_destroy_is_gone";
+        "logout::renewal_after_destroy_is_gone";
+    TouchIgnoresRevision: "touch::of_other_revision_conflicts", "touch::of_replaced_record_conflicts",
+        "touch::never_prolongs_what_replaced_its_record", "tombstone::late_requests_change_nothing";
+    TouchOfOtherRevisionIsGone: "touch::of_other_revision_conflicts";
+    TouchRenewsBeforeItCompares: "touch::of_other_revision_conflicts",
+        "touch::of_replaced_record_conflicts", "touch::never_prolongs_what_replaced_its_record";
+    TouchAcceptsOlderRevisions: "touch::of_replaced_record_conflicts",
+        "touch::never_prolongs_what_replaced_its_record";
+    TouchComparesHalfTheRevision: "touch::of_other_revision_conflicts";
     TouchRenewsAll: "touch::leaves_other_records_alone";
-    TouchReadsThenWrites: "concurrency::destroy_ends_all_touches";
-    ForgetsExpiry: "expiry::expired_is_none", "lifetime::idle_sliding_session_expires",
-        "lifetime::absolute_ends_however_busy", "lifetime::save_of_expired_is_gone";
+    TouchReadsThenWrites: "concurrency::destroy_ends_all_touches",
+        "concurrency::destroy_ends_what_was_touched";
+    ForgetsExpiry: "expiry::expired_is_none", "lifetime::idle_session_expires",
+        "lifetime::ends_however_busy", "lifetime::save_of_expired_is_gone";
     AliveAtDeadline: "expiry::never_loaded_at_its_deadline";
     ReportsSeconds: "expiry::reports_remaining_life";
     OneDeadlineForAll: "expiry::each_record_has_its_own";
@@ -62,19 +83,9 @@ broken! {
     ShortTtlRefused: "expiry::shortest_ttl_is_accepted";
     TtlWraps: "expiry::huge_ttl_is_clamped";
     TtlPanics: "expiry::huge_ttl_is_clamped";
-    RotateLeavesOld: "rotate::moves", "rotate::old_key_stays_dead",
-        "logout::regenerate_kills_the_old_id";
-    RotateLosesOwner: "rotate::moves_owner", "session::owner_is_saved";
-    RotateInserts: "rotate::of_missing_is_gone", "rotate::after_destroy_is_gone",
-        "rotate::of_expired_is_gone", "logout::regenerate_after_destroy_is_gone";
-    RotateIgnoresRevision: "rotate::of_other_revision_conflicts",
-        "merge::save_and_regenerate_survive";
-    RotateRenews: "rotate::keeps_deadline";
-    RotateNeverRenews: "rotate::with_ttl_renews";
-    RotateChecksThenMoves: "rotate::one_rotation_wins", "rotate::update_meanwhile_conflicts",
-        "rotate::destroy_meanwhile_wins";
-    RotateRemovesFirst: "concurrency::dropped_rotations_leave_one_session";
-    DestroyIsSilent: "destroy::removes", "logout::destroyed_cookie_is_dead",
+    DestroyIsSilent: "destroy::removes", "tombstone::logout_with_the_old_session_follows",
+        "tombstone::logout_with_the_new_id_ends_both", "tombstone::logout_follows_two_rotations",
+        "tombstone::logout_during_the_inquiry_wins", "logout::destroyed_cookie_is_dead",
         "logout::destroy_at_once_needs_no_save";
     DestroyAlwaysTrue: "destroy::of_missing_is_false", "destroy::twice_is_false",
         "destroy::only_of_missing_is_false", "concurrency::one_destroy_is_true";
@@ -90,7 +101,8 @@ broken! {
     GcChecksThenDeletes: "gc::never_removes_renewed_meanwhile", "gc::runs_on_many_nodes";
     CreateChecksThenWrites: "concurrency::one_create_wins";
     UpdateChecksThenWrites: "concurrency::one_update_wins", "concurrency::no_increment_is_lost",
-        "merge::sixty_four_increments_are_64";
+        "merge::sixty_four_increments_are_64", "tombstone::acknowledged_saves_move_along",
+        "tombstone::one_of_many_rotations_wins";
     WritesInParts: "concurrency::loads_see_whole_records",
         "concurrency::dropped_futures_leave_whole_records";
     LossyUtf8: "data::payload_is_byte_exact";
@@ -107,9 +119,45 @@ broken! {
     KeysByPrefix: "ids::keys_differ_in_every_byte";
     KeysWithoutCase: "ids::keys_are_case_sensitive";
     KeysTrimmed: "ids::keys_of_any_bytes";
-    DropsOwner: "owner::round_trips", "session::owner_is_saved", "session::every_mutator_alone_is_saved";
+    DropsOwner: "owner::round_trips", "session::owner_is_saved", "session::every_mutator_alone_is_saved",
+        "sign_in::renews_id_owner_and_life", "sign_in::late_sign_in_has_an_id_of_its_own";
     FoldsOwner: "owner::is_byte_exact";
     TrimsOwner: "owner::is_byte_exact";
-    OneSessionPerOwner: "owner::of_many_records_is_the_same";
+    OneSessionPerOwner: "owner::of_many_records_is_the_same",
+        "sign_in::submitted_twice_signs_in_twice";
     UpdateKeepsOwner: "owner::update_replaces_owner";
+    WrapperAnswersTouch: "wrapper::forwards_only_the_five_methods", "touch::renews",
+        "touch::of_missing_is_gone";
+    WrapperCachesLoads: "wrapper::forwards_only_the_five_methods", "load::every_handle_sees_the_same",
+        "logout::destroyed_cookie_is_dead";
+    WrapperCreatesWhatIsGone: "wrapper::forwards_only_the_five_methods",
+        "save::update_after_destroy_is_gone", "logout::save_after_destroy_is_gone";
+    WrapperWritesAgain: "wrapper::forwards_only_the_five_methods", "concurrency::one_update_wins",
+        "tombstone::late_requests_change_nothing";
+    WrapperDropsTtl: "save::update_with_ttl_shortens", "tombstone::ends_on_time";
+    WrapperDropsOnly: "destroy::only_matching_revision";
+    WrapperForgetsGc: "wrapper::forwards_only_the_five_methods", "gc::removes_expired";
+    UpdateIsSilent: "save::update_replaces_payload", "logout::regenerate_kills_the_old_id",
+        "tombstone::old_id_is_none_and_the_new_one_has_all", "sign_in::old_cookie_is_dead";
+    ConflictWrites: "save::update_of_other_revision_conflicts",
+        "refusal::of_any_kind_has_written_nothing";
+    HugePayloadIsCut: "refusal::what_is_too_large_is_refused_or_kept";
+    HugePayloadIsUnavailable: "refusal::what_is_too_large_is_refused_or_kept";
+    HugePayloadReplacesAndIsRefused: "refusal::what_is_too_large_is_refused_or_kept";
+    SubtleEqualPayloadKeepsOwner: "model::random_calls_agree";
+    SubtleTouchDropsFraction: "model::random_calls_agree";
+    SubtleUpdateDropsFraction: "model::random_calls_agree";
+    SubtlePowerOfTwo: "model::random_calls_agree";
+    SubtleSharesPayloads: "model::random_calls_agree";
+    SubtleOnlyComparesHighBits: "model::random_calls_agree";
+    SubtleCreateOverExpiredKeepsOwner: "model::random_calls_agree";
+    SubtleTouchWorksOnce: "model::random_calls_agree";
+    SubtleLongTtlIsNone: "model::random_calls_agree";
+    SubtleNoLimitIsAll: "model::random_calls_agree";
+    SubtleGcCountsToLimit: "model::random_calls_agree";
+    SubtleUpdateForgetsTouch: "model::random_calls_agree";
+    SubtleDestroysSibling: "model::random_calls_agree";
+    SubtleHandleRemembersMissing: "model::random_calls_agree";
+    DestroyOnlyChecksThenRemoves: "concurrency::destroy_or_update_wins";
+    BatchEndsWithItsLeader: "concurrency::dropped_writes_take_no_others_along";
 }

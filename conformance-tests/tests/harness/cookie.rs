@@ -19,14 +19,7 @@ struct Encrypted;
 struct SignedWithRevocation;
 
 /// What a cookie can do: it outlives every server, and that is all.
-const COOKIE: Capabilities = Capabilities {
-    detects_conflicts: false,
-    revocable: false,
-    durable: true,
-    expires_natively: false,
-    rotates_atomically: false,
-    owner_index: false,
-};
+const COOKIE: Capabilities = Capabilities { durable: true, expires_natively: false };
 
 /// The cases compare deadlines to the millisecond, on one clock.
 fn exact(store: Result<CookieStore>) -> CookieStore {
@@ -72,14 +65,15 @@ impl Harness for SignedWithRevocation {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { revocable: true, ..COOKIE }
+        COOKIE
     }
 
     async fn open(&self) -> Result<Fixture> {
         let key = SecretKey::generate()?;
         let revoked = Arc::new(MemoryBackend::new());
-        Ok(Fixture::cookie(move || {
+        let fixture = Fixture::cookie(move || {
             exact(CookieStore::signed(NAME, [key.clone()])).with_revocation(Arc::clone(&revoked))
-        }))
+        });
+        Ok(fixture.revocable())
     }
 }

@@ -20,13 +20,7 @@ impl Harness for File {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            detects_conflicts: true,
-            revocable: true,
-            durable: true,
-            rotates_atomically: true,
-            ..Capabilities::default()
-        }
+        Capabilities { durable: true, expires_natively: false }
     }
 
     async fn open(&self) -> Result<Fixture> {

@@ -17,12 +17,7 @@ impl Harness for Memory {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            detects_conflicts: true,
-            revocable: true,
-            rotates_atomically: true,
-            ..Capabilities::default()
-        }
+        Capabilities::default()
     }
 
     async fn open(&self) -> Result<Fixture> {

@@ -10,8 +10,8 @@ use session_redis::RedisBackend;
 use test_servers::{Missing, redis as servers};
 
 pub(crate) fn harnesses() -> Vec<Box<dyn Harness>> {
-    let standalone = Redis { name: "redis", find: standalone, rotates_atomically: true };
-    let cluster = Redis { name: "redis-cluster", find: cluster, rotates_atomically: false };
+    let standalone = Redis { name: "redis", find: standalone };
+    let cluster = Redis { name: "redis-cluster", find: cluster };
     vec![Box::new(standalone), Box::new(cluster)]
 }
 
@@ -19,7 +19,6 @@ struct Redis {
     name: &'static str,
     /// Finds or starts the server, once in this process; it ends with the process.
     find: fn() -> Result<Server, &'static Missing>,
-    rotates_atomically: bool,
 }
 
 struct Server {
@@ -48,14 +47,7 @@ impl Harness for Redis {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            detects_conflicts: true,
-            revocable: true,
-            durable: true,
-            expires_natively: true,
-            rotates_atomically: self.rotates_atomically,
-            owner_index: false,
-        }
+        Capabilities { durable: true, expires_natively: true }
     }
 
     async fn open(&self) -> Result<Fixture> {

@@ -11,14 +11,7 @@ use sqlx::{
 };
 use test_servers::{Missing, Server};
 
-const CLAIMS: Capabilities = Capabilities {
-    detects_conflicts: true,
-    revocable: true,
-    durable: true,
-    expires_natively: false,
-    owner_index: true,
-    rotates_atomically: true,
-};
+const CLAIMS: Capabilities = Capabilities { durable: true, expires_natively: false };
 
 pub(crate) fn harnesses() -> Vec<Box<dyn Harness>> {
     vec![Box::new(SqliteFile), Box::new(SqliteMemory), Box::new(Postgres), Box::new(MariaDb)]

@@ -9,24 +9,17 @@ use session_core::{
     async_trait, ttl_millis,
 };
 
-pub(crate) const CLAIMS: Capabilities = Capabilities {
-    detects_conflicts: true,
-    revocable: true,
-    durable: false,
-    expires_natively: false,
-    owner_index: false,
-    rotates_atomically: true,
-};
+pub(crate) const CLAIMS: Capabilities = Capabilities { durable: false, expires_natively: false };
 
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) record: Record,
-    pub(crate) deadline: Instant,
+    pub(crate) expires: Instant,
 }
 
 impl Entry {
     pub(crate) fn live(&self) -> bool {
-        Instant::now() < self.deadline
+        Instant::now() < self.expires
     }
 }
 
@@ -34,7 +27,7 @@ impl Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Reference(Mutex<HashMap<Key, Entry>>);
 
-pub(crate) fn deadline(ttl: Duration) -> Result<Instant> {
+pub(crate) fn expiry(ttl: Duration) -> Result<Instant> {
     let millis = ttl_millis(ttl)?;
     Ok(Instant::now() + Duration::from_millis(millis))
 }
@@ -82,9 +75,9 @@ impl Backend for Reference {
         // One look at the clock: a record that ends between two would be loaded with nothing left.
         let now = Instant::now();
         let entries = self.entries();
-        let entry = entries.get(key).filter(|entry| now < entry.deadline);
+        let entry = entries.get(key).filter(|entry| now < entry.expires);
         Ok(entry
-            .map(|entry| Loaded { record: entry.record.clone(), expires_in: entry.deadline - now }))
+            .map(|entry| Loaded { record: entry.record.clone(), expires_in: entry.expires - now }))
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
@@ -95,23 +88,21 @@ impl Backend for Reference {
                 if entries.get(key).is_some_and(Entry::live) {
                     return Err(Error::already_exists());
                 }
-                let deadline = deadline(ttl)?;
-                entries.insert(*key, Entry { record, deadline });
+                let expires = expiry(ttl)?;
+                entries.insert(*key, Entry { record, expires });
             }
             Write::Update(Update { expected: revision, ttl }) => {
                 let entry = expected(&mut entries, key, revision)?;
-                entry.deadline = ttl.map_or(Ok(entry.deadline), deadline)?;
+                entry.expires = ttl.map_or(Ok(entry.expires), expiry)?;
                 entry.record = record;
             }
         }
         Ok(())
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        let deadline = deadline(ttl)?;
-        let mut entries = self.entries();
-        let entry = entries.get_mut(key).filter(|entry| entry.live());
-        entry.ok_or_else(Error::gone)?.deadline = deadline;
+    async fn touch(&self, key: &Key, revision: Revision, ttl: Duration) -> Result<()> {
+        let expires = expiry(ttl)?;
+        expected(&mut self.entries(), key, revision)?.expires = expires;
         Ok(())
     }
 
@@ -132,15 +123,5 @@ impl Backend for Reference {
             entries.remove(key);
         }
         Ok(dead.len() as u64)
-    }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        let mut entries = self.entries();
-        let entry = expected(&mut entries, old, write.expected)?;
-        let deadline = write.ttl.map_or(Ok(entry.deadline), deadline)?;
-        entries.remove(old);
-        let record = record.clone();
-        entries.insert(*new, Entry { record, deadline });
-        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fantoccini::wd::Capabilities;
+use fantoccini::wd::{Capabilities, WindowHandle};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::json;
@@ -142,6 +142,46 @@ impl Browser {
             Ok(text) => text,
             Err(_) => panic!("no {part:?} in {css}: {:?}", self.text(css).await),
         }
+    }
+
+    /// Runs a script in the page, without waiting for what it starts.
+    pub(crate) async fn script(&self, script: &str) {
+        self.client.execute(script, Vec::new()).await.unwrap();
+    }
+
+    /// Waits until the page's title has such a part.
+    pub(crate) async fn title_with(&self, part: &str) {
+        let title = async {
+            while !self.client.title().await.unwrap().contains(part) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, title).await.expect("the title changes");
+    }
+
+    /// The tab that is driven now.
+    pub(crate) async fn tab(&self) -> WindowHandle {
+        self.client.window().await.unwrap()
+    }
+
+    /// Opens another tab and drives that one.
+    pub(crate) async fn open_tab(&self) -> WindowHandle {
+        let tab = self.client.new_window(true).await.unwrap().handle;
+        self.switch_to(&tab).await;
+        tab
+    }
+
+    pub(crate) async fn switch_to(&self, tab: &WindowHandle) {
+        self.client.switch_to_window(tab.clone()).await.unwrap();
+    }
+
+    pub(crate) async fn close_tab(&self) {
+        self.client.close_window().await.unwrap();
+    }
+
+    /// Forgets the cookies of the page's site: those of all ports.
+    pub(crate) async fn forget(&self) {
+        self.client.delete_all_cookies().await.unwrap();
     }
 
     pub(crate) async fn path(&self) -> String {

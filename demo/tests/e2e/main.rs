@@ -6,6 +6,8 @@
 
 mod browser;
 mod journeys;
+mod late;
+mod proxy;
 mod server;
 mod strict;
 
@@ -17,7 +19,7 @@ use browser::Browser;
 
 type Journey = fn(Browser) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-const JOURNEYS: [(&str, Journey); 5] = [
+const JOURNEYS: [(&str, Journey); 9] = [
     ("a_visitor_signs_in_survives_a_restart_and_signs_out", |browser| {
         Box::pin(journeys::sign_in_restart_sign_out(browser))
     }),
@@ -29,6 +31,14 @@ const JOURNEYS: [(&str, Journey); 5] = [
         Box::pin(journeys::without_javascript(browser))
     }),
     ("an_outage_of_the_store_shows_a_helpful_page", |browser| Box::pin(journeys::outage(browser))),
+    ("a_late_request_of_another_tab_leaves_a_sign_in_alone", |browser| {
+        Box::pin(late::two_tabs(browser))
+    }),
+    ("a_form_that_is_submitted_twice_signs_in", |browser| Box::pin(late::submitted_twice(browser))),
+    ("after_a_lost_answer_the_second_sign_in_works", |browser| {
+        Box::pin(late::lost_answer(browser))
+    }),
+    ("a_late_renewal_leaves_a_sign_in_alone", |browser| Box::pin(late::late_renewal(browser))),
 ];
 
 fn main() {

@@ -12,7 +12,7 @@ pub(crate) const NAME: &str = "__Host-session";
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7200);
 
 /// Makes a store for a cookie name and a key ring.
-pub(crate) type Make = fn(&str, &[SecretKey]) -> CookieStore;
+pub(crate) type Make = fn(&'static str, &[SecretKey]) -> CookieStore;
 
 /// The two algorithms, by name.
 pub(crate) fn modes() -> Vec<(&'static str, Make)> {
@@ -50,7 +50,7 @@ pub(crate) fn open(store: &CookieStore, value: &str) -> Option<Opened> {
     store.open(value).unwrap()
 }
 
-/// A clock that stands still until it is moved.
+/// A clock that stops until it is moved.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<AtomicU64>);
 

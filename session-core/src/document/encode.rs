@@ -39,15 +39,20 @@ impl Encoder {
     }
 
     /// Writes a value of another document as it stands there.
+    #[inline]
     pub(crate) fn copy(&mut self, member: &Member<'_>) {
         let Some(text) = member.text else {
-            let name =
-                std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
-            return self.value(name, member.json);
+            return self.copy_spelled_anew(member);
         };
         self.separate();
         self.codes.push(member.key.len(), member.json.len(), false);
         self.out.extend_from_slice(text);
+    }
+
+    #[cold]
+    fn copy_spelled_anew(&mut self, member: &Member<'_>) {
+        let name = std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
+        self.value(name, member.json);
     }
 
     fn separate(&mut self) {

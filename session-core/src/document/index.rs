@@ -115,6 +115,7 @@ pub(super) struct Entries<'a> {
 impl Iterator for Entries<'_> {
     type Item = (Span, Span);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let (key, value) = decode(self.codes.next()?);
         let key_end = self.at + 1 + key;

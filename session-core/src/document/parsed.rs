@@ -190,6 +190,7 @@ enum Places<'a> {
 impl<'a> Iterator for Members<'a> {
     type Item = Member<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Member<'a>> {
         match &mut self.places {
             Places::Packed(entries) => {

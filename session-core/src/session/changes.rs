@@ -66,10 +66,14 @@ impl Changes {
 
     /// No changes; the numbers continue.
     pub(crate) fn reset(&mut self) {
-        let values = std::mem::take(&mut self.values);
-        let mut unneeded = std::mem::take(&mut self.unneeded);
-        unneeded.extend(values.into_values().flat_map(|change| change.into_steps()));
+        self.forget_values();
+        let unneeded = std::mem::take(&mut self.unneeded);
         *self = Self { last: self.last, unneeded, ..Self::default() };
+    }
+
+    /// Whether anything has to be dropped outside the session's lock.
+    pub(crate) fn has_unneeded(&self) -> bool {
+        !self.unneeded.is_empty()
     }
 
     /// What has to be dropped outside the session's lock.
@@ -114,14 +118,21 @@ impl Changes {
     fn put(&mut self, name: &str, value: Option<Bytes>) {
         let own = Some((self.next(), value.clone()));
         let change = Box::new(Change { own, steps: Vec::new(), value });
-        let replaced = self.values.insert(name.into(), change);
-        self.unneeded.extend(replaced.into_iter().flat_map(|change| change.into_steps()));
+        if let Some(replaced) = self.values.insert(name.into(), change) {
+            self.unneeded.extend(replaced.steps.into_iter().map(|(_, step)| step));
+        }
     }
 
     pub(crate) fn clear(&mut self) {
-        let values = std::mem::take(&mut self.values);
-        self.unneeded.extend(values.into_values().flat_map(|change| change.into_steps()));
+        self.forget_values();
         self.cleared = Some(self.next());
+    }
+
+    fn forget_values(&mut self) {
+        for change in self.values.values_mut().filter(|change| !change.steps.is_empty()) {
+            self.unneeded.extend(change.steps.drain(..).map(|(_, step)| step));
+        }
+        self.values.clear();
     }
 
     /// Records an update whose result, applied to the present value, is `value`.
@@ -256,11 +267,5 @@ impl Changes {
         if let Some(change) = self.values.get_mut(name) {
             change.value = result;
         }
-    }
-}
-
-impl Change {
-    fn into_steps(self) -> impl Iterator<Item = Step> {
-        self.steps.into_iter().map(|(_, step)| step)
     }
 }

@@ -1,10 +1,9 @@
 //! What a save has to write.
 
-use std::cell::RefCell;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::prepared::{Identity, Prepared, Target, Version};
+use super::prepared::{Identity, Prepared, Rotation, Target, Version};
 use super::state::State;
 use crate::clock::{Instant, unix_millis};
 use crate::document::Tombstone;
@@ -48,10 +47,17 @@ impl State {
                         Tombstone { at: unix_millis(), key: new.key, replaced: expected };
                     let tombstone = Record {
                         payload: tombstone.encode(),
-                        revision: random_revision()?,
+                        revision: Revision::random()?,
                         owner: None,
                     };
-                    Target::Rotate { old: key, expected, new, tombstone }
+                    let expires = stored.expires;
+                    Target::Rotate(Box::new(Rotation {
+                        old: key,
+                        expected,
+                        expires,
+                        new,
+                        tombstone,
+                    }))
                 } else if self.changes.alter_record() {
                     Target::Update { key, expected }
                 } else if sealed.is_some_and(|sealed| sealed.reseal || renewal.is_some()) {
@@ -76,7 +82,7 @@ impl State {
         }
         let write = Arc::new(Prepared {
             target,
-            record: Record { payload, revision: random_revision()?, owner: self.owner() },
+            record: Record { payload, revision: Revision::random()?, owner: self.owner() },
             ttl,
             begins: Instant::now(),
             document,
@@ -162,25 +168,4 @@ fn too_large(size: usize, limit: usize) -> Error {
         ErrorKind::TooLarge,
         format!("the session has {size} bytes; max_record_size is {limit}"),
     )
-}
-
-/// Revisions need not be secret, only different from each other: a generator for each thread, seeded
-/// by the operating system, avoids a system call for each write.
-pub(crate) fn random_revision() -> Result<Revision> {
-    #[cfg(feature = "simulation")]
-    if let Some(number) = crate::simulation::revision() {
-        return Ok(Revision::from_u64(number));
-    }
-    thread_local! {
-        static RANDOM: RefCell<Option<fastrand::Rng>> = const { RefCell::new(None) };
-    }
-    RANDOM.with_borrow_mut(|random| {
-        let random = match random {
-            Some(random) => random,
-            None => random.insert(fastrand::Rng::with_seed(getrandom::u64().map_err(|error| {
-                Error::new(ErrorKind::Other, "the random source failed").with_source(error)
-            })?)),
-        };
-        Ok(Revision::from_u64(random.u64(..)))
-    })
 }

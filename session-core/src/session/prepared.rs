@@ -26,8 +26,19 @@ pub(crate) enum Target {
     Create(Identity),
     /// The stored session, if it still has this revision.
     Update { key: Key, expected: Revision },
-    /// A new id for the stored session, if it still has this revision.
-    Rotate { old: Key, expected: Revision, new: Identity, tombstone: Record },
+    /// A new id for the stored session, if it still has the expected revision. Boxed, because it is
+    /// rare and large.
+    Rotate(Box<Rotation>),
+}
+
+/// A new id for a stored session.
+pub(crate) struct Rotation {
+    pub(crate) old: Key,
+    pub(crate) expected: Revision,
+    /// When the old record expires.
+    pub(crate) expires: Instant,
+    pub(crate) new: Identity,
+    pub(crate) tombstone: Record,
 }
 
 /// An id and its key.
@@ -52,8 +63,9 @@ pub(crate) struct Doubt {
     pub(crate) write: Arc<Prepared>,
     /// A rotation: its new record was created, and the tombstone may have been written.
     pub(crate) created: bool,
-    /// The store answered `Conflict`, and nobody has looked yet whether the driver had sent it twice.
-    pub(crate) refused: bool,
+    /// The store answered with a conflict, so that it was not carried out, unless a driver had sent it
+    /// twice: the record tells.
+    pub(crate) conflicted: bool,
     /// Its changes were discarded meanwhile: if it was not carried out, it is not sent again.
     pub(crate) discarded: bool,
 }
@@ -73,22 +85,24 @@ impl Prepared {
     /// The id that this write gives to the session.
     pub(crate) fn new_identity(&self) -> Option<&Identity> {
         match &self.target {
-            Target::Create(new) | Target::Rotate { new, .. } => Some(new),
+            Target::Create(new) => Some(new),
+            Target::Rotate(rotation) => Some(&rotation.new),
             Target::Update { .. } => None,
         }
     }
 
     /// The key of the record that this write replaces.
     pub(crate) fn stored_key(&self) -> Option<Key> {
-        match self.target {
+        match &self.target {
             Target::Create(_) => None,
-            Target::Update { key, .. } | Target::Rotate { old: key, .. } => Some(key),
+            Target::Update { key, .. } => Some(*key),
+            Target::Rotate(rotation) => Some(rotation.old),
         }
     }
 }
 
 impl From<Arc<Prepared>> for Doubt {
     fn from(write: Arc<Prepared>) -> Self {
-        Self { write, created: false, refused: false, discarded: false }
+        Self { write, created: false, conflicted: false, discarded: false }
     }
 }

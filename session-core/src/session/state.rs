@@ -27,6 +27,8 @@ pub(crate) struct State {
     /// The request came with an id that another request replaced a moment ago. Nothing but an
     /// explicit sign-in is stored.
     pub(crate) late: bool,
+    /// The key under which another request put the session that this one had, for a sign-out.
+    elsewhere: Option<Key>,
     /// A record that could not be read, in whose place this session was created.
     unreadable: Option<Key>,
 }
@@ -48,8 +50,6 @@ pub(crate) struct SealedAs {
     pub(crate) value: Arc<str>,
     pub(crate) expires_at: SystemTime,
     pub(crate) reseal: bool,
-    /// The mark that this session's own rotation left in the revocation store, if it got that far.
-    pub(crate) mark: Option<Revision>,
 }
 
 /// A session to destroy.
@@ -69,7 +69,7 @@ pub(crate) struct Ended {
 pub(crate) struct Client {
     /// The key of the session that its cookie names.
     pub(crate) cookie: Option<Key>,
-    /// The key that this session has now: another one after a rotation.
+    /// The key that this session has now: another one after a rotation, by whatever request.
     session: Option<Key>,
     pub(crate) stale: Staleness,
     /// The session was destroyed.
@@ -101,9 +101,9 @@ impl State {
     }
 
     /// An empty session for a request whose id was replaced a moment ago.
-    pub(crate) fn late(old: Key) -> Self {
+    pub(crate) fn late(old: Key, new: Key) -> Self {
         let mut state = Self::over(Some(old), None, Document::new(unix_millis()));
-        state.late = true;
+        state.set_late(new);
         state
     }
 
@@ -127,6 +127,7 @@ impl State {
             life: 0,
             client: Client { cookie, session: cookie, ..Client::default() },
             late: false,
+            elsewhere: None,
             unreadable: None,
         }
     }
@@ -203,13 +204,12 @@ impl State {
                 expires_in: stored.expires_in(Instant::now()).max(longest),
             }),
             // A sign-out with the old id ends the session, wherever it is now.
-            None if self.late => self.ended.extend(self.client.session.map(|key| Ended {
+            None => self.ended.extend(self.elsewhere.take().map(|key| Ended {
                 key,
                 revision: None,
                 unread: false,
                 expires_in: longest,
             })),
-            None => {}
         }
         // After the old id, so that a rotation that arrives late finds no session to move.
         if let Some(new) = self.doubt.as_ref().and_then(|doubt| doubt.write.new_identity()) {
@@ -258,10 +258,10 @@ impl State {
             }
             _ => Staleness::Value,
         };
-        if let Target::Rotate { old, new, .. } = &write.target
-            && self.client.session == Some(*old)
+        if let Target::Rotate(rotation) = &write.target
+            && self.client.session == Some(rotation.old)
         {
-            self.client.session = Some(new.key);
+            self.client.session = Some(rotation.new.key);
         }
         let identity = match (write.new_identity(), self.stored.take()) {
             (Some(new), _) => Some(new.clone()),
@@ -279,6 +279,7 @@ impl State {
         self.changes.forget_up_to(write.version.change);
         self.doubt = None;
         self.late = false;
+        self.elsewhere = None;
         self.client.stale = self.client.stale.max(stale);
         stale != Staleness::Nothing
     }
@@ -305,12 +306,12 @@ impl State {
     }
 
     /// The store reported that another request gave the session a new id. What this request changed
-    /// counts only if it signs in; then it becomes a session of its own, based on nothing.
-    pub(crate) fn set_late(&mut self) {
-        // A sign-out still ends the session, also one that this handle has created itself.
-        if let Some(stored) = self.stored.take() {
-            self.client.session = Some(stored.identity.key);
-        }
+    /// counts only if it signs in; then it becomes a session of its own, based on nothing. `new` is
+    /// where the session is now, for a sign-out.
+    pub(crate) fn set_late(&mut self, new: Key) {
+        self.client.session = Some(new);
+        self.elsewhere = Some(new);
+        self.stored = None;
         self.base = Document::new(unix_millis());
         self.delivered.clear();
         self.doubt = None;

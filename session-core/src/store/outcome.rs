@@ -1,6 +1,6 @@
 //! What an application and a web layer learn from the store.
 
-use crate::{CookieValue, Session};
+use crate::{CookieValue, Error, ErrorKind, Session};
 
 /// What a [`SessionStore::save`](crate::SessionStore::save) did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +61,17 @@ impl Done {
     /// A session was destroyed.
     pub(super) fn remove(&mut self) {
         self.removed = true;
+    }
+
+    /// The error of a save that fails now: if it has written something, it does not say otherwise.
+    pub(super) fn and_then_failed(&self, error: Error) -> Error {
+        let is_refusal = error.nothing_was_written()
+            && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Other);
+        if !is_refusal || !(self.written || self.removed) {
+            return error;
+        }
+        let message = "a part of the save was carried out, and the store refused the rest";
+        Error::unavailable(message).with_source(error)
     }
 
     pub(super) fn saved(&self, exists: bool) -> Saved {

@@ -1,6 +1,7 @@
 //! Queues for sessions that several requests of this process save at once.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
@@ -16,7 +17,13 @@ const SHARDS: usize = 64;
 /// A queue is a help and not a lock: other processes do not know of it, and no save waits longer than
 /// its deadline allows.
 #[derive(Clone)]
-pub(super) struct Queues(Arc<[Mutex<Shard>]>);
+pub(super) struct Queues(Arc<Inner>);
+
+struct Inner {
+    shards: [Mutex<Shard>; SHARDS],
+    /// How many sessions have a queue.
+    count: AtomicUsize,
+}
 
 /// The waiting saves of each session that has a leader.
 type Shard = HashMap<Key, VecDeque<Waiter>>;
@@ -41,7 +48,13 @@ pub(super) enum Place {
 
 impl Queues {
     pub(super) fn new() -> Self {
-        Self((0..SHARDS).map(|_| Mutex::default()).collect())
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Self(Arc::new(Inner { shards, count: AtomicUsize::new(0) }))
+    }
+
+    /// Whether no session has a queue, which is what a save finds nearly always.
+    pub(super) fn are_idle(&self) -> bool {
+        self.0.count.load(Ordering::Relaxed) == 0
     }
 
     pub(super) fn is_busy(&self, key: &Key) -> bool {
@@ -55,23 +68,25 @@ impl Queues {
             waiting.push_back(Waiter { session: session.clone(), answer });
             return Place::Waiting(receiver);
         }
-        Place::Leading(self.begin(&mut shard, key))
+        shard.insert(*key, VecDeque::new());
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        Place::Leading(Lead { queues: self.clone(), key: *key })
     }
 
-    /// The lead, unless somebody has it.
+    /// Leads, unless somebody does.
     pub(super) fn try_lead(&self, key: &Key) -> Option<Lead> {
         let mut shard = self.shard(key);
-        (!shard.contains_key(key)).then(|| self.begin(&mut shard, key))
-    }
-
-    fn begin(&self, shard: &mut Shard, key: &Key) -> Lead {
+        if shard.contains_key(key) {
+            return None;
+        }
         shard.insert(*key, VecDeque::new());
-        Lead { queues: self.clone(), key: *key }
+        self.0.count.fetch_add(1, Ordering::Relaxed);
+        Some(Lead { queues: self.clone(), key: *key })
     }
 
     /// No code panics while it holds the lock.
     fn shard(&self, key: &Key) -> MutexGuard<'_, Shard> {
-        let shard = &self.0[usize::from(key.as_bytes()[31]) % SHARDS];
+        let shard = &self.0.shards[usize::from(key.as_bytes()[31]) % SHARDS];
         shard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -121,6 +136,7 @@ impl Drop for Lead {
         };
         if next.is_none() {
             shard.remove(&self.key);
+            self.queues.0.count.fetch_sub(1, Ordering::Relaxed);
         }
         drop(shard);
         drop(left);

@@ -18,18 +18,8 @@ impl Save<'_> {
         version: Version,
         refused: Option<&Prepared>,
     ) -> Result<Progress> {
-        let found = self.load_current(key, refused).await?;
+        let found = self.calls.load(key).await?;
         self.rebase_onto(found.as_ref(), version, refused)
-    }
-
-    /// The record that refused this write, or shows that it was carried out: until then it is in doubt.
-    pub(super) async fn load_current(
-        &self,
-        key: &Key,
-        refused: Option<&Prepared>,
-    ) -> Result<Option<Loaded>> {
-        let found = self.calls.load(key).await;
-        found.map_err(|error| if refused.is_some() { in_doubt(error) } else { error })
     }
 
     /// [`rebase`](Self::rebase) onto a record that was loaded just now.
@@ -50,32 +40,46 @@ impl Save<'_> {
             return Ok(Progress::Done);
         }
         match Content::decode(found.record.payload.clone())? {
-            Content::Session(base) => {
-                self.end_doubt();
-                install(self.session, version, &base, Some(found))?;
-            }
+            Content::Session(base) => install(self.session, version, &base, At::Record(found))?,
             Content::Tombstone(tombstone) => {
                 if let Some(write) = wrote(tombstone.replaced) {
-                    self.finish(write);
-                    self.session.state(|state| state.set_gone(version));
+                    self.finish_carried_along(write, tombstone.key);
                     return Ok(Progress::Done);
                 }
-                become_late(self.session, version)?;
+                become_late(self.session, version, tombstone.key)?;
             }
         }
         Ok(Progress::Overtaken)
     }
+
+    /// A write was carried out, and another request took it along to a new id.
+    pub(super) fn finish_carried_along(&mut self, write: &Prepared, new: Key) {
+        self.finish(write);
+        let nothing = Document::new(unix_millis());
+        // What was changed since then can't be based on nothing if an update fails.
+        if install(self.session, write.version, &nothing, At::OtherId(new)).is_err() {
+            self.session.state(|state| state.set_gone(write.version));
+        }
+    }
+}
+
+/// Where the session was found.
+#[derive(Clone, Copy)]
+pub(super) enum At<'a> {
+    Record(&'a Loaded),
+    /// Under another id, with this key: this session is late.
+    OtherId(Key),
 }
 
 /// Another request gave the session a new id. A sign-in becomes a session of its own, based on nothing;
 /// any other change is given up.
-pub(super) fn become_late(session: &Session, version: Version) -> Result<()> {
+pub(super) fn become_late(session: &Session, version: Version, new: Key) -> Result<()> {
     if session.state(|state| state.changes.sign_in.is_some()) {
-        return install(session, version, &Document::new(unix_millis()), None);
+        return install(session, version, &Document::new(unix_millis()), At::OtherId(new));
     }
     session.state(|state| {
         if state.is_same_life(version) {
-            state.set_late();
+            state.set_late(new);
             state.changes.reset();
         }
     });
@@ -83,15 +87,14 @@ pub(super) fn become_late(session: &Session, version: Version) -> Result<()> {
     Err(rotated())
 }
 
-/// Makes this document the base of the session, with the updates applied to it. `found` is its record;
-/// without one the session is late.
+/// Makes this document the base of the session, with the updates applied to it.
 pub(super) fn install(
     session: &Session,
     version: Version,
     base: &Document,
-    found: Option<&Loaded>,
+    at: At<'_>,
 ) -> Result<()> {
-    let expires = found.map(|found| later(Instant::now(), found.expires_in));
+    let now = Instant::now();
     for _ in 0..MAX_ROUNDS {
         let (last, updates) =
             session.state(|state| (state.changes.last(), state.changes.updates()));
@@ -111,15 +114,16 @@ pub(super) fn install(
             if state.changes.last() != last {
                 return false;
             }
-            match (&mut state.stored, found, expires) {
-                (Some(stored), Some(found), Some(expires)) => {
+            match (&mut state.stored, at) {
+                (Some(stored), At::Record(found)) => {
                     stored.revision = found.record.revision;
                     stored.owner.clone_from(&found.record.owner);
-                    stored.expires = expires;
+                    stored.expires = later(now, found.expires_in);
                     state.base = base.clone();
+                    state.doubt = None;
                 }
-                (_, None, _) => state.set_late(),
-                _ => return true, // it is late already
+                (_, At::OtherId(new)) => state.set_late(new),
+                (None, At::Record(_)) => return true, // it is late already
             }
             for (name, value) in results {
                 state.changes.set_result(&name, value);
@@ -131,12 +135,4 @@ pub(super) fn install(
         }
     }
     Err(Error::conflict())
-}
-
-/// Some errors would say that nothing was written, which is not known.
-pub(super) fn in_doubt(cause: Error) -> Error {
-    if cause.nothing_was_written() {
-        return Error::unavailable("the outcome of a write is not known").with_source(cause);
-    }
-    cause
 }

@@ -58,12 +58,14 @@ impl<'a> Save<'a> {
         loop {
             self.end_sessions().await?;
             let written = self.write_changes().await;
+            let (ended, exists) =
+                self.session.state(|state| (!state.ended.is_empty(), state.exists()));
             // Destroyed meanwhile: whatever became of the write, the session has to be destroyed.
-            if !self.session.state(|state| state.ended.is_empty()) {
+            if ended {
                 continue;
             }
-            written?;
-            return Ok(self.done.saved(self.session.state(|state| state.exists())));
+            written.map_err(|error| self.done.and_then_failed(error))?;
+            return Ok(self.done.saved(exists));
         }
     }
 
@@ -124,7 +126,11 @@ impl<'a> Save<'a> {
                 }
                 Plan::Write(write) => {
                     let progress = self.write(&write).await?;
-                    (Some(write.clone()), write.stored_key(), write.version, progress)
+                    if let Progress::Done = progress {
+                        return Ok(());
+                    }
+                    let (key, version) = (write.stored_key(), write.version);
+                    (Some(write), key, version, progress)
                 }
             };
             let key = match (progress, key) {
@@ -155,6 +161,9 @@ impl<'a> Save<'a> {
     /// The session that a save would write over, if others of this process save it already: a write
     /// over what was loaded before would only be refused.
     fn contended(&self) -> Option<(Key, Version)> {
+        if self.context.queues.are_idle() {
+            return None;
+        }
         let (key, version) = self.session.state(|state| {
             let key = state.live()?.identity.key;
             state.changes.alter_record().then(|| (key, state.version()))

@@ -11,12 +11,10 @@ use super::outcome::{Done, Found, Saved};
 use super::rebase::become_late;
 use crate::clock::{Instant, later, unix_millis};
 use crate::document::{Content, Document, Tombstone};
-use crate::session::{
-    Identity, Plan, Prepared, SealedAs, Session, State, Stored, Target, random_revision,
-};
+use crate::session::{Doubt, Identity, Plan, Prepared, SealedAs, Session, State, Stored, Target};
 use crate::{
     Backend, Bytes, Config, CookieBackend, CookieName, CookieValue, Error, ErrorKind, Expiry,
-    Guarantees, Key, Loaded, Record, Result, Write,
+    Guarantees, Key, Loaded, Record, Result, Revision, Write,
 };
 
 /// The least room for attributes: enough for the defaults of the web layer.
@@ -57,7 +55,7 @@ impl Medium for Sealed {
             if let Some(mark) = calls.load(&key).await? {
                 return Ok(match rotation_of(&mark) {
                     Some(rotation) if is_recent(&rotation, &context.config) => {
-                        Found::Rotated(Session::from_state(State::late(key)))
+                        Found::Rotated(Session::from_state(State::late(key, rotation.key)))
                     }
                     _ => Found::Nothing,
                 });
@@ -82,7 +80,6 @@ impl Medium for Sealed {
                 value: value.into(),
                 expires_at: opened.expires_at,
                 reseal: opened.reseal,
-                mark: None,
             }),
         };
         Ok(Found::Session(Session::from_state(State::loaded(stored, document))))
@@ -162,7 +159,7 @@ impl<'a> SaveSealed<'a> {
             if !self.session.state(|state| state.ended.is_empty()) {
                 continue;
             }
-            written?;
+            written.map_err(|error| self.done.and_then_failed(error))?;
             return Ok(self.done.saved(self.session.state(|state| state.exists())));
         }
     }
@@ -170,56 +167,84 @@ impl<'a> SaveSealed<'a> {
     async fn write_changes(&mut self) -> Result<()> {
         loop {
             let context = self.context;
-            let plan = self
-                .session
-                .state(|state| state.plan(&context.config, || context.new_identity()))?;
-            let Plan::Write(write) = plan else {
-                return Ok(());
+            let resumed = self.rotation_in_doubt().await?;
+            let is_resumed = resumed.is_some();
+            let write = match resumed {
+                Some(write) => write,
+                None => {
+                    let new = || context.new_identity();
+                    match self.session.state(|state| state.plan(&context.config, new))? {
+                        Plan::Write(write) => write,
+                        Plan::Nothing | Plan::Touch { .. } => return Ok(()),
+                    }
+                }
             };
-            let sealed = self.seal(&write).await;
-            let error = match sealed {
+            let error = match self.seal(&write).await {
                 Ok(sealed) => {
                     let issued = self.session.state(|state| state.written(&write, Some(sealed)));
                     self.done.write(issued);
+                    if is_resumed {
+                        continue; // there may be changes since
+                    }
                     return Ok(());
                 }
                 Err(error) => error,
             };
-            // Nothing was sent anywhere, so it is never in doubt.
+            if let NotSealed::InDoubt(error) = error {
+                return Err(error);
+            }
             self.session.state(|state| state.doubt = None);
             match error {
-                NotSealed::Rotated => become_late(self.session, write.version)?,
+                NotSealed::Rotated(new) => become_late(self.session, write.version, new)?,
                 NotSealed::Gone => {
                     self.session.state(|state| state.set_gone(write.version));
                     return Err(Error::gone());
                 }
-                NotSealed::Failed(error) => return Err(error),
+                NotSealed::Failed(error) | NotSealed::InDoubt(error) => return Err(error),
             }
         }
+    }
+
+    /// A rotation that an earlier save began and whose mark may be in the revocation store. It has to
+    /// be completed with the id that the mark names: a logout with the old cookie revokes that one.
+    async fn rotation_in_doubt(&self) -> Result<Option<Arc<Prepared>>> {
+        let doubt = self.session.state(|state| state.doubt.clone());
+        if let (Some(calls), Some(Doubt { write, discarded, .. })) = (&self.calls, doubt)
+            && let Target::Rotate(rotation) = &write.target
+        {
+            let goes_on = !discarded || {
+                let mark = calls.load(&rotation.old).await?;
+                mark.is_some_and(|mark| mark.record.revision == rotation.tombstone.revision)
+            };
+            if goes_on {
+                return Ok(Some(write));
+            }
+        }
+        // Nothing else is sent anywhere, so it is never in doubt.
+        self.session.state(|state| state.doubt = None);
+        Ok(None)
     }
 
     async fn seal(&self, write: &Prepared) -> Result<SealedAs, NotSealed> {
         let before = self.session.state(|state| {
             let stored = state.stored.as_ref()?;
-            Some((
-                stored.identity.clone(),
-                stored.expires_in(Instant::now()),
-                stored.sealed.clone()?,
-            ))
+            let expires_at = stored.sealed.as_ref()?.expires_at;
+            Some((stored.identity.clone(), stored.expires_in(Instant::now()), expires_at))
         });
-        if let (Some(calls), Some((identity, _, sealed))) = (&self.calls, &before)
+        let own_mark = match &write.target {
+            Target::Rotate(rotation) => Some(rotation.tombstone.revision),
+            Target::Create(_) | Target::Update { .. } => None,
+        };
+        if let (Some(calls), Some((identity, ..))) = (&self.calls, &before)
             && let Some(mark) = calls.load(&identity.key).await?
-            && Some(mark.record.revision) != sealed.mark
+            && Some(mark.record.revision) != own_mark
         {
-            return Err(match rotation_of(&mark) {
-                Some(_) => NotSealed::Rotated,
-                None => NotSealed::Gone,
-            });
+            return Err(NotSealed::because_of(&mark));
         }
         // After the look: a slow revocation store must not let a cookie outlive a mark.
         let expiry = match (write.ttl_now(), &before) {
             (Some(ttl), _) => Expiry::After(ttl),
-            (None, Some((.., sealed))) => Expiry::At(sealed.expires_at),
+            (None, Some((.., expires_at))) => Expiry::At(*expires_at),
             (None, None) => return Err(NotSealed::Gone), // destroyed meanwhile
         };
         let id = match (write.new_identity(), &before) {
@@ -228,15 +253,15 @@ impl<'a> SaveSealed<'a> {
             (None, None) => return Err(NotSealed::Gone),
         };
         let sealed = self.cookie.seal(id, &write.record, expiry)?;
-        if let (Target::Rotate { tombstone, .. }, Some((identity, left, before)), Some(calls)) =
+        if let (Target::Rotate(rotation), Some((_, left, _)), Some(calls)) =
             (&write.target, &before, &self.calls)
         {
-            let revision = before.mark.unwrap_or(tombstone.revision);
-            let mark = Record { revision, ..tombstone.clone() };
-            self.mark_rotation(calls, &identity.key, mark, *left).await?;
+            // A logout with the old cookie learns from this mark how long the new one may live.
+            let new = write.document.lifetime.map_or(Duration::ZERO, Duration::from_millis);
+            self.mark_rotation(calls, &rotation.old, &rotation.tombstone, new.max(*left)).await?;
         }
         let (value, expires_at) = (sealed.value.into(), sealed.expires_at);
-        Ok(SealedAs { value, expires_at, reseal: false, mark: None })
+        Ok(SealedAs { value, expires_at, reseal: false })
     }
 
     /// Revokes the id that a rotation leaves behind. Of two rotations one succeeds, and none after a
@@ -245,34 +270,20 @@ impl<'a> SaveSealed<'a> {
         &self,
         calls: &Calls<'_>,
         old: &Key,
-        mark: Record,
-        left: Duration,
+        mark: &Record,
+        life: Duration,
     ) -> Result<(), NotSealed> {
-        // Remembered first: if the answer is lost, the next save knows its own mark.
-        self.session.state(|state| {
-            let sealed = state.stored.as_mut().and_then(|stored| stored.sealed.as_mut());
-            if let Some(sealed) = sealed {
-                sealed.mark = Some(mark.revision);
-            }
-        });
-        let revision = mark.revision;
-        let error = match self.mark(calls, old, mark, left).await {
+        let error = match self.mark(calls, old, mark, life).await {
             Ok(None) => return Ok(()),
-            Ok(Some(other)) if other.record.revision == revision => return Ok(()),
-            Ok(Some(other)) => {
-                return Err(match rotation_of(&other) {
-                    Some(_) => NotSealed::Rotated,
-                    None => NotSealed::Gone,
-                });
-            }
+            Ok(Some(other)) if other.record.revision == mark.revision => return Ok(()),
+            Ok(Some(other)) => return Err(NotSealed::because_of(&other)),
             Err(error) if error.nothing_was_written() => return Err(error.into()),
             Err(error) => error,
         };
-        match calls.load(old).await? {
-            Some(found) if found.record.revision == revision => Ok(()),
-            Some(found) if rotation_of(&found).is_some() => Err(NotSealed::Rotated),
-            Some(_) => Err(NotSealed::Gone),
-            None => Err(error.into()),
+        match calls.load(old).await {
+            Ok(Some(found)) if found.record.revision == mark.revision => Ok(()),
+            Ok(Some(found)) => Err(NotSealed::because_of(&found)),
+            Ok(None) | Err(_) => Err(NotSealed::InDoubt(error)),
         }
     }
 
@@ -280,12 +291,17 @@ impl<'a> SaveSealed<'a> {
     /// that one is revoked, too.
     async fn revoke_ended(&mut self) -> Result<()> {
         while let Some(ended) = self.session.state(|state| state.ended.first().copied()) {
-            let mut next = self.calls.is_some().then_some(ended.key);
-            while let (Some(key), Some(calls)) = (next, &self.calls) {
+            let mut next = self.calls.is_some().then_some((ended.key, ended.expires_in));
+            while let (Some((key, life)), Some(calls)) = (next, &self.calls) {
                 let logout =
-                    Record { payload: Bytes::new(), revision: random_revision()?, owner: None };
-                let other = self.mark(calls, &key, logout, ended.expires_in).await?;
-                next = other.as_ref().and_then(rotation_of).map(|rotation| rotation.key);
+                    Record { payload: Bytes::new(), revision: Revision::random()?, owner: None };
+                let other = self.mark(calls, &key, &logout, life).await?;
+                next = other.as_ref().and_then(|mark| {
+                    let rotation = rotation_of(mark)?;
+                    // What the mark was given covers a whole life of the new id, which may have been
+                    // renewed since.
+                    Some((rotation.key, mark.expires_in.saturating_add(age_of(&rotation))))
+                });
             }
             self.session.state(|state| state.destroyed(ended.key));
             self.done.remove();
@@ -300,7 +316,7 @@ impl<'a> SaveSealed<'a> {
         &self,
         calls: &Calls<'_>,
         key: &Key,
-        mark: Record,
+        mark: &Record,
         life: Duration,
     ) -> Result<Option<Loaded>> {
         let own = self.session.state(|state| state.own_lifetime());
@@ -310,14 +326,16 @@ impl<'a> SaveSealed<'a> {
         let ttl = life.max(own).max(usual);
         // Once for the leeway itself, once for another server's clock that it allows for.
         let ttl = ttl.saturating_add(self.cookie.leeway().saturating_mul(2));
+        // Only the refusal of the first call says that nothing was written.
+        let unknown = |error| Error::unavailable("a mark can't be looked at").with_source(error);
         for _ in 0..MAX_MARKS {
-            match calls.save(key, &mark, Write::Create { ttl }).await {
+            match calls.save(key, mark, Write::Create { ttl }).await {
                 Ok(()) => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
             // It may expire at any moment, and be meant for a shorter time.
-            let Some(other) = calls.load(key).await? else {
+            let Some(other) = calls.load(key).await.map_err(unknown)? else {
                 continue;
             };
             if other.expires_in >= ttl {
@@ -326,7 +344,7 @@ impl<'a> SaveSealed<'a> {
             match calls.touch(key, other.record.revision, ttl).await {
                 Ok(()) => return Ok(Some(other)),
                 Err(error) if matches!(error.kind(), ErrorKind::Gone | ErrorKind::Conflict) => {}
-                Err(error) => return Err(error),
+                Err(error) => return Err(unknown(error)),
             }
         }
         Err(Error::unavailable("the mark of a revoked session kept changing"))
@@ -336,9 +354,21 @@ impl<'a> SaveSealed<'a> {
 /// Why a session could not be sealed.
 enum NotSealed {
     Gone,
-    /// Another request gave it a new id.
-    Rotated,
+    /// Another request gave it a new id, with this key.
+    Rotated(Key),
+    /// The mark of the rotation may be in the revocation store, or may still get there.
+    InDoubt(Error),
     Failed(Error),
+}
+
+impl NotSealed {
+    /// Another request was faster and left this mark.
+    fn because_of(mark: &Loaded) -> Self {
+        match rotation_of(mark) {
+            Some(rotation) => Self::Rotated(rotation.key),
+            None => Self::Gone,
+        }
+    }
 }
 
 impl From<Error> for NotSealed {
@@ -357,6 +387,9 @@ fn rotation_of(mark: &Loaded) -> Option<Tombstone> {
 
 /// Whether requests with the old id may still be on their way.
 fn is_recent(rotation: &Tombstone, config: &Config) -> bool {
-    let age = Duration::from_millis(unix_millis().saturating_sub(rotation.at));
-    age <= config.tombstone_ttl
+    age_of(rotation) <= config.tombstone_ttl
+}
+
+fn age_of(rotation: &Tombstone) -> Duration {
+    Duration::from_millis(unix_millis().saturating_sub(rotation.at))
 }

@@ -27,7 +27,7 @@ impl Server {
         Self { backend, batcher }
     }
 
-    fn calls(&self, context: &Context) -> Calls<'_> {
+    pub(super) fn calls(&self, context: &Context) -> Calls<'_> {
         Calls::new(&*self.backend, self.batcher.as_deref(), context.config.deadline)
     }
 }
@@ -57,8 +57,9 @@ impl Medium for Server {
         };
         let base = match Content::decode(loaded.record.payload)? {
             Content::Session(base) => base,
-            Content::Tombstone(_) => {
-                return Ok(Found::Rotated(Session::from_state(State::late(key))));
+            Content::Tombstone(tombstone) => {
+                let late = State::late(key, tombstone.key);
+                return Ok(Found::Rotated(Session::from_state(late)));
             }
         };
         let stored = Stored {

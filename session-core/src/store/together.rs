@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::{Answer, Lead, Place, Waiter};
-use super::rebase::install;
+use super::rebase::{At, install};
 use super::save::{Progress, Save};
 use crate::document::Document;
 use crate::session::{Doubt, Plan, Prepared, Session, Target, Version};
@@ -33,16 +33,17 @@ impl Save<'_> {
         refused: Option<&Arc<Prepared>>,
     ) -> Result<Progress> {
         let queues = &self.context.queues;
-        let place = if refused.is_some() {
-            queues.try_lead(key).map(Place::Leading)
-        } else {
-            Some(queues.enter(key, self.session))
+        let place = match refused {
+            None => queues.enter(key, self.session),
+            // Others must not apply the changes before it is known what became of them.
+            Some(write) => match queues.try_lead(key) {
+                Some(lead) => Place::Leading(lead),
+                None => return self.rebase(key, version, Some(write)).await,
+            },
         };
         let lead = match place {
-            Some(Place::Leading(lead)) => lead,
-            // Others must not apply the changes before that is known.
-            None => return self.rebase(key, version, refused.map(|write| &**write)).await,
-            Some(Place::Waiting(answer)) => {
+            Place::Leading(lead) => lead,
+            Place::Waiting(answer) => {
                 let answer = tokio::time::timeout(patience, answer);
                 match self.calls.deadline.limit(async { Ok(answer.await) }).await {
                     Ok(Ok(Ok(Answer::Lead(lead)))) => lead,
@@ -60,22 +61,14 @@ impl Save<'_> {
             }
         };
         if self.session.state(|state| state.changes.new_id()) {
-            return self.rebase_and_write(key, version, refused).await;
+            return self.rebase_and_write(key, version).await;
         }
         self.lead(&lead, key, version, refused).await
     }
 
     /// A new id is for this session only: nothing is written together with it.
-    async fn rebase_and_write(
-        &mut self,
-        key: &Key,
-        version: Version,
-        refused: Option<&Arc<Prepared>>,
-    ) -> Result<Progress> {
-        let refused = refused.map(|write| &**write);
-        if let Progress::Done = self.rebase(key, version, refused).await? {
-            return Ok(Progress::Done);
-        }
+    async fn rebase_and_write(&mut self, key: &Key, version: Version) -> Result<Progress> {
+        self.rebase(key, version, None).await?;
         let context = self.context;
         match self.session.state(|state| state.plan(&context.config, || context.new_identity()))? {
             Plan::Write(write) => self.write(&write).await,
@@ -94,7 +87,7 @@ impl Save<'_> {
         let mut members: Vec<Member> = Vec::new();
         let mut refused = refused.cloned();
         for conflicts in 0..MAX_CONFLICTS {
-            let found = self.load_current(key, refused.as_deref()).await?;
+            let found = self.calls.load(key).await?;
             let progress = self.rebase_onto(found.as_ref(), version, refused.as_deref())?;
             if let (Progress::Done, Some(write)) = (progress, &refused) {
                 members.into_iter().for_each(|member| answer_written(member, write));
@@ -127,7 +120,10 @@ impl Save<'_> {
                     return Ok(Progress::Done);
                 }
                 // The next load shows whether a driver sent it twice, so the members remain in doubt.
-                Ok(_) => refused = Some(write),
+                Ok(_) => {
+                    members.iter().for_each(|member| conflicted(member, &write));
+                    refused = Some(write);
+                }
                 Err(error) => {
                     if error.nothing_was_written() {
                         members.iter().for_each(|member| end_doubt(member, &write));
@@ -213,7 +209,7 @@ impl Save<'_> {
     ) -> Option<Arc<Prepared>> {
         // The updates are the application's code. What is wrong with one is only its own.
         let installed =
-            catch_unwind(AssertUnwindSafe(|| install(session, version, base, Some(before))));
+            catch_unwind(AssertUnwindSafe(|| install(session, version, base, At::Record(before))));
         let context = self.context;
         let plan = match installed {
             Ok(Ok(())) => {
@@ -239,6 +235,14 @@ fn answer_written(member: Member, write: &Prepared) {
         doubt.is_some_and(|doubt| state.is_same_life(version) && state.written(&doubt.write, None))
     });
     drop(waiter.answer.send(Answer::Written { issued }));
+}
+
+fn conflicted(member: &Member, write: &Prepared) {
+    member.waiter.session.state(|state| {
+        if let Some(doubt) = state.doubt.as_mut().filter(|doubt| is_same(doubt, write)) {
+            doubt.conflicted = true;
+        }
+    });
 }
 
 fn end_doubt(member: &Member, write: &Prepared) {

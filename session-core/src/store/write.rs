@@ -3,32 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::rebase::{become_late, in_doubt, install};
+use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt};
+use super::rebase::{At, become_late, install};
 use super::save::{Progress, Save};
-use crate::clock::Instant;
-use crate::document::Content;
-use crate::session::{Doubt, Identity, Prepared, Target};
+use crate::clock::{Instant, unix_millis};
+use crate::document::{Content, Document};
+use crate::session::{Doubt, Identity, Prepared, Rotation, Target};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
-
-/// How often a write is sent again after it turned out not to have been carried out.
-const MAX_RESENDS: u32 = 2;
-
-/// What became of a compare-and-swap.
-enum Fate {
-    Written,
-    /// Nothing was written, and the error says why.
-    Refused(Error),
-    /// There is no live record any more.
-    Gone,
-    /// The write was in doubt, and the record has a third revision.
-    Replaced(Loaded),
-    /// It is not known.
-    Unknown(Error),
-}
 
 impl Save<'_> {
     pub(super) async fn write(&mut self, write: &Arc<Prepared>) -> Result<Progress> {
-        self.resume(&Doubt::from(Arc::clone(write)), false).await
+        self.resume(write, false, false).await
     }
 
     /// Finds out what became of the write of an earlier save, and completes it.
@@ -39,8 +24,10 @@ impl Save<'_> {
         if doubt.discarded {
             return self.end_discarded(&doubt).await;
         }
-        let progress =
-            if doubt.refused { Progress::Overtaken } else { self.resume(&doubt, true).await? };
+        let progress = match doubt.conflicted {
+            true => Progress::Overtaken,
+            false => self.resume(&doubt.write, doubt.created, true).await?,
+        };
         if let (Progress::Overtaken, Some(key)) = (progress, doubt.write.stored_key()) {
             self.rebase(&key, doubt.write.version, Some(&doubt.write)).await?;
         }
@@ -54,33 +41,60 @@ impl Save<'_> {
             Target::Create(new) => (new.key, write.record.revision),
             Target::Update { key, .. } => (*key, write.record.revision),
             // The old record was not touched, and nobody has the new id.
-            Target::Rotate { .. } if !doubt.created => {
+            Target::Rotate(_) if !doubt.created => {
                 self.take_back(write).await;
                 self.end_doubt();
                 return Ok(());
             }
-            Target::Rotate { old, tombstone, .. } => (*old, tombstone.revision),
+            Target::Rotate(rotation) => (rotation.old, rotation.tombstone.revision),
         };
-        match self.calls.load(&key).await {
-            Ok(Some(found)) if found.record.revision == revision => {
-                self.finish(write);
-                // The updates since then were computed without it.
-                let written = Loaded { record: write.record.clone(), expires_in: self.life_left() };
-                install(self.session, write.version, &write.document, Some(&written))?;
-            }
-            Ok(_) => {
-                if doubt.created {
+        loop {
+            let found = self.calls.load(&key).await.map_err(in_doubt)?;
+            match (found, &write.target) {
+                (Some(found), _) if found.record.revision == revision => self.finish(write),
+                (Some(found), Target::Rotate(rotation))
+                    if found.record.revision == rotation.expected =>
+                {
+                    if !self.keep_out(&key, found.record).await? {
+                        continue;
+                    }
                     self.take_back(write).await;
                 }
-                self.end_doubt();
+                (_, Target::Rotate(_)) => self.take_back(write).await,
+                _ => {}
             }
-            Err(error) => return Err(in_doubt(error)),
+            self.end_doubt();
+            return Ok(());
         }
-        Ok(())
     }
 
-    async fn resume(&mut self, doubt: &Doubt, ask_first: bool) -> Result<Progress> {
-        let write = &doubt.write;
+    /// Gives the record another revision, so that a tombstone that is still on its way is refused:
+    /// it would lead to an id that nobody has. `false` when the record was replaced meanwhile.
+    async fn keep_out(&self, key: &Key, mut record: Record) -> Result<bool> {
+        let expected = std::mem::replace(&mut record.revision, Revision::random()?);
+        match self.calls.save(key, &record, Write::Update(Update { expected, ttl: None })).await {
+            Ok(()) => {
+                self.session.state(|state| {
+                    if let Some(stored) = &mut state.stored {
+                        stored.revision = record.revision;
+                    }
+                });
+                Ok(true)
+            }
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::Gone) => {
+                Ok(false)
+            }
+            Err(error) => Err(in_doubt(error)),
+        }
+    }
+
+    /// Sends a write, or finds out what became of it. `created`: a rotation has its new record.
+    async fn resume(
+        &mut self,
+        write: &Prepared,
+        created: bool,
+        ask_first: bool,
+    ) -> Result<Progress> {
         match &write.target {
             Target::Create(new) => {
                 let ttl = write.ttl_now().unwrap_or_default();
@@ -91,10 +105,10 @@ impl Save<'_> {
                 Ok(if created { Progress::Done } else { Progress::Replan })
             }
             Target::Update { key, expected } => self.update(write, key, *expected, ask_first).await,
-            Target::Rotate { old, expected, new, tombstone } => {
-                if !doubt.created {
-                    let ttl = write.ttl_now().unwrap_or_else(|| self.life_left());
-                    if !self.create(write, new, ttl, ask_first).await? {
+            Target::Rotate(rotation) => {
+                if !created {
+                    let ttl = write.ttl_now().unwrap_or_else(|| left_until(rotation.expires));
+                    if !self.create(write, &rotation.new, ttl, ask_first).await? {
                         return Ok(Progress::Replan);
                     }
                     self.resends = 0;
@@ -104,7 +118,7 @@ impl Save<'_> {
                         }
                     });
                 }
-                self.bury(write, old, *expected, tombstone, doubt.created).await
+                self.bury(write, rotation, created).await
             }
         }
     }
@@ -118,22 +132,13 @@ impl Save<'_> {
         ttl: Duration,
         ask_first: bool,
     ) -> Result<bool> {
-        let mut cause = None;
-        if !ask_first {
-            match self.send(&new.key, &write.record, Write::Create { ttl }).await {
-                Ok(()) => return Ok(true),
-                // A driver may have sent the request twice.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => cause = Some(error),
-                Err(error) if error.nothing_was_written() => {
-                    self.end_doubt();
-                    return Err(error);
-                }
-                Err(error) => cause = Some(error),
+        match create(&self.calls, &new.key, &write.record, ttl, ask_first).await {
+            Creation::Created => Ok(true),
+            Creation::Refused(error) => {
+                self.end_doubt();
+                Err(error)
             }
-        }
-        match self.calls.load(&new.key).await {
-            Ok(Some(found)) if found.record.revision == write.record.revision => Ok(true),
-            Ok(_) => {
+            Creation::Missing(cause) => {
                 self.end_doubt();
                 self.resends += 1;
                 match cause {
@@ -141,8 +146,21 @@ impl Save<'_> {
                     _ => Ok(false),
                 }
             }
-            Err(error) => Err(in_doubt(cause.unwrap_or(error))),
+            Creation::Unknown(error) => Err(in_doubt(error)),
         }
+    }
+
+    /// As [`compare_and_swap`], with the resends of this save.
+    async fn swap(
+        &mut self,
+        key: &Key,
+        record: &Record,
+        expected: Revision,
+        ttl: impl Fn() -> Option<Duration>,
+        ask_first: bool,
+    ) -> Fate {
+        compare_and_swap(&self.calls, &mut self.resends, key, record, expected, ttl, ask_first)
+            .await
     }
 
     async fn update(
@@ -153,17 +171,16 @@ impl Save<'_> {
         ask_first: bool,
     ) -> Result<Progress> {
         let ttl = || write.ttl_now();
-        match self.compare_and_swap(key, &write.record, expected, ttl, ask_first).await {
+        match self.swap(key, &write.record, expected, ttl, ask_first).await {
             Fate::Written => {
                 self.finish(write);
                 Ok(Progress::Done)
             }
             Fate::Refused(error) => match error.kind() {
                 ErrorKind::Conflict => {
-                    // A driver may have sent the request twice: the next load ends the doubt.
                     self.session.state(|state| {
                         if let Some(doubt) = &mut state.doubt {
-                            doubt.refused = true;
+                            doubt.conflicted = true;
                         }
                     });
                     Ok(Progress::Overtaken)
@@ -185,13 +202,12 @@ impl Save<'_> {
     async fn bury(
         &mut self,
         write: &Prepared,
-        old: &Key,
-        expected: Revision,
-        tombstone: &Record,
+        rotation: &Rotation,
         ask_first: bool,
     ) -> Result<Progress> {
-        let ttl = self.context.config.tombstone_ttl.min(self.life_left());
-        let fate = self.compare_and_swap(old, tombstone, expected, || Some(ttl), ask_first).await;
+        let Rotation { old, expected, expires, tombstone, .. } = rotation;
+        let ttl = self.context.config.tombstone_ttl.min(left_until(*expires));
+        let fate = self.swap(old, tombstone, *expected, || Some(ttl), ask_first).await;
         let fate = match fate {
             // A driver may have sent the request twice.
             Fate::Refused(error) if error.kind() == ErrorKind::Conflict => {
@@ -237,63 +253,6 @@ impl Save<'_> {
         }
     }
 
-    /// Replaces the record of the expected revision, or finds out what became of an attempt.
-    async fn compare_and_swap(
-        &mut self,
-        key: &Key,
-        record: &Record,
-        expected: Revision,
-        ttl: impl Fn() -> Option<Duration>,
-        ask_first: bool,
-    ) -> Fate {
-        let mut cause = Error::unavailable("the outcome of an earlier write is not known");
-        // Whether a copy of this write may be on its way.
-        let mut sent = ask_first;
-        let mut ask = ask_first;
-        loop {
-            if !ask {
-                let update = Update { expected, ttl: ttl() };
-                match self.send(key, record, Write::Update(update)).await {
-                    Ok(()) => return Fate::Written,
-                    Err(error) if error.nothing_was_written() && !sent => {
-                        return Fate::Refused(error);
-                    }
-                    Err(error) if is_refusal(&error) => return Fate::Unknown(error),
-                    // The first copy may have arrived since, so a conflict proves nothing.
-                    Err(error) => cause = error,
-                }
-                sent = true;
-            }
-            ask = false;
-            let found = match self.calls.load(key).await {
-                Ok(Some(found)) => found,
-                Ok(None) => return Fate::Gone,
-                // The caller learns of the first failure.
-                Err(_) => return Fate::Unknown(cause),
-            };
-            if found.record.revision == record.revision {
-                return Fate::Written;
-            }
-            if found.record.revision != expected {
-                return Fate::Replaced(found);
-            }
-            if self.resends == MAX_RESENDS {
-                return Fate::Unknown(cause);
-            }
-            self.resends += 1;
-        }
-    }
-
-    /// Sends a write, and once more if it was refused: another node may accept it.
-    async fn send(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        match self.calls.save(key, record, write).await {
-            Err(error) if is_refusal(&error) && !self.calls.deadline.is_over() => {
-                self.calls.save(key, record, write).await
-            }
-            outcome => outcome,
-        }
-    }
-
     /// A write was in doubt, and the record has a third revision.
     fn replaced(
         &mut self,
@@ -301,31 +260,27 @@ impl Save<'_> {
         expected: Revision,
         found: &Loaded,
     ) -> Result<Progress> {
-        let base = match Content::decode(found.record.payload.clone())? {
+        let (base, at) = match Content::decode(found.record.payload.clone())? {
             Content::Tombstone(tombstone) if tombstone.replaced == write.record.revision => {
-                // Written, and taken along to the new id.
-                self.finish(write);
-                self.session.state(|state| state.set_gone(write.version));
+                self.finish_carried_along(write, tombstone.key);
                 return Ok(Progress::Done);
             }
             Content::Tombstone(tombstone) if tombstone.replaced == expected => {
-                become_late(self.session, write.version)?;
+                become_late(self.session, write.version, tombstone.key)?;
                 return Ok(Progress::Replan);
             }
-            Content::Tombstone(_) => None,
-            Content::Session(base) => Some(base),
+            Content::Tombstone(tombstone) => {
+                (Document::new(unix_millis()), At::OtherId(tombstone.key))
+            }
+            Content::Session(base) => (base, At::Record(found)),
         };
         // Reported once. The changes of that write are given up, so that none is applied twice.
         self.session.state(|state| {
             state.doubt = None;
             state.changes.forget_up_to(write.version.change);
-            if base.is_none() {
-                state.set_gone(write.version);
-            }
         });
-        if let Some(base) = base {
-            install(self.session, write.version, &base, Some(found))?;
-        }
+        // Where a later update does not fit, the next save says so.
+        let _ = install(self.session, write.version, &base, at);
         Err(Error::unavailable(
             "whether a write was carried out can't be known: its acknowledgement was lost and another \
              request saved the session since; the changes of that write are given up",
@@ -343,19 +298,11 @@ impl Save<'_> {
         Err(Error::gone())
     }
 
-    pub(super) fn end_doubt(&self) {
+    fn end_doubt(&self) {
         self.session.state(|state| state.doubt = None);
-    }
-
-    fn life_left(&self) -> Duration {
-        let left = self.session.state(|state| {
-            state.stored.as_ref().map_or(Duration::ZERO, |stored| stored.expires_in(Instant::now()))
-        });
-        left.max(Duration::from_millis(1))
     }
 }
 
-/// Whether the store refused the operation, so that another attempt may succeed.
-fn is_refusal(error: &Error) -> bool {
-    error.nothing_was_written() && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Other)
+fn left_until(expires: Instant) -> Duration {
+    expires.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
 }

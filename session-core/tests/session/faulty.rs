@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Write, async_trait,
+    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Write,
+    async_trait,
 };
 
 /// What happens to the next writes, in order.
@@ -27,6 +28,10 @@ pub(crate) enum Fault {
     Hang,
     /// The store refuses it.
     Refuse,
+    /// The record is larger than the store accepts.
+    TooLarge,
+    /// The store misses a right.
+    Misconfigured,
     /// As usual.
     None,
 }
@@ -41,6 +46,8 @@ pub(crate) struct Faulty {
     hooks: Mutex<Vec<Hook>>,
     /// How many of the next loads fail.
     pub(crate) failing_loads: AtomicUsize,
+    /// How many of the next loads are refused.
+    pub(crate) refused_loads: AtomicUsize,
     /// Nothing is carried out and no call is ever answered.
     pub(crate) silent: AtomicBool,
     pub(crate) failing_gcs: AtomicUsize,
@@ -121,6 +128,11 @@ impl Faulty {
         records.values().filter(|(record, end)| is_tombstone(record) && *end > now).count()
     }
 
+    /// What is stored under a key, and when it expires.
+    pub(crate) fn record(&self, key: &Key) -> Option<(Record, Instant)> {
+        self.records.lock().unwrap().get(key).cloned()
+    }
+
     /// Expires all tombstones.
     pub(crate) fn expire_tombstones(&self) {
         self.records.lock().unwrap().retain(|_, (record, _)| !is_tombstone(record));
@@ -176,6 +188,8 @@ impl Faulty {
         match fault {
             Fault::None => carry_out(self),
             Fault::Refuse => Err(Error::refused("full")),
+            Fault::TooLarge => Err(Error::new(ErrorKind::TooLarge, "too large")),
+            Fault::Misconfigured => Err(Error::invalid_config("no right to write")),
             Fault::LoseRequest => Err(Error::unavailable("lost on the way")),
             Fault::Late => {
                 *self.late.lock().unwrap() = Some(Box::new(move |store| carry_out(store).is_ok()));
@@ -226,6 +240,9 @@ impl Faulty {
     fn look(&self, key: &Key) -> Result<Option<Loaded>> {
         if count_down(&self.failing_loads) {
             return Err(Error::unavailable("load failed"));
+        }
+        if count_down(&self.refused_loads) {
+            return Err(Error::refused("no connection"));
         }
         let records = self.records.lock().unwrap();
         Ok(records.get(key).and_then(|(record, deadline)| {

@@ -247,7 +247,7 @@ async fn values_of_the_greatest_depth_are_read_back_from_flash_and_data() {
                 session.insert("other", [1, 2]).unwrap();
                 session.insert("deep", nested(depth)).unwrap();
                 // A key with an escape: the document has no index and is scanned.
-                session.insert("\"", &nested(depth)).unwrap();
+                session.insert("\"", nested(depth)).unwrap();
                 session.flash().message("info", "hello");
             }
             session.flash().insert("form", nested(depth)).unwrap();

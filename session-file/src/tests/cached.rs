@@ -11,8 +11,10 @@ use super::*;
 /// What a load finds without a thread that may block, and so at once.
 async fn load_at_once(store: &FileBackend, key: &Key) -> Option<Option<Loaded>> {
     let queues = &store.store.queues;
+    // A load also takes a thread for the look at the path, once a second.
+    store.store.root.directory().unwrap();
     let mut permits = Vec::new();
-    // Whoever needs a thread has to wait for a permit now.
+    // A load that needs a thread has to wait for a permit now.
     for _ in 0..64 {
         permits.push(queues.reader().await.unwrap());
     }
@@ -29,10 +31,10 @@ async fn load_at_once(store: &FileBackend, key: &Key) -> Option<Option<Loaded>> 
 /// Whether a load after [`load_at_once`] can be expected to need no thread.
 #[cfg(target_os = "linux")]
 fn tells(store: &FileBackend) -> bool {
-    if !store.store.refused.at_once.load(Ordering::Relaxed) {
+    if !store.store.direct.cached_unsupported.load(Ordering::Relaxed) {
         return true;
     }
-    let kind = rustix::fs::fstatfs(store.store.root.directory()).unwrap().f_type;
+    let kind = rustix::fs::fstatfs(&*store.store.root.directory().unwrap()).unwrap().f_type;
     // ext4, XFS and btrfs.
     assert!(![0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind), "refused on a disk ({kind:#x})");
     println!("skipped: this file system ({kind:#x}) does not tell what is in memory");
@@ -97,12 +99,13 @@ async fn what_the_kernel_does_not_tell_is_left_to_a_thread() {
     let fixture = Fixture::new();
     let saved = save(&fixture, &key(1, 1), 460).await;
     for refused in [[true, false], [true, true], [false, true]] {
-        fixture.refuse(refused);
+        fixture.set_unsupported(refused);
         let at_once = load_at_once(&fixture.store, &key(1, 1)).await;
         assert_eq!(at_once.is_some(), !refused[0] && tells(&fixture.store), "{refused:?}");
         assert_eq!(fixture.store.load(&key(1, 1)).await.unwrap().unwrap().record, saved);
         if refused[0] || tells(&fixture.store) {
-            let one_path = fixture.store.store.load_direct(&key(1, 1));
+            let one_path =
+                fixture.store.store.direct.load(&fixture.store.store.root, &key(1, 1)).unwrap();
             assert_eq!(one_path.is_some(), cfg!(target_os = "linux") && !refused[1], "{refused:?}");
         }
     }
@@ -145,26 +148,12 @@ async fn a_file_of_another_user_is_loaded_without_a_thread() {
         mine.effective.remove(CapabilitySet::FOWNER);
         set_capabilities(None, mine).unwrap();
         let at_once = (0..10).find_map(|_| store.store.load_cached(&key));
-        (at_once.is_some(), store.store.load_direct(&key).is_some())
+        let blocking = store.store.direct.load(&store.store.root, &key).unwrap();
+        (at_once.is_some(), blocking.is_some())
     };
     let found = std::thread::scope(|scope| scope.spawn(load).join().unwrap());
     if tells(store) {
         assert_eq!(found, (true, true));
-    }
-}
-
-/// A wait for the disk to confirm what was read takes a thread.
-#[tokio::test]
-async fn what_is_not_confirmed_is_left_to_a_thread() {
-    let fixture = Fixture::new();
-    let store = FileBackend::open_with(fixture.root(), Durability::Full).unwrap();
-    store.save(&key(1, 1), &record(1), Write::Create { ttl: HOUR }).await.unwrap();
-    store.store.syncs.will_change(1);
-    for n in 1..=2 {
-        assert!(load_at_once(&store, &key(1, n)).await.is_none(), "{n}");
-        assert_eq!(store.load(&key(1, n)).await.unwrap().is_some(), n == 1);
-        // A load does not end the matter.
-        assert!(load_at_once(&store, &key(1, n)).await.is_none(), "{n}");
     }
 }
 

@@ -1,7 +1,7 @@
 //! What gc removes, and what it leaves.
 
 use super::*;
-use crate::directory::OPENED;
+use crate::bucket::OPENED;
 
 #[tokio::test]
 async fn gc_leaves_foreign_files_alone() {
@@ -45,7 +45,7 @@ async fn gc_finds_its_own_and_others_expired_sessions_in_small_batches() {
         fixture.create(&key(n, 1), MOMENT).await;
         fixture.create(&key(n, 2), HOUR).await;
         if n == 9 {
-            fixture.store.touch(&key(n, 1), HOUR).await.unwrap();
+            fixture.touch(&key(n, 1), HOUR).await;
         }
     }
     sleep(MOMENT).await;
@@ -97,15 +97,16 @@ async fn gc_never_removes_what_was_prolonged_meanwhile() {
     let short = Duration::from_secs(1);
     fixture.create(&key(1, 1), short).await;
     fixture.create(&key(1, 2), short).await;
-    open(fixture.directory.path()).touch(&key(1, 1), HOUR).await.unwrap();
+    let other = open(fixture.directory.path());
+    other.touch(&key(1, 1), Revision::from_u64(1), HOUR).await.unwrap();
     sleep(short).await;
     assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
     assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
 }
 
-/// More sessions of one sub-directory are due than are remembered.
+/// More sessions of one bucket are due than are remembered.
 #[tokio::test]
-async fn gc_removes_all_of_a_crowded_sub_directory() {
+async fn gc_removes_all_of_a_crowded_bucket() {
     let fixture = Fixture::new();
     let crowd = |n: u16| {
         let mut bytes = [1; 32];
@@ -139,7 +140,7 @@ async fn gc_goes_on_where_one_entry_is_bad() {
     assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
 }
 
-/// More of them than are remembered for a sub-directory.
+/// More of them than are remembered for a bucket.
 #[tokio::test]
 async fn damaged_sessions_do_not_keep_gc_from_the_others() {
     let fixture = Fixture::new();
@@ -158,4 +159,101 @@ async fn damaged_sessions_do_not_keep_gc_from_the_others() {
     sleep(MOMENT).await;
     assert_eq!(fixture.store.gc(1_000).await.unwrap(), 2);
     assert_eq!(fs::read_dir(fixture.root().join("01")).unwrap().count(), 1_101);
+}
+
+/// A store on a disk that takes this long for the header of a file, with `count` expired sessions in
+/// few buckets, which another process wrote.
+async fn slow(delay: u64, time_limit: u64, count: u16) -> (Fixture, FileBackend) {
+    let fixture = Fixture::new();
+    for n in 0..count {
+        let mut bytes = [u8::try_from(n % 4).unwrap(); 32];
+        bytes[30..].copy_from_slice(&n.to_be_bytes());
+        fixture.create(&Key::from_bytes(bytes), MOMENT).await;
+    }
+    sleep(MOMENT).await;
+    let mut store = open(fixture.directory.path());
+    let collector = &mut change(&mut store).collector;
+    collector.slow_disk.delay = Duration::from_millis(delay);
+    collector.time_limit = Duration::from_millis(time_limit);
+    (fixture, store)
+}
+
+/// Their callers have left, which ends none of them. They must not pile up.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn collections_whose_callers_left_run_one_at_a_time_and_hold_up_no_writer() {
+    let (_fixture, store) = slow(20, 2_000, 400).await;
+    for _ in 0..80 {
+        let collected = tokio::time::timeout(Duration::from_millis(1), store.gc(1_000)).await;
+        assert!(collected.is_err());
+    }
+    let slow_disk = &store.store.collector.slow_disk;
+    assert_eq!(slow_disk.running.load(Ordering::SeqCst), 1);
+    // In all permits of writers; each would be one of a collection otherwise.
+    let saves: Vec<_> = (0..64)
+        .map(|n| {
+            let store = store.clone();
+            let create = Write::Create { ttl: HOUR };
+            tokio::spawn(async move { store.save(&key(100 + n, 1), &record(1), create).await })
+        })
+        .collect();
+    for save in saves {
+        save.await.unwrap().unwrap();
+    }
+    assert_eq!(
+        slow_disk.running.load(Ordering::SeqCst),
+        1,
+        "the writes were not beside a collection"
+    );
+    assert_eq!(slow_disk.most.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_collection_takes_no_permit_of_the_writers() {
+    let (_fixture, store) = slow(0, 2_000, 8).await;
+    let mut permits = Vec::new();
+    for n in 0..64 {
+        let request = crate::queue::Request::now(HOUR).unwrap();
+        permits.push(store.store.queues.writer(request, 100 + n).await.unwrap());
+    }
+    let collected = tokio::time::timeout(Duration::from_secs(60), store.gc(100)).await;
+    assert_eq!(collected.unwrap().unwrap(), 8);
+}
+
+/// However slow the disk is, the next one goes on where the last one ended.
+#[tokio::test]
+async fn a_collection_ends_at_its_time_limit_and_the_next_one_goes_on() {
+    let (fixture, store) = slow(5, 100, 400).await;
+    fixture.create(&key(0, 255), HOUR).await;
+    let (mut removed, mut rounds) = (0, 0);
+    while removed < 400 {
+        let start = std::time::Instant::now();
+        removed += store.gc(1_000).await.unwrap();
+        assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+        rounds += 1;
+        assert!(rounds < 200, "{removed} removed");
+    }
+    assert!(rounds > 5, "{rounds}");
+    assert!(store.load(&key(0, 255)).await.unwrap().is_some());
+}
+
+/// The sweep of one bucket takes longer than a collection may, and hardly anything in it is due: what
+/// is at its end is found all the same.
+#[tokio::test]
+async fn a_sweep_that_is_interrupted_comes_to_its_end() {
+    let (fixture, store) = slow(5, 50, 0).await;
+    let other = open(fixture.directory.path());
+    let crowd = |n: u8| key(7, n);
+    for n in 0..=255 {
+        let ttl = if n % 64 == 0 { MOMENT } else { 2 * HOUR };
+        other.save(&crowd(n), &record(1), Write::Create { ttl }).await.unwrap();
+    }
+    sleep(MOMENT).await;
+    let mut removed = 0;
+    for _ in 0..256 {
+        removed += store.gc(1_000).await.unwrap();
+    }
+    assert_eq!(removed, 4);
+    let before = OPENED.get();
+    assert_eq!(store.store.collect(1_000).unwrap(), 0);
+    assert_eq!(OPENED.get(), before, "the sweep is at its end");
 }

@@ -1,4 +1,4 @@
-//! What the directory must be and is, and what may stand in it.
+//! What the directory must be, what may be in it, and what may happen to it.
 
 use super::*;
 
@@ -14,15 +14,45 @@ async fn directories_are_0700_and_files_0600_in_256_sub_directories() {
 }
 
 #[test]
-fn a_directory_that_others_can_enter_is_refused() {
+fn a_directory_that_others_can_enter_or_its_owner_can_not_is_refused() {
     let directory = tempfile::tempdir().unwrap();
-    for open_mode in [0o750, 0o701, 0o777, 0o600, 0o500] {
+    for open_mode in [0o701, 0o705, 0o777, 0o2707, 0o600, 0o500, 0o470] {
         let path = directory.path().join(format!("{open_mode:o}"));
         DirBuilder::new().mode(0o700).create(&path).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(open_mode)).unwrap();
         let error = FileBackend::open(&path).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig);
         assert!(error.message().contains("chmod 700"), "{error}");
+        assert_eq!(mode(&path), open_mode);
+    }
+}
+
+/// An orchestrator does it to a volume when it mounts it.
+#[tokio::test]
+async fn a_directory_that_was_given_to_a_group_is_closed_again() {
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), HOUR).await;
+    fixture.create(&key(1, 2), HOUR).await;
+    let chmod = || {
+        let mut chmod = std::process::Command::new("chmod");
+        let done = chmod.args(["-R", "g+rwX,g+s"]).arg(fixture.root()).status();
+        assert!(done.unwrap().success());
+        assert_eq!(mode(&fixture.root()), 0o2770);
+    };
+    chmod();
+    // A store that is open does not mind.
+    fixture.touch(&key(1, 1), HOUR).await;
+    fixture.create(&key(2, 1), HOUR).await;
+    let store = open(fixture.directory.path());
+    assert_eq!(mode(&fixture.root()), 0o700);
+    for key in [key(1, 1), key(1, 2), key(2, 1)] {
+        assert_eq!(store.load(&key).await.unwrap().unwrap().record, record(1));
+        store.save(&key, &record(2), Write::Update(update(1))).await.unwrap();
+    }
+    for open_mode in [0o710, 0o720, 0o740, 0o750, 0o2770] {
+        fs::set_permissions(fixture.root(), Permissions::from_mode(open_mode)).unwrap();
+        open(fixture.directory.path());
+        assert_eq!(mode(&fixture.root()), 0o700, "{open_mode:o}");
     }
 }
 
@@ -31,7 +61,7 @@ fn a_directory_of_another_user_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (path, owner) = match std::os::unix::fs::chown(directory.path(), Some(12_345), None) {
         Ok(()) => (directory.path(), 12_345),
-        // Whoever may not give a directory away is not root, and root's is another user's.
+        // This process is not root, so a directory of root is one of another user.
         Err(_) => (Path::new("/"), 0),
     };
     let error = FileBackend::open(path).unwrap_err();
@@ -57,7 +87,7 @@ fn a_symbolic_link_or_a_file_in_the_place_of_the_directory_is_refused() {
 }
 
 #[tokio::test]
-async fn a_link_in_the_place_of_a_sub_directory_is_not_followed() {
+async fn a_link_in_the_place_of_a_bucket_is_not_followed() {
     let fixture = Fixture::new();
     let key = key(1, 1);
     fixture.create(&key, HOUR).await;
@@ -79,6 +109,112 @@ async fn a_removed_directory_is_unavailable_not_empty() {
     fixture.create(&key(1, 1), HOUR).await;
     fs::remove_dir_all(fixture.root()).unwrap();
     assert_eq!(fixture.load_error(&key(1, 1)).await, ErrorKind::Unavailable);
+    let write = Write::Create { ttl: HOUR };
+    let error = fixture.store.save(&key(1, 1), &record(1), write).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.nothing_was_written());
+    assert!(!fixture.root().exists());
+}
+
+/// The first operation after it.
+#[tokio::test]
+async fn the_store_goes_on_in_a_directory_that_was_removed_and_made_anew() {
+    for removed_for in [Duration::ZERO, MOMENT] {
+        let fixture = Fixture::new();
+        fixture.create(&key(1, 1), HOUR).await;
+        fs::remove_dir_all(fixture.root()).unwrap();
+        sleep(removed_for).await;
+        DirBuilder::new().mode(0o770).create(fixture.root()).unwrap();
+        assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_none());
+        assert_eq!(mode(&fixture.root()), 0o700);
+        fixture.create(&key(1, 1), HOUR).await;
+        assert!(fixture.file(&key(1, 1)).exists());
+
+        fs::remove_dir_all(fixture.root()).unwrap();
+        DirBuilder::new().mode(0o700).create(fixture.root()).unwrap();
+        fixture.create(&key(1, 2), HOUR).await;
+        assert!(fixture.file(&key(1, 2)).exists());
+    }
+}
+
+/// As when a backup is put in its place. The old directory is still there under another name.
+#[tokio::test]
+async fn the_store_goes_on_in_a_directory_that_was_put_in_the_place_of_its_own() {
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), HOUR).await;
+    fixture.create(&key(1, 2), HOUR).await;
+    let moved = fixture.directory.path().join("moved");
+    fs::rename(fixture.root(), &moved).unwrap();
+    // Nothing else is there, so the moved one is still the store.
+    sleep(Duration::from_millis(1_100)).await;
+    fixture.store.destroy(&key(1, 2), None).await.unwrap();
+    assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
+
+    let other = open(fixture.directory.path());
+    other.save(&key(3, 1), &record(1), Write::Create { ttl: HOUR }).await.unwrap();
+    sleep(Duration::from_millis(1_100)).await;
+    assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_none());
+    assert!(fixture.store.load(&key(3, 1)).await.unwrap().is_some());
+    fixture.create(&key(1, 1), HOUR).await;
+    assert!(fixture.file(&key(1, 1)).exists());
+}
+
+/// It can't be used, so the store does not leave the one that it has.
+#[tokio::test]
+async fn a_directory_of_unsuitable_mode_is_not_taken_for_a_moved_one() {
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), HOUR).await;
+    let moved = fixture.directory.path().join("moved");
+    fs::rename(fixture.root(), &moved).unwrap();
+    fs::create_dir(fixture.root()).unwrap();
+    fs::set_permissions(fixture.root(), Permissions::from_mode(0o777)).unwrap();
+    sleep(Duration::from_millis(1_100)).await;
+    assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
+    fs::remove_dir_all(&moved).unwrap();
+    assert_eq!(fixture.load_error(&key(1, 1)).await, ErrorKind::Unavailable);
+    assert_eq!(mode(&fixture.root()), 0o777);
+}
+
+/// An administrator took them away. The table of the contract says `InvalidConfig`.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn missing_rights_are_a_refusal() {
+    use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
+    let fixture = Fixture::new();
+    fixture.create(&key(1, 1), HOUR).await;
+    let store = &fixture.store.store;
+    let request = crate::queue::Request::now(HOUR).unwrap();
+    let permit = store.queues.writer(request, 1).await.unwrap();
+    let create = Write::Create { ttl: HOUR };
+    let operations = || {
+        // They count for this thread. Without them, root has the rights of an owner only.
+        let mut mine = capabilities(None).unwrap();
+        mine.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
+        set_capabilities(None, mine).unwrap();
+        let load = store.load(&key(1, 1)).map(drop);
+        let save = store.save(&permit, &key(1, 2), &record(1), create);
+        let destroy = store.destroy(&permit, &key(1, 1), None).map(drop);
+        [load, save, destroy]
+    };
+    for (bucket_mode, load_works) in [(0o000, false), (0o500, true)] {
+        let bucket = fixture.root().join("01");
+        fs::set_permissions(&bucket, Permissions::from_mode(bucket_mode)).unwrap();
+        let results = std::thread::scope(|scope| scope.spawn(operations).join().unwrap());
+        for (n, result) in results.into_iter().enumerate() {
+            if n == 0 && load_works {
+                result.unwrap();
+                continue;
+            }
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{bucket_mode:o}, {n}");
+            assert!(error.nothing_was_written());
+        }
+        fs::set_permissions(&bucket, Permissions::from_mode(0o700)).unwrap();
+    }
+    drop(permit);
+    assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
+    fixture.create(&key(1, 2), HOUR).await;
 }
 
 /// Neither the names nor the contents of the files hold the client's secret, in any spelling.

@@ -1,17 +1,17 @@
-//! Who waits for whom and how long, and what a disk that fails may do.
+//! What waits for what, and for how long.
 
 use super::*;
 
-/// Shorter than any store waits, so that the tests need not.
-fn impatient(directory: &Path, durability: Durability) -> FileBackend {
-    let mut store = FileBackend::open_with(directory.join("sessions"), durability).unwrap();
-    Arc::get_mut(&mut store.store).unwrap().patience = MOMENT;
+/// It waits for a shorter time than any store does, so that the tests are fast.
+fn impatient(directory: &Path) -> FileBackend {
+    let mut store = open(directory);
+    change(&mut store).patience = MOMENT;
     store
 }
 
-/// What a process does that was stopped while it wrote to a sub-directory.
-fn lock(fixture: &Fixture, sub_directory: &str) -> File {
-    let lock = File::open(fixture.root().join(sub_directory)).unwrap();
+/// As a process that was stopped while it wrote to a bucket.
+fn lock(fixture: &Fixture, bucket: &str) -> File {
+    let lock = File::open(fixture.root().join(bucket)).unwrap();
     lock.lock().unwrap();
     lock
 }
@@ -24,31 +24,37 @@ async fn a_stopped_writer_holds_up_nobody_for_ever_and_most_not_at_all() {
     }
     fixture.create(&key(2, 2), MOMENT).await;
     sleep(MOMENT).await;
-    let store = impatient(fixture.directory.path(), Durability::None);
+    let store = impatient(fixture.directory.path());
     let stopped = lock(&fixture, "01");
     // More than there are permits, and threads that may block.
     let touches: Vec<_> = (0..600)
         .map(|_| {
             let store = store.clone();
-            tokio::spawn(async move { store.touch(&key(1, 1), HOUR).await })
+            tokio::spawn(async move { store.touch(&key(1, 1), Revision::from_u64(1), HOUR).await })
         })
         .collect();
     tokio::task::yield_now().await;
     assert!(store.load(&key(1, 1)).await.unwrap().is_some());
     assert!(store.load(&key(2, 1)).await.unwrap().is_some());
-    store.touch(&key(2, 1), HOUR).await.unwrap();
+    fixture.touch(&key(2, 1), HOUR).await;
     assert_eq!(store.gc(10).await.unwrap(), 1);
     for touch in touches {
         let error = touch.await.unwrap().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.message().contains("nothing was written"), "{error}");
+        assert!(error.nothing_was_written());
     }
-    let error = store.rotate(&key(3, 1), &key(1, 2), &record(2), update(1)).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable);
-    store.touch(&key(3, 1), HOUR).await.unwrap();
+    let create = Write::Create { ttl: HOUR };
+    let update = Write::Update(update(1));
+    for (key, write) in [(key(1, 2), create), (key(1, 1), update)] {
+        let error = store.save(&key, &record(2), write).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(error.nothing_was_written());
+    }
+    assert!(store.destroy(&key(1, 1), None).await.unwrap_err().nothing_was_written());
 
     stopped.unlock().unwrap();
-    store.touch(&key(1, 1), HOUR).await.unwrap();
+    store.touch(&key(1, 1), Revision::from_u64(1), HOUR).await.unwrap();
     assert!(store.load(&key(1, 2)).await.unwrap().is_none());
 }
 
@@ -64,8 +70,8 @@ async fn a_life_begins_when_it_was_asked_for() {
         let (write, record) = (Write::Create { ttl: MOMENT / 4 }, record(1));
         let (one, two, three) = (key(1, 1), key(2, 1), key(3, 2));
         tokio::join!(
-            store.touch(&one, HOUR),
-            store.touch(&two, MOMENT / 4),
+            store.touch(&one, Revision::from_u64(1), HOUR),
+            store.touch(&two, Revision::from_u64(1), MOMENT / 4),
             store.save(&three, &record, write),
         )
     });
@@ -77,79 +83,8 @@ async fn a_life_begins_when_it_was_asked_for() {
     assert!(loaded.expires_in <= HOUR - MOMENT / 2, "{:?}", loaded.expires_in);
     assert_eq!(short.unwrap_err().kind(), ErrorKind::Gone);
     assert!(fixture.store.load(&key(2, 1)).await.unwrap().is_some());
-    assert_eq!(create.unwrap_err().kind(), ErrorKind::Unavailable);
+    let create = create.unwrap_err();
+    assert_eq!(create.kind(), ErrorKind::Unavailable);
+    assert!(create.nothing_was_written());
     assert!(!fixture.file(&key(3, 2)).exists());
-}
-
-/// With a disk that does not confirm directories, after sessions 1 and 2 were written.
-async fn unconfirming() -> (Fixture, FileBackend) {
-    let fixture = Fixture::new();
-    let store = FileBackend::open_with(fixture.root(), Durability::Full).unwrap();
-    for n in 1..=2 {
-        store.save(&key(n, 1), &record(1), Write::Create { ttl: HOUR }).await.unwrap();
-    }
-    store.store.syncs.broken.store(true, Ordering::SeqCst);
-    (fixture, store)
-}
-
-#[tokio::test]
-async fn what_the_disk_did_not_confirm_is_not_read_back_as_success() {
-    let (_fixture, store) = unconfirming().await;
-    let unavailable = ErrorKind::Unavailable;
-    assert!(store.load(&key(1, 1)).await.unwrap().is_some());
-    let save = |revision| {
-        let store = store.clone();
-        async move {
-            let write = Write::Update(update(revision));
-            store.save(&key(1, 1), &record(revision + 1), write).await
-        }
-    };
-    assert_eq!(save(1).await.unwrap_err().kind(), unavailable);
-    assert_eq!(store.load(&key(1, 1)).await.unwrap_err().kind(), unavailable);
-    assert_eq!(save(2).await.unwrap_err().kind(), unavailable);
-    assert_eq!(store.touch(&key(1, 1), HOUR).await.unwrap_err().kind(), unavailable);
-    assert_eq!(store.destroy(&key(1, 1), None).await.unwrap_err().kind(), unavailable);
-    // Another sub-directory owes nothing until its own change fails.
-    assert!(store.load(&key(2, 1)).await.unwrap().is_some());
-    assert_eq!(store.destroy(&key(2, 1), None).await.unwrap_err().kind(), unavailable);
-    assert_eq!(store.destroy(&key(2, 1), None).await.unwrap_err().kind(), unavailable);
-
-    store.store.syncs.broken.store(false, Ordering::SeqCst);
-    assert_eq!(store.load(&key(1, 1)).await.unwrap().unwrap().record, record(2));
-    save(2).await.unwrap();
-    assert!(!store.destroy(&key(2, 1), None).await.unwrap());
-}
-
-/// The process that removed it was killed before the disk confirmed that.
-#[tokio::test]
-async fn a_logout_of_what_is_gone_is_confirmed_too() {
-    let (_fixture, store) = unconfirming().await;
-    let destroyed = store.destroy(&key(1, 2), None).await;
-    assert_eq!(destroyed.unwrap_err().kind(), ErrorKind::Unavailable);
-    store.store.syncs.broken.store(false, Ordering::SeqCst);
-    assert!(!store.destroy(&key(1, 2), None).await.unwrap());
-}
-
-/// No session depends on it.
-#[tokio::test]
-async fn the_removal_of_a_temporary_file_needs_no_confirmation() {
-    let (fixture, store) = unconfirming().await;
-    let temporary = fixture.root().join("01/.tmp");
-    fs::write(&temporary, "half a rec").unwrap();
-    assert_eq!(store.gc(10).await.unwrap(), 0);
-    assert!(!temporary.exists());
-    assert!(store.load(&key(1, 1)).await.unwrap().is_some());
-}
-
-#[tokio::test]
-async fn a_rotation_that_is_not_confirmed_leaves_the_old_session_only() {
-    for to in [1, 2] {
-        let (_fixture, store) = unconfirming().await;
-        let rotated = store.rotate(&key(1, 1), &key(to, 9), &record(2), update(1)).await;
-        assert_eq!(rotated.unwrap_err().kind(), ErrorKind::Unavailable);
-        store.store.syncs.broken.store(false, Ordering::SeqCst);
-        assert_eq!(store.load(&key(1, 1)).await.unwrap().unwrap().record, record(1));
-        assert!(store.load(&key(to, 9)).await.unwrap().is_none());
-        store.rotate(&key(1, 1), &key(to, 9), &record(2), update(1)).await.unwrap();
-    }
 }

@@ -39,10 +39,10 @@ pub(crate) fn child() {
 async fn increment(store: FileBackend) {
     loop {
         let loaded = store.load(&key(1)).await.expect("the store answers");
-        let standing = loaded.expect("the session lives").record;
-        let text = std::str::from_utf8(&standing.payload).expect("digits");
+        let there = loaded.expect("the session lives").record;
+        let text = std::str::from_utf8(&there.payload).expect("digits");
         let number: u64 = text.parse().expect("a number");
-        let write = Write::Update(Update { expected: standing.revision, ttl: None });
+        let write = Write::Update(Update { expected: there.revision, ttl: None });
         match store.save(&key(1), &count(number + 1), write).await {
             Ok(()) => return,
             Err(error) if error.kind() == ErrorKind::Conflict => {}

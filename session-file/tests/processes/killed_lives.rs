@@ -1,18 +1,18 @@
-//! kill -9 while sessions are created, rotated and destroyed.
+//! kill -9 while sessions are created, given another key and destroyed.
 
 use std::collections::HashMap;
 
 use libtest_mimic::Failed;
-use session_core::{Backend as _, Key, Result, Revision, Update, Write};
+use session_core::{Backend as _, Key, Result, Revision, Write};
 use session_file::FileBackend;
 
 use crate::killed::{acknowledge, numbered, write_until_killed};
 use crate::{HOUR, open, runtime, start, store_of_child};
 
 const KILLS: usize = 100;
-/// Each has one session at a time, and each two of them have a sub-directory in common.
+/// Each has one session at a time, and shares its bucket with another one.
 const USERS: u8 = 32;
-/// Steps of a life: created, rotated twice, destroyed.
+/// Steps of a life: created, moved to another key twice, destroyed.
 const STEPS: u64 = 4;
 
 /// Each user takes one step after the other, and acknowledges how many were taken.
@@ -33,7 +33,7 @@ pub(crate) fn test() -> Result<(), Failed> {
         std::fs::remove_dir_all(path)?;
     }
     println!("{KILLS} kills, {acknowledged} steps acknowledged, then {seen:?}");
-    // Otherwise nobody was killed in the middle of anything.
+    // Otherwise no process was killed in the middle of its work.
     assert!(seen.taken > 0);
     assert!(acknowledged > 5 * KILLS);
     Ok(())
@@ -44,8 +44,8 @@ pub(crate) fn test() -> Result<(), Failed> {
 struct Seen {
     not_taken: usize,
     taken: usize,
-    /// The old session as it was, and a copy under the new key, which nobody was told.
-    half_rotated: usize,
+    /// The old session as it was, and a copy under the new key, which was not acknowledged.
+    half_moved: usize,
 }
 
 /// Of all keys the user ever had, the one of the last step is live, or the one of the step after it.
@@ -57,16 +57,16 @@ async fn check(store: &FileBackend, user: u8, taken: u64, seen: &mut Seen) -> Re
             live.push(step);
         }
     }
-    let standing = |taken: u64| Vec::from_iter((!taken.is_multiple_of(STEPS)).then_some(taken));
-    if live == standing(taken) {
+    let live_after = |taken: u64| Vec::from_iter((!taken.is_multiple_of(STEPS)).then_some(taken));
+    if live == live_after(taken) {
         seen.not_taken += 1;
-    } else if live == standing(taken + 1) {
+    } else if live == live_after(taken + 1) {
         seen.taken += 1;
     } else {
-        let both = [standing(taken), standing(taken + 1)].concat();
+        let both = [live_after(taken), live_after(taken + 1)].concat();
         assert_eq!(live, both, "user {user} after {taken} steps");
         assert_eq!(both.len(), 2, "user {user} after {taken} steps");
-        seen.half_rotated += 1;
+        seen.half_moved += 1;
     }
     Ok(())
 }
@@ -85,7 +85,7 @@ pub(crate) fn child() {
 
 async fn live(store: FileBackend, user: u8) {
     for taken in 1.. {
-        step(&store, user, taken).await.expect("nobody else has these keys");
+        step(&store, user, taken).await.expect("no other user has these keys");
         acknowledge(user, taken);
     }
 }
@@ -96,13 +96,14 @@ async fn step(store: &FileBackend, user: u8, number: u64) -> Result<()> {
         0 => store.destroy(&old, None).await.map(|was_live| assert!(was_live)),
         1 => store.save(&new, &numbered(number), Write::Create { ttl: HOUR }).await,
         _ => {
-            let write = Update { expected: Revision::from_u64(number - 1), ttl: None };
-            store.rotate(&old, &new, &numbered(number), write).await
+            store.save(&new, &numbered(number), Write::Create { ttl: HOUR }).await?;
+            let only = Some(Revision::from_u64(number - 1));
+            store.destroy(&old, only).await.map(|was_live| assert!(was_live))
         }
     }
 }
 
-/// The key that a user has after this step. Each step leads to another sub-directory.
+/// The key that a user has after this step. Each step leads to another bucket.
 fn key(user: u8, step: u64) -> Key {
     let mut bytes = [user; 32];
     bytes[0] = user / 2 + 16 * u8::try_from(step % 3).expect("below 3");

@@ -2,7 +2,6 @@
 
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use redis::aio::MultiplexedConnection;
@@ -54,26 +53,6 @@ pub(crate) async fn does(admin: &mut MultiplexedConnection, command: &[&str]) {
     assert_eq!(done, Ok(1), "{command:?}, or this machine is too slow for the test");
 }
 
-/// What comes of updates that all begin at the same moment, in the order of the keys.
-pub(crate) async fn update_at_once(
-    backend: &RedisBackend,
-    keys: Range<u8>,
-    from: u64,
-    to: u64,
-) -> Vec<Option<ErrorKind>> {
-    let updates: Vec<_> = keys
-        .map(|number| {
-            let backend = backend.clone();
-            tokio::spawn(async move { kind(update(&backend, number, from, to).await) })
-        })
-        .collect();
-    let mut kinds = Vec::new();
-    for update in updates {
-        kinds.push(update.await.unwrap());
-    }
-    kinds
-}
-
 /// What the server counts of its commands.
 pub(crate) async fn statistics(admin: &mut MultiplexedConnection) -> String {
     redis::cmd("INFO").arg("commandstats").query_async(admin).await.unwrap()
@@ -84,13 +63,6 @@ pub(crate) fn calls(statistics: &str, command: &str) -> u64 {
     let beginning = format!("cmdstat_{command}:calls=");
     let count = statistics.lines().find_map(|line| line.strip_prefix(&beginning));
     count.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
-}
-
-/// Whether the server has such a command.
-pub(crate) async fn knows(admin: &mut MultiplexedConnection, command: &str) -> bool {
-    let ask = redis::cmd("COMMAND").arg("INFO").arg(command).to_owned();
-    let known: Vec<redis::Value> = ask.query_async(admin).await.unwrap();
-    known.iter().any(|known| *known != redis::Value::Nil)
 }
 
 /// When a key expires, in milliseconds since 1970.
@@ -126,6 +98,10 @@ pub(crate) async fn update(backend: &RedisBackend, number: u8, from: u64, to: u6
     backend.save(&key(number), &record(to), Write::Update(update)).await
 }
 
+pub(crate) async fn touch(backend: &RedisBackend, number: u8, expected: u64) -> Result<()> {
+    backend.touch(&key(number), Revision::from_u64(expected), HOUR).await
+}
+
 /// The revision that is loaded.
 pub(crate) async fn load(backend: &RedisBackend, number: u8) -> Result<Option<u64>> {
     let loaded = backend.load(&key(number)).await?;
@@ -148,13 +124,10 @@ pub(crate) async fn all_fail(backend: &RedisBackend, kind: ErrorKind, limit: Dur
     check("load", load(backend, 1), kind, limit).await;
     check("create", create(backend, 2, 1), kind, limit).await;
     check("update", update(backend, 1, 1, 2), kind, limit).await;
-    check("touch", backend.touch(&key(1), HOUR), kind, limit).await;
+    check("touch", touch(backend, 1, 1), kind, limit).await;
     check("destroy", backend.destroy(&key(1), None), kind, limit).await;
     let only = Some(Revision::from_u64(1));
     check("destroy only", backend.destroy(&key(1), only), kind, limit).await;
-    let update = Update { expected: Revision::from_u64(1), ttl: None };
-    let (old, new, record) = (key(1), key(3), record(2));
-    check("rotate", backend.rotate(&old, &new, &record, update), kind, limit).await;
 }
 
 pub(crate) fn kind<T>(result: Result<T>) -> Option<ErrorKind> {

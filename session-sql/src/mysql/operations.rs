@@ -1,131 +1,192 @@
 //! The operations on MySQL and MariaDB.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use session_core::{Key, Record, Revision};
+use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySqlArguments, MySqlDatabaseError};
-use sqlx::{AssertSqlSafe, Connection as _, MySql, MySqlConnection, Row as _, Transaction};
+use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _, SqlStr, Transaction};
 
-use super::statements::Statements;
-use crate::dialect::{Birth, Change, Dialect, Extension, Found, Verdict, found, key, owner_bytes};
-use crate::fault::Class;
+use super::statements::MySql;
+use crate::dialect::{Dialect, Found, Written, bytes, found, key, millis, owner_bytes};
+use crate::failure::{Class, class_of};
 use crate::ladder::Ladder;
 
-/// Locks only rows that are there: no gaps, in which others want to insert.
+/// Locks only rows that are there, not the gaps into which others want to insert.
 const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
-/// How often a create that met a row tries to find out what became of it.
+/// How often a create that met a row tries to find out what became of that row.
 const CREATE_ATTEMPTS: usize = 3;
 
-impl Statements {
-    /// The revisions under these keys, of live rows but for [`there`](Self::there). With locks
-    /// ([`hold`](Self::hold)) they stay so until the transaction ends.
-    async fn revisions(
+type Query = sqlx::query::Query<'static, sqlx::MySql, MySqlArguments>;
+
+impl MySql {
+    /// The revision of a live record.
+    async fn revision(
         &self,
         connection: &mut MySqlConnection,
-        statements: &Ladder,
-        keys: impl ExactSizeIterator<Item = Key>,
-    ) -> sqlx::Result<HashMap<Key, Revision>> {
-        let rows = keys_query(statements, None, keys).fetch_all(connection).await?;
-        let rows = rows.iter().filter_map(|row| Some((key(row)?, row)));
-        rows.map(|(key, row)| Ok((key, Revision::from_i64(row.try_get(1)?)))).collect()
+        key: &Key,
+    ) -> sqlx::Result<Option<Revision>> {
+        let query = sqlx::query_scalar(self.revision.clone()).bind(bytes(key));
+        let revision: Option<i64> = query.fetch_optional(connection).await?;
+        Ok(revision.map(Revision::from_i64))
     }
 
-    /// What became of an update of one. The server counts the rows that it found, not those that it
-    /// changed (sqlx asks for that), therefore an update that changes nothing counts as well.
-    async fn verdict_of_one(
+    /// Locks the rows of these keys until the transaction ends. Returns the revisions of the live
+    /// records.
+    async fn hold(
         &self,
         connection: &mut MySqlConnection,
-        rows_found: u64,
-        change: &Change,
-    ) -> sqlx::Result<Verdict> {
-        if rows_found > 0 {
-            return Ok(Verdict::Done);
+        keys: impl ExactSizeIterator<Item = &Key>,
+    ) -> sqlx::Result<HashMap<Key, Revision>> {
+        let rows = on_keys(&self.hold, None, keys).fetch_all(connection).await?;
+        let mut live = HashMap::new();
+        for row in &rows {
+            let (revision, is_live): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
+            if is_live != 0 {
+                live.extend(key(row).map(|key| (key, Revision::from_i64(revision))));
+            }
         }
-        let keys = [change.key].into_iter();
-        let standing = self.revisions(connection, &self.standing, keys).await?;
-        let standing = standing.get(&change.key).copied();
-        Ok(Verdict::of_failed_update(standing, change.record.revision))
+        Ok(live)
     }
 
     async fn create_one(
         &self,
         connection: &mut MySqlConnection,
-        birth: &Birth,
-    ) -> sqlx::Result<Verdict> {
+        item: &CreateItem,
+    ) -> sqlx::Result<Written> {
         for _ in 0..CREATE_ATTEMPTS {
-            let insert = birth_values(sqlx::query(self.insert.clone()), birth);
-            match insert.execute(&mut *connection).await {
-                Ok(_) => return Ok(Verdict::Done),
-                Err(error) if is_duplicate(&error) => {}
+            let query = sqlx::query(self.insert_one.clone());
+            let query = row_values(query, &item.key, &item.record).bind(millis(item.ttl));
+            match query.execute(&mut *connection).await {
+                Ok(_) => return Ok(Written::Done),
+                Err(sqlx::Error::Database(error)) if error.is_unique_violation() => {}
                 Err(error) => return Err(error),
             }
             let replaced = sqlx::query(self.replace_expired.clone())
-                .bind(birth.record.revision.to_i64())
-                .bind(&birth.record.payload[..])
-                .bind(owner_bytes(&birth.record))
-                .bind(birth.ttl)
-                .bind(&birth.key.as_bytes()[..])
+                .bind(item.record.revision.to_i64())
+                .bind(&item.record.payload[..])
+                .bind(owner_bytes(&item.record))
+                .bind(millis(item.ttl))
+                .bind(bytes(&item.key))
                 .execute(&mut *connection)
                 .await?;
             if replaced.rows_affected() > 0 {
-                return Ok(Verdict::Done);
+                return Ok(Written::Done);
             }
-            let keys = [birth.key].into_iter();
-            if !self.revisions(connection, &self.standing, keys).await?.is_empty() {
+            if self.revision(connection, &item.key).await?.is_some() {
                 break;
             }
-            // What stood there went in between: its place is free.
+            // The record that was there is gone by now: try again.
         }
-        Ok(Verdict::Exists)
+        Ok(Written::Exists)
     }
 
-    /// What stands under the keys afterwards, dead or alive: a life may be shorter than this. The rows
-    /// are locked by the insertion, those that it left as they were as well.
-    async fn insert_together(
+    /// What is there afterwards tells which were inserted, expired ones as well: a life may be shorter
+    /// than this. The insert locks all the rows, also those that it does not change.
+    async fn create_together(
         &self,
         connection: &mut MySqlConnection,
-        births: &[Birth],
-    ) -> sqlx::Result<HashMap<Key, Revision>> {
-        let (statement, room) = self.insert_many.step(births.len());
+        items: &[&CreateItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        let (statement, room) = self.insert.step(items.len());
         // A row that is there twice finds itself alive and stays as it is.
-        let rows = filled_up(births.iter(), room, |birth| &birth.record);
-        let query = rows.fold(sqlx::query(statement), birth_values);
+        let rows = filled_up(items, room, |item| &item.record);
+        let query = rows.fold(sqlx::query(statement), |query, item| {
+            row_values(query, &item.key, &item.record).bind(millis(item.ttl))
+        });
         query.execute(&mut *connection).await?;
-        let keys = births.iter().map(|birth| birth.key);
-        self.revisions(connection, &self.there, keys).await
+        let query = on_keys(&self.there, None, items.iter().map(|item| &item.key));
+        let mut there = HashMap::new();
+        for row in query.fetch_all(connection).await? {
+            let revision: i64 = row.try_get(1)?;
+            there.extend(key(&row).map(|key| (key, Revision::from_i64(revision))));
+        }
+        let written = |item: &&CreateItem| match there.get(&item.key) {
+            Some(revision) if *revision == item.record.revision => Written::Done,
+            _ => Written::Exists,
+        };
+        Ok(items.iter().map(written).collect())
     }
 
-    /// What stood under the keys before; where it was what a change expects, the change is done.
-    async fn overwrite_together(
+    async fn update_together(
         &self,
         connection: &mut MySqlConnection,
-        changes: &[Change],
-    ) -> sqlx::Result<HashMap<Key, Revision>> {
-        let keys = changes.iter().map(|change| change.key);
-        let standing = self.revisions(&mut *connection, &self.hold, keys).await?;
-        let matches = |change: &&Change| standing.get(&change.key) == Some(&change.expected);
-        let matching: Vec<&Change> = changes.iter().filter(matches).collect();
+        items: &[&UpdateItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        let live = self.hold(connection, items.iter().map(|item| &item.key)).await?;
+        let written = |item: &&UpdateItem| match live.get(&item.key).copied() {
+            Some(revision) if revision == item.update.expected => Written::Done,
+            other => Written::by_update(other, item.record.revision),
+        };
+        let written: Vec<_> = items.iter().map(written).collect();
+        let matching = done(items, &written);
         if !matching.is_empty() {
             let (statement, room) = self.overwrite.step(matching.len());
-            let rows = filled_up(matching.into_iter(), room, |change| &change.record);
-            let query = rows.fold(sqlx::query(statement), |query, change| {
-                row_values(query, change.key, &change.record).bind(change.ttl)
+            let rows = filled_up(&matching, room, |item| &item.record);
+            let query = rows.fold(sqlx::query(statement), |query, item| {
+                row_values(query, &item.key, &item.record).bind(item.update.ttl.map(millis))
             });
             query.execute(connection).await?;
         }
-        Ok(standing)
+        Ok(written)
+    }
+
+    /// Those that get the same life, which is nearly always all, go together.
+    async fn touch_together(
+        &self,
+        connection: &mut MySqlConnection,
+        items: &[&TouchItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        let live = self.hold(connection, items.iter().map(|item| &item.key)).await?;
+        let written = |item: &&TouchItem| match live.get(&item.key).copied() {
+            Some(revision) if revision == item.expected => Written::Done,
+            other => Written::by_touch(other),
+        };
+        let written: Vec<_> = items.iter().map(written).collect();
+        let mut by_ttl: BTreeMap<i64, Vec<&Key>> = BTreeMap::new();
+        for item in done(items, &written) {
+            by_ttl.entry(millis(item.ttl)).or_default().push(&item.key);
+        }
+        for (ttl, keys) in by_ttl {
+            on_keys(&self.touch, Some(ttl), keys.into_iter()).execute(&mut *connection).await?;
+        }
+        Ok(written)
+    }
+
+    async fn destroy_together(
+        &self,
+        connection: &mut MySqlConnection,
+        items: &[&DestroyItem],
+    ) -> sqlx::Result<Vec<bool>> {
+        let live = self.hold(connection, items.iter().map(|item| &item.key)).await?;
+        let matches = |item: &&DestroyItem| {
+            live.get(&item.key)
+                .is_some_and(|revision| item.only.is_none_or(|only| *revision == only))
+        };
+        let matching: Vec<_> = items.iter().filter(|item| matches(item)).collect();
+        if !matching.is_empty() {
+            let keys = matching.iter().map(|item| &item.key);
+            on_keys(&self.destroy, None, keys).execute(connection).await?;
+        }
+        Ok(items.iter().map(matches).collect())
     }
 }
 
-/// Ends a transaction at once, whatever became of it. Left to itself, one that failed would be rolled
+/// Ends a transaction at once, whatever its outcome is. Left to itself, one that failed would be rolled
 /// back when its connection is used next, and until then keep others from the rows that it locked.
 async fn ended<T>(
-    transaction: Transaction<'_, MySql>,
+    transaction: Transaction<'_, sqlx::MySql>,
     outcome: sqlx::Result<T>,
 ) -> sqlx::Result<T> {
     match outcome {
-        Ok(value) => transaction.commit().await.map(|()| value),
+        Ok(value) => match transaction.commit().await {
+            Ok(()) => Ok(value),
+            // It is not known what a commit did that failed in an unknown way.
+            Err(error) if class_of(&error, MySql::classify) == Class::Other => {
+                Err(sqlx::Error::Protocol(error.to_string()))
+            }
+            Err(error) => Err(error),
+        },
         Err(error) => {
             // Where this fails the connection is broken, and the server does it.
             let _ = transaction.rollback().await;
@@ -134,24 +195,27 @@ async fn ended<T>(
     }
 }
 
-/// The smallest row again and again where there is room for more.
-fn filled_up<'a, T: 'a>(
-    rows: impl Iterator<Item = &'a T> + Clone,
-    room: usize,
-    record: fn(&T) -> &Record,
-) -> impl Iterator<Item = &'a T> {
-    let smallest = rows.clone().min_by_key(|row| record(row).payload.len());
-    rows.chain(smallest.into_iter().cycle()).take(room)
+fn done<'a, I>(items: &[&'a I], written: &[Written]) -> Vec<&'a I> {
+    let items = items.iter().zip(written);
+    items.filter(|(_, written)| **written == Written::Done).map(|(item, _)| *item).collect()
 }
 
-type Query = sqlx::query::Query<'static, MySql, MySqlArguments>;
+/// The smallest row again and again where there is room for more.
+fn filled_up<'a, I>(
+    items: &[&'a I],
+    room: usize,
+    record: fn(&I) -> &Record,
+) -> impl Iterator<Item = &'a I> {
+    let smallest = items.iter().copied().min_by_key(|item| record(item).payload.len());
+    items.iter().copied().chain(smallest.into_iter().cycle()).take(room)
+}
 
-/// A statement on keys, after one number where there is one; the last key is repeated where there
-/// is room for more.
-fn keys_query(
+/// A statement on keys, after one number where there is one. The last key is repeated where there is
+/// room for more.
+fn on_keys<'k>(
     statements: &Ladder,
     first: Option<i64>,
-    keys: impl ExactSizeIterator<Item = Key>,
+    keys: impl ExactSizeIterator<Item = &'k Key>,
 ) -> Query {
     let (statement, room) = statements.step(keys.len());
     let padding = room - keys.len();
@@ -161,43 +225,25 @@ fn keys_query(
     }
     let mut last = None;
     for key in keys {
-        query = query.bind(key.as_bytes().to_vec());
+        query = query.bind(bytes(key));
         last = Some(key);
     }
-    (0..padding).fold(query, |query, _| query.bind(last.map(|key| key.as_bytes().to_vec())))
+    (0..padding).fold(query, |query, _| query.bind(last.map(bytes)))
 }
 
-fn birth_values(query: Query, birth: &Birth) -> Query {
-    row_values(query, birth.key, &birth.record).bind(birth.ttl)
-}
-
-fn row_values(query: Query, key: Key, record: &Record) -> Query {
+fn row_values(query: Query, key: &Key, record: &Record) -> Query {
     query
-        .bind(&key.as_bytes()[..])
+        .bind(bytes(key))
         .bind(record.revision.to_i64())
         .bind(&record.payload[..])
         .bind(owner_bytes(record))
 }
 
-fn change_query(query: Query, change: &Change) -> Query {
-    query
-        .bind(change.record.revision.to_i64())
-        .bind(&change.record.payload[..])
-        .bind(owner_bytes(&change.record))
-        .bind(change.ttl)
-        .bind(&change.key.as_bytes()[..])
-        .bind(change.expected.to_i64())
-}
-
-fn is_duplicate(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if error.is_unique_violation())
-}
-
-impl Dialect for Statements {
-    type Database = MySql;
+impl Dialect for MySql {
+    type Database = sqlx::MySql;
 
     const NAME: &'static str = "mysql";
-    const ONE_WRITER: bool = false;
+    const LOCAL: bool = false;
     const SCHEMAS: bool = true;
 
     fn classify(error: &dyn DatabaseError) -> Class {
@@ -211,14 +257,19 @@ impl Dialect for Statements {
             1044 | 1045 | 1049 | 1142 | 1143 | 1698 => Class::Denied,
             // --read-only, --super-read-only, a read-only transaction.
             1290 | 1792 | 1836 => Class::ReadOnly,
+            // A Galera node that is not part of the primary component.
+            1047 => Class::NotServing,
             1213 => Class::Aborted,
             1205 => Class::Busy,
             1021 | 1114 => Class::Full,
-            1040 | 1203 => Class::NoConnection,
+            // The server's limits, and those of the user.
+            1040 | 1203 | 1226 => Class::NoConnection,
+            // max_prepared_stmt_count, an unknown statement, a statement to be prepared again.
+            1461 | 1243 | 1615 => Class::Stale,
             1153 | 1301 => Class::TooLarge,
             // The server is shutting down, or this connection was killed.
-            1053 | 1079 | 1927 | 4031 => Class::Lost,
-            1317 | 1969 | 3024 => Class::TimedOut,
+            1053 | 1079 | 1927 | 4031 => Class::Broken,
+            1317 | 1969 | 3024 => Class::Cancelled,
             _ => Class::Other,
         }
     }
@@ -226,107 +277,103 @@ impl Dialect for Statements {
     async fn load(
         &self,
         connection: &mut MySqlConnection,
-        keys: &[Key],
+        keys: &[&Key],
     ) -> sqlx::Result<Vec<Found>> {
-        let query = keys_query(&self.load, None, keys.iter().copied());
-        let rows = query.fetch_all(connection).await?;
+        let rows = on_keys(&self.load, None, keys.iter().copied()).fetch_all(connection).await?;
         Ok(rows.iter().filter_map(found).collect())
     }
 
-    /// Many are inserted where nothing or something expired stands, and what stands there afterwards
-    /// tells which were: the transaction holds the rows meanwhile.
     async fn create(
         &self,
         connection: &mut MySqlConnection,
-        births: &[Birth],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        if let [birth] = births {
-            return Ok(vec![self.create_one(connection, birth).await?]);
+        items: &[&CreateItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        if let [item] = items {
+            return Ok(vec![self.create_one(connection, item).await?]);
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
-        let standing = self.insert_together(&mut transaction, births).await;
-        let standing = ended(transaction, standing).await?;
-        let ours = |birth: &Birth| standing.get(&birth.key) == Some(&birth.record.revision);
-        let verdict = |birth| if ours(birth) { Verdict::Done } else { Verdict::Exists };
-        Ok(births.iter().map(verdict).collect())
+        let outcome = self.create_together(&mut transaction, items).await;
+        ended(transaction, outcome).await
     }
 
-    /// Many are locked, compared and overwritten in one transaction.
     async fn update(
         &self,
         connection: &mut MySqlConnection,
-        changes: &[Change],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        if let [change] = changes {
-            let query = change_query(sqlx::query(self.update_one.clone()), change);
-            let found = query.execute(&mut *connection).await?.rows_affected();
-            return Ok(vec![self.verdict_of_one(connection, found, change).await?]);
+        items: &[&UpdateItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        if let [item] = items {
+            let found = sqlx::query(self.update_one.clone())
+                .bind(item.record.revision.to_i64())
+                .bind(&item.record.payload[..])
+                .bind(owner_bytes(&item.record))
+                .bind(item.update.ttl.map(millis))
+                .bind(bytes(&item.key))
+                .bind(item.update.expected.to_i64())
+                .execute(&mut *connection)
+                .await?;
+            // The server counts the rows that it found, not those that it changed (sqlx asks for
+            // that), therefore an update that changes nothing counts as well.
+            if found.rows_affected() > 0 {
+                return Ok(vec![Written::Done]);
+            }
+            let current = self.revision(connection, &item.key).await?;
+            return Ok(vec![Written::by_update(current, item.record.revision)]);
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
-        let standing = self.overwrite_together(&mut transaction, changes).await;
-        let standing = ended(transaction, standing).await?;
-        let verdict = |change: &Change| match standing.get(&change.key).copied() {
-            Some(revision) if revision == change.expected => Verdict::Done,
-            other => Verdict::of_failed_update(other, change.record.revision),
-        };
-        Ok(changes.iter().map(verdict).collect())
+        let outcome = self.update_together(&mut transaction, items).await;
+        ended(transaction, outcome).await
     }
 
-    /// Those that get the same life, which is nearly always all, go together. When not all were
-    /// found, each is asked for by itself: to touch one once more does no harm.
     async fn touch(
         &self,
         connection: &mut MySqlConnection,
-        extensions: &[Extension],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        let ttl = extensions.first().map_or(0, |one| one.ttl);
-        if extensions.iter().all(|one| one.ttl == ttl) {
-            let keys = extensions.iter().map(|one| one.key);
-            let query = keys_query(&self.touch, Some(ttl), keys);
-            let found = query.execute(&mut *connection).await?.rows_affected();
-            if found == extensions.len() as u64 {
-                return Ok(vec![Verdict::Done; extensions.len()]);
+        items: &[&TouchItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        if let [item] = items {
+            let found = sqlx::query(self.touch_one.clone())
+                .bind(millis(item.ttl))
+                .bind(bytes(&item.key))
+                .bind(item.expected.to_i64())
+                .execute(&mut *connection)
+                .await?;
+            if found.rows_affected() > 0 {
+                return Ok(vec![Written::Done]);
             }
-            if extensions.len() == 1 {
-                return Ok(vec![Verdict::Gone]);
-            }
+            return Ok(vec![Written::by_touch(self.revision(connection, &item.key).await?)]);
         }
-        let mut verdicts = Vec::with_capacity(extensions.len());
-        for Extension { key, ttl } in extensions {
-            let query = keys_query(&self.touch, Some(*ttl), [*key].into_iter());
-            let found = query.execute(&mut *connection).await?.rows_affected();
-            verdicts.push(if found > 0 { Verdict::Done } else { Verdict::Gone });
-        }
-        Ok(verdicts)
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        let outcome = self.touch_together(&mut transaction, items).await;
+        ended(transaction, outcome).await
     }
 
-    async fn rotate(
-        &self,
-        connection: &mut MySqlConnection,
-        change: &Change,
-        new: &Key,
-    ) -> sqlx::Result<Verdict> {
-        let query = sqlx::query(self.rotate.clone()).bind(&new.as_bytes()[..]);
-        let query = change_query(query, change);
-        let found = query.execute(&mut *connection).await?.rows_affected();
-        self.verdict_of_one(connection, found, change).await
-    }
-
-    /// An expired record is left to gc.
     async fn destroy(
         &self,
         connection: &mut MySqlConnection,
-        key: &Key,
-        only: Option<Revision>,
-    ) -> sqlx::Result<bool> {
-        let only = only.map(Revision::to_i64);
-        let query = sqlx::query(self.destroy.clone()).bind(&key.as_bytes()[..]);
-        let done = query.bind(only).bind(only).execute(connection).await?;
-        Ok(done.rows_affected() > 0)
+        items: &[&DestroyItem],
+    ) -> sqlx::Result<Vec<bool>> {
+        if let [item] = items {
+            // An expired record is left to gc.
+            let only = item.only.map(Revision::to_i64);
+            let query = sqlx::query(self.destroy_one.clone()).bind(bytes(&item.key));
+            let found = query.bind(only).bind(only).execute(connection).await?;
+            return Ok(vec![found.rows_affected() > 0]);
+        }
+        let mut transaction = connection.begin_with(BEGIN).await?;
+        let outcome = self.destroy_together(&mut transaction, items).await;
+        ended(transaction, outcome).await
     }
 
-    fn gc_statement(&self) -> &str {
-        self.gc.as_str()
+    fn statement(&self, name: &str, rows: usize) -> Option<SqlStr> {
+        let ladder = match name {
+            "load" => &self.load,
+            "hold" => &self.hold,
+            "there" => &self.there,
+            "touch" => &self.touch,
+            "destroy" => &self.destroy,
+            "gc" => return Some(self.gc.clone()),
+            _ => return None,
+        };
+        Some(ladder.step(rows).0)
     }
 
     async fn gc(&self, connection: &mut MySqlConnection, limit: i64) -> sqlx::Result<u64> {
@@ -335,6 +382,9 @@ impl Dialect for Statements {
     }
 
     async fn migrate(&self, connection: &mut MySqlConnection) -> sqlx::Result<()> {
+        if sqlx::raw_sql(self.probe()).execute(&mut *connection).await.is_ok() {
+            return Ok(());
+        }
         // One statement, indexes included; the server has its own lock for it.
         sqlx::raw_sql(AssertSqlSafe(self.schema())).execute(connection).await.map(drop)
     }

@@ -2,223 +2,192 @@
 
 use std::collections::HashMap;
 
-use session_core::{Key, Revision};
+use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Postgres, Row as _};
+use sqlx::postgres::PgRow;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqlStr};
 
-use super::statements::Statements;
-use crate::dialect::{
-    Birth, Change, Dialect, Extension, Found, Verdict, found, key, owner_bytes, verdicts,
-};
-use crate::fault::Class;
+use super::statements::Postgres;
+use crate::dialect::{Dialect, Found, Written, bytes, found, key, keys, millis, owner_bytes};
+use crate::failure::Class;
 
 /// "session", for the advisory lock of migrations.
 const MIGRATION_LOCK: i64 = 0x73_65_73_73_69_6f_6e;
 
-impl Statements {
-    /// The update of one: of a row that somebody changed while the statement waited for it, the
-    /// statement's snapshot still shows the expected revision; then it is asked once more.
-    async fn verdict_of_one(
+impl Postgres {
+    /// Of a row that another transaction changed while the statement waited for it, the statement's
+    /// snapshot still shows the expected revision. Then the revision is looked up once more.
+    async fn update_one(
         &self,
         connection: &mut PgConnection,
-        change: &Change,
-        row: &sqlx::postgres::PgRow,
-    ) -> sqlx::Result<Verdict> {
+        item: &UpdateItem,
+    ) -> sqlx::Result<Written> {
+        let row = sqlx::query(self.update_one.clone())
+            .bind(bytes(&item.key))
+            .bind(item.update.expected.to_i64())
+            .bind(item.record.revision.to_i64())
+            .bind(&item.record.payload[..])
+            .bind(owner_bytes(&item.record))
+            .fetch_one(&mut *connection)
+            .await?;
         if row.try_get(0)? {
-            return Ok(Verdict::Done);
+            return Ok(Written::Done);
         }
-        let mut standing: Option<i64> = row.try_get(1)?;
-        if standing == Some(change.expected.to_i64()) {
-            standing = sqlx::query_scalar(self.standing.clone())
-                .bind(&change.key.as_bytes()[..])
-                .fetch_optional(connection)
-                .await?;
+        let mut current: Option<i64> = row.try_get(1)?;
+        if current == Some(item.update.expected.to_i64()) {
+            let query = sqlx::query_scalar(self.revision.clone()).bind(bytes(&item.key));
+            current = query.fetch_optional(connection).await?;
         }
-        let standing = standing.map(Revision::from_i64);
-        Ok(Verdict::of_failed_update(standing, change.record.revision))
+        Ok(Written::by_update(current.map(Revision::from_i64), item.record.revision))
     }
 }
 
-impl Dialect for Statements {
-    type Database = Postgres;
+/// The live rows of a statement that locked them: whether each was written, and the revision before.
+fn live(rows: &[PgRow]) -> sqlx::Result<HashMap<Key, (bool, Revision)>> {
+    let rows = rows.iter().filter_map(|row| Some((key(row)?, row)));
+    rows.map(|(key, row)| Ok((key, (row.try_get(1)?, Revision::from_i64(row.try_get(2)?)))))
+        .collect()
+}
+
+/// A column of a batch.
+fn column<'a, I, T>(items: &[&'a I], of: impl Fn(&'a I) -> T) -> Vec<T> {
+    items.iter().map(|item| of(item)).collect()
+}
+
+fn revision(record: &Record) -> i64 {
+    record.revision.to_i64()
+}
+
+impl Dialect for Postgres {
+    type Database = sqlx::Postgres;
 
     const NAME: &'static str = "postgres";
-    const ONE_WRITER: bool = false;
+    const LOCAL: bool = false;
     const SCHEMAS: bool = true;
 
     fn classify(error: &dyn DatabaseError) -> Class {
         match error.code().as_deref().unwrap_or_default() {
             "23505" => Class::Duplicate,
+            // A changed column, a statement that is known already or not at all: a pooler between.
+            "0A000" | "42P05" | "26000" | "08P01" => Class::Stale,
             // An undefined table, column or schema, or one of another type.
             "42P01" | "42703" | "3F000" | "42804" | "42883" => Class::NoTable,
             "28000" | "28P01" | "3D000" | "42501" => Class::Denied,
             "25006" => Class::ReadOnly,
             "40001" | "40P01" => Class::Aborted,
-            "55P03" => Class::Busy,
+            // Also out of memory.
+            "55P03" | "53200" => Class::Busy,
             "53100" => Class::Full,
-            "53300" | "57P03" => Class::NoConnection,
+            "53300" | "53400" => Class::NoConnection,
+            "57P03" => Class::NotServing,
             "54000" => Class::TooLarge,
             // The server ended this connection.
-            "57P01" | "57P02" | "57P05" | "25P03" => Class::Lost,
-            code if code.starts_with("08") => Class::Lost,
-            "57014" => Class::TimedOut,
+            "57P01" | "57P02" | "57P05" | "25P03" => Class::Broken,
+            code if code.starts_with("08") => Class::Broken,
+            "57014" => Class::Cancelled,
             _ => Class::Other,
         }
     }
 
-    async fn load(&self, connection: &mut PgConnection, keys: &[Key]) -> sqlx::Result<Vec<Found>> {
-        let rows = if let [key] = keys {
-            let query = sqlx::query(self.load_one.clone()).bind(&key.as_bytes()[..]);
-            query.fetch_all(connection).await?
-        } else {
-            let keys: Vec<&[u8]> = keys.iter().map(|key| &key.as_bytes()[..]).collect();
-            let query = sqlx::query(self.load_many.clone()).bind(keys);
-            query.fetch_all(connection).await?
+    async fn load(&self, connection: &mut PgConnection, keys: &[&Key]) -> sqlx::Result<Vec<Found>> {
+        let query = match keys {
+            [key] => sqlx::query(self.load_one.clone()).bind(bytes(key)),
+            keys => sqlx::query(self.load.clone()).bind(column(keys, bytes)),
         };
-        Ok(rows.iter().filter_map(found).collect())
+        Ok(query.fetch_all(connection).await?.iter().filter_map(found).collect())
     }
 
     async fn create(
         &self,
         connection: &mut PgConnection,
-        births: &[Birth],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        if let [birth] = births {
-            let created = sqlx::query(self.create_one.clone())
-                .bind(&birth.key.as_bytes()[..])
-                .bind(birth.record.revision.to_i64())
-                .bind(&birth.record.payload[..])
-                .bind(owner_bytes(&birth.record))
-                .bind(birth.ttl)
-                .execute(connection)
-                .await?;
-            let done = created.rows_affected() > 0;
-            return Ok(vec![if done { Verdict::Done } else { Verdict::Exists }]);
-        }
-        let keys: Vec<&[u8]> = births.iter().map(|birth| &birth.key.as_bytes()[..]).collect();
-        let revisions: Vec<i64> =
-            births.iter().map(|birth| birth.record.revision.to_i64()).collect();
-        let payloads: Vec<&[u8]> = births.iter().map(|birth| &birth.record.payload[..]).collect();
-        let owners: Vec<Option<&[u8]>> =
-            births.iter().map(|birth| owner_bytes(&birth.record)).collect();
-        let ttls: Vec<i64> = births.iter().map(|birth| birth.ttl).collect();
-        let rows = sqlx::query(self.create_many.clone())
-            .bind(keys)
-            .bind(revisions)
-            .bind(payloads)
-            .bind(owners)
-            .bind(ttls)
+        items: &[&CreateItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        let rows = sqlx::query(self.create.clone())
+            .bind(column(items, |item| bytes(&item.key)))
+            .bind(column(items, |item| revision(&item.record)))
+            .bind(column(items, |item| &item.record.payload[..]))
+            .bind(column(items, |item| owner_bytes(&item.record)))
+            .bind(column(items, |item| millis(item.ttl)))
             .fetch_all(connection)
             .await?;
-        let keys = births.iter().map(|birth| birth.key);
-        Ok(verdicts(keys, &rows, Verdict::Exists))
+        let created = keys(&rows);
+        Ok(column(items, |item| match created.contains(&item.key) {
+            true => Written::Done,
+            false => Written::Exists,
+        }))
     }
 
     async fn update(
         &self,
         connection: &mut PgConnection,
-        changes: &[Change],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        if let [change] = changes {
-            let row = sqlx::query(self.update_one.clone())
-                .bind(&change.key.as_bytes()[..])
-                .bind(change.expected.to_i64())
-                .bind(change.record.revision.to_i64())
-                .bind(&change.record.payload[..])
-                .bind(owner_bytes(&change.record))
-                .bind(change.ttl)
-                .fetch_one(&mut *connection)
-                .await?;
-            return Ok(vec![self.verdict_of_one(connection, change, &row).await?]);
+        items: &[&UpdateItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        if let [item] = items
+            && item.update.ttl.is_none()
+        {
+            return Ok(vec![self.update_one(connection, item).await?]);
         }
-        let records = || changes.iter().map(|change| &change.record);
-        let keys: Vec<&[u8]> = changes.iter().map(|change| &change.key.as_bytes()[..]).collect();
-        let expected: Vec<i64> = changes.iter().map(|change| change.expected.to_i64()).collect();
-        let revisions: Vec<i64> = records().map(|record| record.revision.to_i64()).collect();
-        let payloads: Vec<&[u8]> = records().map(|record| &record.payload[..]).collect();
-        let owners: Vec<Option<&[u8]>> = records().map(owner_bytes).collect();
-        let ttls: Vec<Option<i64>> = changes.iter().map(|change| change.ttl).collect();
-        let rows = sqlx::query(self.update_many.clone())
-            .bind(keys)
-            .bind(expected)
-            .bind(revisions)
-            .bind(payloads)
-            .bind(owners)
-            .bind(ttls)
+        let rows = sqlx::query(self.update.clone())
+            .bind(column(items, |item| bytes(&item.key)))
+            .bind(column(items, |item| item.update.expected.to_i64()))
+            .bind(column(items, |item| revision(&item.record)))
+            .bind(column(items, |item| &item.record.payload[..]))
+            .bind(column(items, |item| owner_bytes(&item.record)))
+            .bind(column(items, |item| item.update.ttl.map(millis)))
             .fetch_all(connection)
             .await?;
-        let held: sqlx::Result<HashMap<Key, (bool, i64)>> = rows
-            .iter()
-            .filter_map(|row| Some((key(row)?, row)))
-            .map(|(key, row)| Ok((key, (row.try_get(1)?, row.try_get(2)?))))
-            .collect();
-        let held = held?;
-        let verdict = |change: &Change| match held.get(&change.key) {
-            Some((true, _)) => Verdict::Done,
-            other => Verdict::of_failed_update(
-                other.map(|(_, revision)| Revision::from_i64(*revision)),
-                change.record.revision,
-            ),
-        };
-        Ok(changes.iter().map(verdict).collect())
+        let live = live(&rows)?;
+        Ok(column(items, |item| match live.get(&item.key) {
+            Some((true, _)) => Written::Done,
+            other => Written::by_update(other.map(|(_, current)| *current), item.record.revision),
+        }))
     }
 
     async fn touch(
         &self,
         connection: &mut PgConnection,
-        extensions: &[Extension],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        if let [Extension { key, ttl }] = extensions {
-            let query = sqlx::query(self.touch_one.clone()).bind(&key.as_bytes()[..]).bind(ttl);
-            let found = query.execute(connection).await?.rows_affected();
-            return Ok(vec![if found > 0 { Verdict::Done } else { Verdict::Gone }]);
-        }
-        let keys: Vec<&[u8]> = extensions.iter().map(|one| &one.key.as_bytes()[..]).collect();
-        let ttls: Vec<i64> = extensions.iter().map(|one| one.ttl).collect();
-        let rows = sqlx::query(self.touch_many.clone())
-            .bind(keys)
-            .bind(ttls)
+        items: &[&TouchItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        let rows = sqlx::query(self.touch.clone())
+            .bind(column(items, |item| bytes(&item.key)))
+            .bind(column(items, |item| item.expected.to_i64()))
+            .bind(column(items, |item| millis(item.ttl)))
             .fetch_all(connection)
             .await?;
-        let keys = extensions.iter().map(|one| one.key);
-        Ok(verdicts(keys, &rows, Verdict::Gone))
-    }
-
-    async fn rotate(
-        &self,
-        connection: &mut PgConnection,
-        change: &Change,
-        new: &Key,
-    ) -> sqlx::Result<Verdict> {
-        let row = sqlx::query(self.rotate.clone())
-            .bind(&change.key.as_bytes()[..])
-            .bind(change.expected.to_i64())
-            .bind(change.record.revision.to_i64())
-            .bind(&change.record.payload[..])
-            .bind(owner_bytes(&change.record))
-            .bind(change.ttl)
-            .bind(&new.as_bytes()[..])
-            .fetch_one(&mut *connection)
-            .await?;
-        self.verdict_of_one(connection, change, &row).await
+        let live = live(&rows)?;
+        Ok(column(items, |item| match live.get(&item.key) {
+            Some((true, _)) => Written::Done,
+            other => Written::by_touch(other.map(|(_, current)| *current)),
+        }))
     }
 
     async fn destroy(
         &self,
         connection: &mut PgConnection,
-        key: &Key,
-        only: Option<Revision>,
-    ) -> sqlx::Result<bool> {
-        let lived: Option<bool> = sqlx::query_scalar(self.destroy.clone())
-            .bind(&key.as_bytes()[..])
-            .bind(only.map(Revision::to_i64))
-            .fetch_optional(connection)
+        items: &[&DestroyItem],
+    ) -> sqlx::Result<Vec<bool>> {
+        let rows = sqlx::query(self.destroy.clone())
+            .bind(column(items, |item| bytes(&item.key)))
+            .bind(column(items, |item| item.only.map(Revision::to_i64)))
+            .fetch_all(connection)
             .await?;
-        Ok(lived.unwrap_or(false))
+        let removed = rows.iter().filter_map(|row| Some((key(row)?, row)));
+        let removed = removed.map(|(key, row)| Ok((key, row.try_get(1)?)));
+        let removed: HashMap<Key, bool> = removed.collect::<sqlx::Result<_>>()?;
+        Ok(column(items, |item| removed.get(&item.key).copied().unwrap_or(false)))
     }
 
-    fn gc_statement(&self) -> &str {
-        self.gc.as_str()
+    fn statement(&self, name: &str, _rows: usize) -> Option<SqlStr> {
+        let all = [
+            ("load_one", &self.load_one),
+            ("load", &self.load),
+            ("update_one", &self.update_one),
+            ("update", &self.update),
+            ("touch", &self.touch),
+            ("destroy", &self.destroy),
+            ("gc", &self.gc),
+        ];
+        all.into_iter().find(|(one, _)| *one == name).map(|(_, statement)| statement.clone())
     }
 
     async fn gc(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
@@ -227,6 +196,9 @@ impl Dialect for Statements {
     }
 
     async fn migrate(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
+        if sqlx::query_scalar(self.is_complete()).fetch_one(&mut *connection).await? {
+            return Ok(());
+        }
         // IF NOT EXISTS alone is not safe against another process that is creating the same.
         let mut transaction = connection.begin().await?;
         sqlx::query("SELECT pg_advisory_xact_lock($1)")

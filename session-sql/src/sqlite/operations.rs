@@ -1,88 +1,96 @@
 //! The operations on SQLite.
 
-use session_core::{Key, Revision};
+use std::collections::HashMap;
+
+use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::SqliteArguments;
-use sqlx::{AssertSqlSafe, Connection as _, Row as _, Sqlite, SqliteConnection};
+use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlStr, SqliteConnection};
 
-use super::statements::Statements;
-use crate::dialect::{
-    Birth, Change, Dialect, Extension, Found, Verdict, found, key, owner_bytes, verdicts,
-};
-use crate::fault::Class;
+use super::statements::Sqlite;
+use crate::dialect::{Dialect, Found, Written, found, key, keys, millis, owner_bytes};
+use crate::failure::Class;
 use crate::ladder::Ladder;
 
-impl Statements {
-    /// What became of updates that matched nothing. The row they did not write is nobody else's
-    /// business, so it may be looked at afterwards.
-    async fn explain(
-        &self,
-        connection: &mut SqliteConnection,
-        changes: &[&Change],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        let keys = changes.iter().map(|change| change.key);
-        let rows = keys_query(&self.standing, keys).fetch_all(connection).await?;
-        let mut verdicts = Vec::with_capacity(changes.len());
-        for change in changes {
-            let row = rows.iter().find(|row| key(*row) == Some(change.key));
-            let standing: Option<i64> = row.map(|row| row.try_get(1)).transpose()?;
-            let standing = standing.map(Revision::from_i64);
-            verdicts.push(Verdict::of_failed_update(standing, change.record.revision));
-        }
-        Ok(verdicts)
-    }
+type Query = sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>;
 
-    async fn update_one(
+impl Sqlite {
+    /// The outcome of updates and touches whose rows came back, and of the others by the revisions of
+    /// the live records. The rows that were not written are nobody else's business, therefore they may be
+    /// looked at afterwards.
+    async fn outcome<I>(
         &self,
         connection: &mut SqliteConnection,
         query: Query,
-        change: &Change,
-    ) -> sqlx::Result<Verdict> {
-        match query.execute(&mut *connection).await?.rows_affected() {
-            0 => Ok(self.explain(connection, &[change]).await?[0]),
-            _ => Ok(Verdict::Done),
+        items: &[&I],
+        key_of: fn(&I) -> &Key,
+        unwritten: fn(&I, Option<Revision>) -> Written,
+    ) -> sqlx::Result<Vec<Written>>
+    where
+        I: Sync,
+    {
+        let written = keys(&query.fetch_all(&mut *connection).await?);
+        let mut revisions = HashMap::new();
+        if written.len() < items.len() {
+            let all = items.iter().map(|item| key_of(item));
+            for row in on_keys(&self.revisions, all).fetch_all(connection).await? {
+                let revision: i64 = row.try_get(1)?;
+                revisions.extend(key(&row).map(|key| (key, Revision::from_i64(revision))));
+            }
         }
+        let outcome = |item: &&I| match written.contains(key_of(item)) {
+            true => Written::Done,
+            false => unwritten(item, revisions.get(key_of(item)).copied()),
+        };
+        Ok(items.iter().map(outcome).collect())
     }
 }
 
-type Query = sqlx::query::Query<'static, Sqlite, SqliteArguments>;
-
-fn key_bytes(key: Key) -> Vec<u8> {
+fn owned(key: &Key) -> Vec<u8> {
     key.as_bytes().to_vec()
 }
 
 /// A statement on keys; the last one is repeated where there is room for more.
-fn keys_query(statements: &Ladder, keys: impl ExactSizeIterator<Item = Key>) -> Query {
+fn on_keys<'k>(statements: &Ladder, keys: impl ExactSizeIterator<Item = &'k Key>) -> Query {
     let (statement, room) = statements.step(keys.len());
-    let mut bound = 0;
+    let padding = room - keys.len();
     let mut last = None;
-    let mut query = sqlx::query(statement);
-    for key in keys {
-        query = query.bind(key_bytes(key));
+    let query = keys.fold(sqlx::query(statement), |query, key| {
         last = Some(key);
-        bound += 1;
-    }
-    for _ in bound..room {
-        query = query.bind(last.map(key_bytes));
-    }
-    query
+        query.bind(owned(key))
+    });
+    (0..padding).fold(query, |query, _| query.bind(last.map(owned)))
 }
 
-fn change_query(query: Query, change: &Change) -> Query {
-    query
-        .bind(key_bytes(change.key))
-        .bind(change.expected.to_i64())
-        .bind(change.record.revision.to_i64())
-        .bind(change.record.payload.to_vec())
-        .bind(owner_bytes(&change.record).map(<[u8]>::to_vec))
-        .bind(change.ttl)
+/// A statement on rows; a null key, which matches nothing, fills it up.
+fn on_rows<I>(
+    statements: &Ladder,
+    items: &[&I],
+    parameters: usize,
+    bind: impl FnMut(Query, &&I) -> Query,
+) -> Query {
+    let (statement, room) = statements.step(items.len());
+    let query = items.iter().fold(sqlx::query(statement), bind);
+    (items.len() * parameters..room * parameters).fold(query, |query, _| query.bind(None::<i64>))
 }
 
-impl Dialect for Statements {
-    type Database = Sqlite;
+fn record_values(query: Query, record: &Record) -> Query {
+    query
+        .bind(record.revision.to_i64())
+        .bind(record.payload.to_vec())
+        .bind(owner_bytes(record).map(<[u8]>::to_vec))
+}
+
+fn update_values(query: Query, item: &UpdateItem) -> Query {
+    let query = query.bind(owned(&item.key)).bind(item.update.expected.to_i64());
+    record_values(query, &item.record)
+}
+
+impl Dialect for Sqlite {
+    type Database = sqlx::Sqlite;
 
     const NAME: &'static str = "sqlite";
-    const ONE_WRITER: bool = true;
+    const LOCAL: bool = true;
     const SCHEMAS: bool = false;
 
     fn classify(error: &dyn DatabaseError) -> Class {
@@ -104,107 +112,90 @@ impl Dialect for Statements {
     async fn load(
         &self,
         connection: &mut SqliteConnection,
-        keys: &[Key],
+        keys: &[&Key],
     ) -> sqlx::Result<Vec<Found>> {
-        let query = keys_query(&self.load, keys.iter().copied());
-        let rows = query.fetch_all(connection).await?;
+        let rows = on_keys(&self.load, keys.iter().copied()).fetch_all(connection).await?;
         Ok(rows.iter().filter_map(found).collect())
     }
 
     async fn create(
         &self,
         connection: &mut SqliteConnection,
-        births: &[Birth],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        let (statement, room) = self.create.step(births.len());
-        let mut query = sqlx::query(statement);
-        for Birth { key, record, ttl } in births {
-            query = query
-                .bind(key_bytes(*key))
-                .bind(record.revision.to_i64())
-                .bind(record.payload.to_vec())
-                .bind(owner_bytes(record).map(<[u8]>::to_vec))
-                .bind(*ttl);
-        }
-        let rows = with_nulls(query, (room - births.len()) * 5).fetch_all(connection).await?;
-        let keys = births.iter().map(|birth| birth.key);
-        Ok(verdicts(keys, &rows, Verdict::Exists))
+        items: &[&CreateItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        let query = on_rows(&self.create, items, 5, |query, item| {
+            record_values(query.bind(owned(&item.key)), &item.record).bind(millis(item.ttl))
+        });
+        let created = keys(&query.fetch_all(connection).await?);
+        let written = |item: &&CreateItem| match created.contains(&item.key) {
+            true => Written::Done,
+            false => Written::Exists,
+        };
+        Ok(items.iter().map(written).collect())
     }
 
     async fn update(
         &self,
         connection: &mut SqliteConnection,
-        changes: &[Change],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        if let [change] = changes {
-            let statement = change.ttl.map_or(&self.update_one, |_| &self.renew_one);
-            let query = change_query(sqlx::query(statement.clone()), change);
-            return Ok(vec![self.update_one(connection, query, change).await?]);
-        }
-        let renews = changes.iter().any(|change| change.ttl.is_some());
-        let statements = if renews { &self.renew } else { &self.update };
-        let (statement, room) = statements.step(changes.len());
-        let query = changes.iter().fold(sqlx::query(statement), change_query);
-        let query = with_nulls(query, (room - changes.len()) * 6);
-        let rows = query.fetch_all(&mut *connection).await?;
-        let keys = changes.iter().map(|change| change.key);
-        let mut outcome = verdicts(keys, &rows, Verdict::Conflict);
-        let failed = |verdict: &Verdict| *verdict != Verdict::Done;
-        if outcome.iter().any(failed) {
-            let of_failed = changes.iter().zip(&outcome).filter(|(_, verdict)| failed(verdict));
-            let of_failed: Vec<&Change> = of_failed.map(|(change, _)| change).collect();
-            let explained = self.explain(connection, &of_failed).await?;
-            let slots = outcome.iter_mut().filter(|verdict| failed(verdict));
-            for (slot, verdict) in slots.zip(explained) {
-                *slot = verdict;
+        items: &[&UpdateItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        let renews = items.iter().any(|item| item.update.ttl.is_some());
+        let query = match items {
+            [item] if !renews => update_values(sqlx::query(self.update_one.clone()), item),
+            items => {
+                let statements = if renews { &self.renew } else { &self.update };
+                on_rows(statements, items, 6, |query, item| {
+                    update_values(query, item).bind(item.update.ttl.map(millis))
+                })
             }
-        }
-        Ok(outcome)
+        };
+        let unwritten =
+            |item: &UpdateItem, current| Written::by_update(current, item.record.revision);
+        self.outcome(connection, query, items, |item| &item.key, unwritten).await
     }
 
     async fn touch(
         &self,
         connection: &mut SqliteConnection,
-        extensions: &[Extension],
-    ) -> sqlx::Result<Vec<Verdict>> {
-        let (statement, room) = self.touch.step(extensions.len());
-        let mut query = sqlx::query(statement);
-        for Extension { key, ttl } in extensions {
-            query = query.bind(key_bytes(*key)).bind(*ttl);
-        }
-        let query = with_nulls(query, (room - extensions.len()) * 2);
-        let rows = query.fetch_all(connection).await?;
-        let keys = extensions.iter().map(|one| one.key);
-        Ok(verdicts(keys, &rows, Verdict::Gone))
-    }
-
-    async fn rotate(
-        &self,
-        connection: &mut SqliteConnection,
-        change: &Change,
-        new: &Key,
-    ) -> sqlx::Result<Verdict> {
-        let query = change_query(sqlx::query(self.rotate.clone()), change);
-        self.update_one(connection, query.bind(key_bytes(*new)), change).await
+        items: &[&TouchItem],
+    ) -> sqlx::Result<Vec<Written>> {
+        let query = on_rows(&self.touch, items, 3, |query, item| {
+            let query = query.bind(owned(&item.key)).bind(item.expected.to_i64());
+            query.bind(millis(item.ttl))
+        });
+        let unwritten = |_: &TouchItem, current| Written::by_touch(current);
+        self.outcome(connection, query, items, |item| &item.key, unwritten).await
     }
 
     async fn destroy(
         &self,
         connection: &mut SqliteConnection,
-        key: &Key,
-        only: Option<Revision>,
-    ) -> sqlx::Result<bool> {
-        // All rows, though there is one at most: the commit, which may fail, comes after the last.
-        let lived: Vec<bool> = sqlx::query_scalar(self.destroy.clone())
-            .bind(key_bytes(*key))
-            .bind(only.map(Revision::to_i64))
-            .fetch_all(connection)
-            .await?;
-        Ok(lived == [true])
+        items: &[&DestroyItem],
+    ) -> sqlx::Result<Vec<bool>> {
+        let query = on_rows(&self.destroy, items, 2, |query, item| {
+            query.bind(owned(&item.key)).bind(item.only.map(Revision::to_i64))
+        });
+        // All rows, also of one item: the commit, which may fail, comes after the last row.
+        let rows = query.fetch_all(connection).await?;
+        let removed = rows.iter().filter_map(|row| Some((key(row)?, row)));
+        let removed = removed.map(|(key, row)| Ok((key, row.try_get(1)?)));
+        let removed: HashMap<Key, bool> = removed.collect::<sqlx::Result<_>>()?;
+        Ok(items.iter().map(|item| removed.get(&item.key).copied().unwrap_or(false)).collect())
     }
 
-    fn gc_statement(&self) -> &str {
-        self.gc.as_str()
+    fn statement(&self, name: &str, rows: usize) -> Option<SqlStr> {
+        let ladder = match name {
+            "load" => &self.load,
+            "update" => &self.update,
+            "renew" => &self.renew,
+            "touch" => &self.touch,
+            "revisions" => &self.revisions,
+            "destroy" => &self.destroy,
+            "update_one" => return Some(self.update_one.clone()),
+            "gc" => return Some(self.gc.clone()),
+            _ => return None,
+        };
+        Some(ladder.step(rows).0)
     }
 
     async fn gc(&self, connection: &mut SqliteConnection, limit: i64) -> sqlx::Result<u64> {
@@ -213,14 +204,12 @@ impl Dialect for Statements {
     }
 
     async fn migrate(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {
+        if sqlx::query_scalar(self.is_complete()).fetch_one(&mut *connection).await? {
+            return Ok(());
+        }
         // Takes the lock at once: one that reads first and then wants to write may not wait.
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         sqlx::raw_sql(AssertSqlSafe(self.schema())).execute(&mut *transaction).await?;
         transaction.commit().await
     }
-}
-
-/// Fills up rows; a null key matches nothing.
-fn with_nulls(query: Query, parameters: usize) -> Query {
-    (0..parameters).fold(query, |query, _| query.bind(None::<i64>))
 }

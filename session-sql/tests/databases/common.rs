@@ -1,11 +1,13 @@
 //! What must hold on every database.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Backend, Bytes, Error, ErrorKind, Key, Owner, Record, Result, Revision, Update, Write,
+    Backend, BatchBackend, Bytes, CreateItem, DestroyItem, Error, ErrorKind, Key, Owner, Record,
+    Result, Revision, TouchItem, Update, UpdateItem, Write,
 };
 
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
@@ -31,6 +33,10 @@ pub(crate) fn record(revision: u64) -> Record {
     }
 }
 
+pub(crate) fn revision(number: u64) -> Revision {
+    Revision::from_u64(number)
+}
+
 pub(crate) fn create() -> Write {
     Write::Create { ttl: LIFE }
 }
@@ -45,13 +51,13 @@ pub(crate) fn kind<T: std::fmt::Debug>(result: Result<T>) -> ErrorKind {
     error.kind()
 }
 
-/// Enough for batches to be full.
+/// More than there are connections.
 pub(crate) const MANY: u32 = 200;
-/// One by one, each takes a commit, and a slow disk has 3 s for all that wait.
+/// Each write is a commit of its own, and a slow disk has 3 s for all that wait.
 pub(crate) const FEW: u32 = 20;
 
-/// Writes at the same moment: so many right, as many over another revision, as many of nothing.
-pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend>, each: u32) {
+/// Writes at the same moment, one by one: as many right as over another revision and of nothing.
+pub(crate) async fn each_has_its_own_result(backend: Arc<dyn Backend>, each: u32) {
     let saves = (0..2 * each).map(|number| {
         let backend = Arc::clone(&backend);
         tokio::spawn(async move { backend.save(&key(number), &record(1), create()).await })
@@ -67,15 +73,21 @@ pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend
             tokio::spawn(async move {
                 let expected = if number < each { 1 } else { 7 };
                 let saved = backend.save(&key(number), &record(2), over(expected)).await;
-                let touched = backend.touch(&key(number), LIFE * 2).await;
+                let other = backend.touch(&key(number), revision(9), LIFE * 3).await;
+                let expects = if number < each { 2 } else { 1 };
+                let touched = backend.touch(&key(number), revision(expects), LIFE * 2).await;
                 let again = backend.save(&key(number), &record(3), create()).await;
-                (number, saved, touched, again, backend.load(&key(number)).await.unwrap())
+                (number, saved, other, touched, again, backend.load(&key(number)).await.unwrap())
             })
         })
         .collect();
     for write in writes {
-        let (number, saved, touched, again, loaded) = write.await.unwrap();
+        let (number, saved, other, touched, again, loaded) = write.await.unwrap();
         let loaded = loaded.unwrap();
+        let absent = number / each > 1;
+        let expected = if absent { ErrorKind::Gone } else { ErrorKind::Conflict };
+        assert_eq!(kind(other), expected);
+        assert!(loaded.expires_in <= LIFE * 2);
         match number / each {
             0 => {
                 saved.unwrap();
@@ -102,6 +114,93 @@ pub(crate) async fn each_of_a_batch_has_its_own_verdict(backend: Arc<dyn Backend
     }
 }
 
+fn creates(revision: u64, numbers: Range<u32>) -> Vec<CreateItem> {
+    let item = |number| CreateItem { key: key(number), record: record(revision), ttl: LIFE };
+    numbers.rev().map(item).collect()
+}
+
+/// In batches: the same, where one call has all of them, in descending order.
+pub(crate) async fn each_of_a_batch_has_its_own_result(backend: &dyn BatchBackend) {
+    assert!(backend.create_many(&creates(1, 0..20)).await.into_iter().all(|one| one.is_ok()));
+    let mut items = creates(2, 10..30);
+    items[0].ttl = Duration::ZERO;
+    for (item, created) in items.iter().zip(backend.create_many(&items).await) {
+        if item.key == key(29) {
+            assert_eq!(kind(created), ErrorKind::InvalidValue);
+        } else if items[10..].iter().any(|one| one.key == item.key) {
+            assert_eq!(kind(created), ErrorKind::AlreadyExists);
+        } else {
+            created.unwrap();
+        }
+    }
+
+    // 0 to 19 have revision 1, 20 to 28 have 2, 29 to 39 are absent.
+    for (ttl, written) in [(None, 3), (Some(LIFE * 2), 4)] {
+        let items: Vec<_> = (0..40)
+            .rev()
+            .map(|number| UpdateItem {
+                key: key(number),
+                record: record(written),
+                update: Update { expected: revision(if written == 3 { 1 } else { 3 }), ttl },
+            })
+            .collect();
+        for (number, updated) in (0..40).rev().zip(backend.update_many(&items).await) {
+            match number {
+                0..20 => updated.unwrap(),
+                20..29 => assert_eq!(kind(updated), ErrorKind::Conflict),
+                _ => assert_eq!(kind(updated), ErrorKind::Gone),
+            }
+        }
+    }
+
+    let life = |number: u32| LIFE * 4 + Duration::from_secs((number % 3).into());
+    let items: Vec<_> = (0..40)
+        .map(|number| TouchItem { key: key(number), expected: revision(4), ttl: life(number) })
+        .collect();
+    for (number, touched) in (0..40).zip(backend.touch_many(&items).await) {
+        match number {
+            0..20 => touched.unwrap(),
+            20..29 => assert_eq!(kind(touched), ErrorKind::Conflict),
+            _ => assert_eq!(kind(touched), ErrorKind::Gone),
+        }
+    }
+
+    let keys: Vec<_> = (0..40).rev().map(key).collect();
+    for (number, loaded) in (0..40).rev().zip(backend.load_many(&keys).await) {
+        let loaded = loaded.unwrap();
+        match number {
+            0..20 => {
+                let loaded = loaded.unwrap();
+                assert_eq!(loaded.record, record(4));
+                let left = loaded.expires_in;
+                assert!(left <= life(number) && left > life(number) - Duration::from_secs(1));
+            }
+            20..29 => assert_eq!(loaded.unwrap().record, record(2)),
+            _ => assert!(loaded.is_none()),
+        }
+    }
+
+    let only = |number: u32| match number % 3 {
+        0 => None,
+        1 => Some(revision(4)),
+        _ => Some(revision(9)),
+    };
+    let items: Vec<_> =
+        (0..40).rev().map(|number| DestroyItem { key: key(number), only: only(number) }).collect();
+    for (number, destroyed) in (0..40).rev().zip(backend.destroy_many(&items).await) {
+        let expected = match number {
+            0..20 => number % 3 < 2,
+            20..29 => number % 3 == 0,
+            _ => false,
+        };
+        assert_eq!(destroyed.unwrap(), expected, "{number}");
+        let left = backend.load_many(&[key(number)]).await.remove(0).unwrap().is_some();
+        assert_eq!(left, number < 29 && !expected, "{number}");
+    }
+    let all: Vec<_> = (0..40).map(|number| DestroyItem { key: key(number), only: None }).collect();
+    backend.destroy_many(&all).await;
+}
+
 /// While others load, update and touch without a pause, a logout gets its turn.
 pub(crate) async fn a_flood_holds_up_no_logout(backend: Arc<dyn Backend>) {
     const TASKS: u32 = 32;
@@ -119,7 +218,7 @@ pub(crate) async fn a_flood_holds_up_no_logout(backend: Arc<dyn Backend>) {
                             "updates" => {
                                 backend.save(&key(number), &record(0), over(0)).await.unwrap();
                             }
-                            _ => backend.touch(&key(number), LIFE).await.unwrap(),
+                            _ => backend.touch(&key(number), revision(0), LIFE).await.unwrap(),
                         }
                     }
                 })
@@ -141,42 +240,47 @@ pub(crate) async fn a_flood_holds_up_no_logout(backend: Arc<dyn Backend>) {
     }
 }
 
-/// Two servers, each with batches that overlap in every row: every round has one winner per row,
-/// and nobody waits for anybody in a circle.
+/// Two servers, each with batches that overlap in every row: every round has one winner per row, and
+/// no two wait for each other in a circle.
 pub(crate) async fn batches_of_two_servers_agree(one: Arc<dyn Backend>, two: Arc<dyn Backend>) {
     const ROWS: u32 = 40;
-    const ROUNDS: u64 = 8;
-    for number in 0..ROWS {
-        one.save(&key(number), &record(1), create()).await.unwrap();
-    }
-    let mut standing = vec![1; ROWS as usize];
+    const ROUNDS: u64 = 20;
+    let created = one.batch().unwrap().create_many(&creates(1, 0..ROWS)).await;
+    assert!(created.into_iter().all(|one| one.is_ok()));
+    let mut current = vec![1; ROWS as usize];
     for round in 1..=ROUNDS {
-        let attempts: Vec<_> = (0..ROWS)
-            .flat_map(|number| [(number, &one, 100), (ROWS - 1 - number, &two, 200)])
-            .map(|(number, backend, server)| {
-                let backend = Arc::clone(backend);
-                let expected = standing[number as usize];
-                tokio::spawn(async move {
-                    let next = round * 1000 + server;
-                    (number, next, backend.save(&key(number), &record(next), over(expected)).await)
-                })
-            })
-            .collect();
-        let mut winners = vec![0; ROWS as usize];
-        for attempt in attempts {
-            let (number, next, outcome) = attempt.await.unwrap();
-            match outcome {
-                Ok(()) => {
-                    winners[number as usize] += 1;
-                    standing[number as usize] = next;
-                }
-                Err(error) => assert_eq!(error.kind(), ErrorKind::Conflict, "{error:?}"),
-            }
-        }
-        assert_eq!(winners, [1; ROWS as usize]);
-        for (number, revision) in (0..ROWS).zip(&standing) {
+        let batch = |numbers: Vec<u32>, written: u64, current: &[u64]| -> Vec<UpdateItem> {
+            let item = |number: u32| UpdateItem {
+                key: key(number),
+                record: record(written),
+                update: Update { expected: revision(current[number as usize]), ttl: None },
+            };
+            numbers.into_iter().map(item).collect()
+        };
+        let [first, second] = [round * 1000 + 100, round * 1000 + 200];
+        let ours = batch((0..ROWS).collect(), first, &current);
+        let theirs = batch((0..ROWS).rev().collect(), second, &current);
+        let (ours, theirs) = tokio::join!(
+            tokio::spawn({
+                let backend = Arc::clone(&one);
+                async move { backend.batch().unwrap().update_many(&ours).await }
+            }),
+            tokio::spawn({
+                let backend = Arc::clone(&two);
+                async move { backend.batch().unwrap().update_many(&theirs).await }
+            }),
+        );
+        let theirs = theirs.unwrap().into_iter().rev();
+        for (number, (ours, theirs)) in (0..ROWS).zip(ours.unwrap().into_iter().zip(theirs)) {
+            let (winner, lost) = match (ours, theirs) {
+                (Ok(()), Err(lost)) => (first, lost),
+                (Err(lost), Ok(())) => (second, lost),
+                other => panic!("{other:?}"),
+            };
+            assert_eq!(lost.kind(), ErrorKind::Conflict, "{lost:?}");
+            current[number as usize] = winner;
             let loaded = one.load(&key(number)).await.unwrap().unwrap();
-            assert_eq!(loaded.record, record(*revision));
+            assert_eq!(loaded.record, record(winner));
         }
     }
 }
@@ -227,17 +331,12 @@ pub(crate) async fn a_row_that_is_no_session_is_corrupt(backend: Arc<dyn Backend
         backend.save(&key(number), &record(1), create()).await.unwrap();
     }
     assert_eq!(kind(backend.load(&broken).await), ErrorKind::Corrupt);
-    let loads: Vec<_> = (0..200)
-        .map(|number| {
-            let backend = Arc::clone(&backend);
-            let key = if number % 10 == 0 { broken } else { key(number % 20) };
-            tokio::spawn(async move { (number, backend.load(&key).await) })
-        })
-        .collect();
-    for load in loads {
-        match load.await.unwrap() {
-            (number, loaded) if number % 10 == 0 => assert_eq!(kind(loaded), ErrorKind::Corrupt),
-            (_, loaded) => assert_eq!(loaded.unwrap().unwrap().record, record(1)),
+    let mut keys: Vec<_> = (0..20).map(key).collect();
+    keys.insert(7, broken);
+    for (key, loaded) in keys.iter().zip(backend.batch().unwrap().load_many(&keys).await) {
+        match *key == broken {
+            true => assert_eq!(kind(loaded), ErrorKind::Corrupt),
+            false => assert_eq!(loaded.unwrap().unwrap().record, record(1)),
         }
     }
     assert!(backend.destroy(&broken, None).await.unwrap());

@@ -1,17 +1,18 @@
 //! What expired is gone for each statement, also for those that only batches use, which the
 //! conformance suite meets by chance if at all.
 
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
-use session_core::{Backend, ErrorKind, Key, Result, Revision, Update, Write};
+use session_core::{
+    Backend, CreateItem, DestroyItem, ErrorKind, Key, Result, Revision, TouchItem, Update,
+    UpdateItem, Write,
+};
 
-use crate::common::{LIFE, create, key, kind, over, record};
+use crate::common::{LIFE, create, key, kind, over, record, revision};
 use crate::{mariadb, postgres, sqlite};
 
-/// More than go out by themselves, fewer than fill a batch.
+/// More than one, fewer than fill a batch.
 const MANY: u32 = 48;
 const SHORT: Duration = Duration::from_millis(1);
 
@@ -39,7 +40,7 @@ async fn what_expired_is_gone(backend: Arc<dyn Backend>) {
 }
 
 async fn alone(backend: &dyn Backend) {
-    let [old, new, live] = [key(1_000_000), key(1_000_001), key(1_000_002)];
+    let [old, live] = [key(1_000_000), key(1_000_001)];
     backend.save(&live, &record(1), create()).await.unwrap();
     expire(backend, &[old]).await;
     let renewal = |expected| Update { expected: Revision::from_u64(expected), ttl: Some(LIFE) };
@@ -49,12 +50,10 @@ async fn alone(backend: &dyn Backend) {
         assert_eq!(kind(backend.save(&old, &record(2), over(expected)).await), ErrorKind::Gone);
         let renewed = backend.save(&old, &record(2), Write::Update(renewal(expected))).await;
         assert_eq!(kind(renewed), ErrorKind::Gone);
-        let rotated = backend.rotate(&old, &new, &record(2), renewal(expected)).await;
-        assert_eq!(kind(rotated), ErrorKind::Gone);
+        let touched = backend.touch(&old, Revision::from_u64(expected), LIFE).await;
+        assert_eq!(kind(touched), ErrorKind::Gone);
     }
-    assert_eq!(kind(backend.touch(&old, LIFE).await), ErrorKind::Gone);
     assert!(backend.load(&old).await.unwrap().is_none());
-    assert!(backend.load(&new).await.unwrap().is_none());
     assert!(!backend.destroy(&old, Some(Revision::from_u64(1))).await.unwrap());
     expire(backend, &[old]).await;
     assert!(!backend.destroy(&old, None).await.unwrap());
@@ -67,7 +66,7 @@ async fn alone(backend: &dyn Backend) {
     assert_eq!(backend.load(&live).await.unwrap().unwrap().record, record(1));
 }
 
-/// Each second one expired; all at the same moment, so that a batch holds both.
+/// Each second one expired, in batches that hold both.
 async fn together(backend: &Arc<dyn Backend>) {
     let (dead, live): (Vec<u32>, Vec<u32>) = (0..MANY).partition(|number| number % 2 == 0);
     for number in &live {
@@ -84,50 +83,70 @@ async fn together(backend: &Arc<dyn Backend>) {
     };
 
     expire(&**backend, &dead).await;
-    let loaded = each(backend, async |backend, number| backend.load(&key(number)).await).await;
-    for (number, loaded) in (0..).zip(loaded) {
+    let batch = backend.batch().unwrap();
+    let keys: Vec<Key> = (0..MANY).map(key).collect();
+    for (number, loaded) in (0..).zip(batch.load_many(&keys).await) {
         assert_eq!(loaded.unwrap().is_some(), lives(number), "load");
     }
-    let touched = each(backend, async |backend, number| backend.touch(&key(number), LIFE).await);
-    for (number, touched) in (0..).zip(touched.await) {
-        check(number, touched, "touch");
+    // Of one life and of several: where one statement can't give each its own, there is another way.
+    for apart in [0, 1] {
+        let items = touches(1, |number| LIFE + Duration::from_secs((number * apart).into()));
+        for (number, touched) in (0..).zip(batch.touch_many(&items).await) {
+            check(number, touched, "touch");
+        }
     }
-    // Of several lives: where one statement can't give each its own, there is another way.
-    let touched = each(backend, async |backend, number| {
-        backend.touch(&key(number), LIFE + Duration::from_secs(number.into())).await
-    });
-    for (number, touched) in (0..).zip(touched.await) {
-        check(number, touched, "touch");
+    // Of another revision: a conflict with what lives only.
+    for (number, touched) in (0..).zip(batch.touch_many(&touches(7, |_| LIFE * 9)).await) {
+        let expected = if lives(number) { ErrorKind::Conflict } else { ErrorKind::Gone };
+        assert_eq!(kind(touched), expected);
+        if let Some(loaded) = backend.load(&key(number)).await.unwrap() {
+            assert!(loaded.expires_in < LIFE * 2);
+        }
     }
-    for (expected, ttl) in [(1, None), (1, Some(LIFE))] {
-        let saved = each(backend, async |backend, number| {
-            let write = Update { expected: Revision::from_u64(expected), ttl };
-            backend.save(&key(number), &record(1), Write::Update(write)).await
-        });
-        for (number, saved) in (0..).zip(saved.await) {
+    for ttl in [None, Some(LIFE)] {
+        for (number, saved) in (0..).zip(batch.update_many(&updates(1, 1, ttl)).await) {
             check(number, saved, "save");
         }
     }
     // Over another revision: a conflict with what lives only.
-    let saved = each(backend, async |backend, number| {
-        backend.save(&key(number), &record(2), over(7)).await
-    });
-    for (number, saved) in (0..).zip(saved.await) {
-        let expected = if lives(number) { ErrorKind::Conflict } else { ErrorKind::Gone };
-        assert_eq!(kind(saved), expected);
+    for ttl in [None, Some(LIFE)] {
+        for (number, saved) in (0..).zip(batch.update_many(&updates(2, 7, ttl)).await) {
+            let expected = if lives(number) { ErrorKind::Conflict } else { ErrorKind::Gone };
+            assert_eq!(kind(saved), expected);
+        }
     }
-    let created = each(backend, async |backend, number| {
-        backend.save(&key(number), &record(3), create()).await
-    });
-    for (number, created) in (0..).zip(created.await) {
+    let ends: Vec<_> = (0..MANY)
+        .filter(|number| !lives(*number))
+        .map(|number| DestroyItem { key: key(number), only: None })
+        .collect();
+    assert!(batch.destroy_many(&ends).await.into_iter().all(|removed| !removed.unwrap()));
+    expire(&**backend, &dead).await;
+    let items: Vec<_> =
+        keys.iter().map(|key| CreateItem { key: *key, record: record(3), ttl: LIFE }).collect();
+    for (number, created) in (0..).zip(batch.create_many(&items).await) {
         match created {
             Ok(()) => assert!(!lives(number), "create over a live one"),
-            Err(error) => assert!(lives(number), "create: {error:?}"),
+            Err(error) => {
+                assert!(lives(number), "create: {error:?}");
+                assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+            }
         }
         let loaded = backend.load(&key(number)).await.unwrap().unwrap();
         assert_eq!(loaded.record, record(if lives(number) { 1 } else { 3 }));
         assert!(loaded.expires_in > LIFE / 2);
     }
+}
+
+fn touches(expected: u64, ttl: impl Fn(u32) -> Duration) -> Vec<TouchItem> {
+    let item =
+        |number| TouchItem { key: key(number), expected: revision(expected), ttl: ttl(number) };
+    (0..MANY).map(item).collect()
+}
+
+fn updates(written: u64, expected: u64, ttl: Option<Duration>) -> Vec<UpdateItem> {
+    let update = Update { expected: revision(expected), ttl };
+    let item = |number| UpdateItem { key: key(number), record: record(written), update };
+    (0..MANY).map(item).collect()
 }
 
 /// Neither a live one goes, nor does it take the place of one that expired.
@@ -145,11 +164,13 @@ async fn collected(backend: &Arc<dyn Backend>) {
 /// A life that is over before its batch is answered was a life all the same.
 async fn born_dead(backend: &Arc<dyn Backend>) {
     for round in 30..50 {
-        let created = each(backend, async |backend, number| {
-            let key = key(round * 100_000 + number);
-            backend.save(&key, &record(1), Write::Create { ttl: SHORT }).await
-        });
-        for created in created.await {
+        let item = |number| CreateItem {
+            key: key(round * 100_000 + number),
+            record: record(1),
+            ttl: SHORT,
+        };
+        let items: Vec<_> = (0..MANY).map(item).collect();
+        for created in backend.batch().unwrap().create_many(&items).await {
             created.unwrap();
         }
     }
@@ -161,29 +182,4 @@ async fn expire(backend: &dyn Backend, keys: &[Key]) {
         backend.save(key, &record(1), Write::Create { ttl: SHORT }).await.unwrap();
     }
     tokio::time::sleep(SHORT * 20).await;
-}
-
-/// All at the same moment, on one thread: nobody gets an answer before the last one has asked.
-async fn each<T>(
-    backend: &Arc<dyn Backend>,
-    operation: impl AsyncFn(Arc<dyn Backend>, u32) -> T,
-) -> Vec<T> {
-    let mut waiting: Vec<_> =
-        (0..MANY).map(|number| Box::pin(operation(Arc::clone(backend), number))).collect();
-    let mut outcomes: Vec<Option<T>> = waiting.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        for (one, outcome) in waiting.iter_mut().zip(&mut outcomes) {
-            if outcome.is_none()
-                && let Poll::Ready(done) = one.as_mut().poll(context)
-            {
-                *outcome = Some(done);
-            }
-        }
-        match outcomes.iter().all(Option::is_some) {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
-        }
-    })
-    .await;
-    outcomes.into_iter().flatten().collect()
 }

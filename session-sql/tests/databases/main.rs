@@ -2,12 +2,16 @@
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
 mod common;
+mod deployments;
 mod expiry;
 mod mariadb;
 mod outages;
+mod plans;
 mod postgres;
 mod processes;
+mod runtimes;
 mod servers;
 mod sqlite;
 #[cfg(feature = "tls")]
 mod tls;
+mod waits;

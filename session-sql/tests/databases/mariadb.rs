@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use session_core::{Backend, ErrorKind, Key, Record};
+use session_core::{Backend, CreateItem, ErrorKind, Key, Record, Update, UpdateItem};
 use session_sql::MySqlBackend;
 use sqlx::mysql::MySqlPoolOptions;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlPool, Row as _};
@@ -95,20 +95,18 @@ async fn a_batch_that_fails_keeps_no_locks() {
     let mut other = admin.begin().await.unwrap();
     let hold = format!("SELECT 1 FROM sessions WHERE id_hash = {} FOR UPDATE", literal(31));
     other.execute(AssertSqlSafe(hold)).await.unwrap();
-    let saves: Vec<_> = (0..32)
-        .map(|number| {
-            let backend = Arc::clone(&backend);
-            tokio::spawn(async move { backend.save(&key(number), &record(2), over(1)).await })
+    let items: Vec<_> = (0..32)
+        .map(|number| UpdateItem {
+            key: key(number),
+            record: record(2),
+            update: Update { expected: common::revision(1), ttl: None },
         })
         .collect();
-    let mut refused = 0;
-    for save in saves {
-        if let Err(error) = save.await.unwrap() {
-            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-            refused += 1;
-        }
+    for saved in backend.batch().unwrap().update_many(&items).await {
+        let error = saved.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert!(error.nothing_was_written(), "{error:?}");
     }
-    assert!(refused > 1, "nothing went together");
     let free = "SELECT COUNT(*) FROM (SELECT 1 FROM sessions FOR UPDATE SKIP LOCKED) AS free";
     let free: i64 = admin.fetch_one(free).await.unwrap().get(0);
     assert_eq!(free, 31);
@@ -128,25 +126,27 @@ async fn what_is_too_large_is_refused_and_harms_nobody() {
     for _ in 0..3 {
         let saved = backend.save(&key(0), &large(2, 3 << 20), over(1)).await;
         assert!(matches!(kind(saved), ErrorKind::TooLarge | ErrorKind::Unavailable));
-        backend.touch(&key(0), common::LIFE).await.unwrap();
+        backend.touch(&key(0), common::revision(1), common::LIFE).await.unwrap();
         assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
     }
     // Each fits, and so do all together; what a batch is filled up with must not be the largest.
-    for round in 0..4 {
-        let saves: Vec<_> = (0..40)
-            .map(|number| {
-                let backend = Arc::clone(&backend);
-                let bytes = if number % 10 == 1 { 200_000 } else { 10 };
-                let number = 100 + 100 * round + number;
-                tokio::spawn(async move {
-                    backend.save(&key(number), &large(1, bytes), create()).await?;
-                    backend.save(&key(number), &large(2, bytes), over(1)).await
-                })
-            })
+    let batch = backend.batch().unwrap();
+    for round in 1..5 {
+        let large = |number: u32, revision| {
+            let bytes = if number % 10 == 1 { 200_000 } else { 10 };
+            (key(100 * round + number), large(revision, bytes))
+        };
+        let creates: Vec<_> = (0..40)
+            .map(|number| large(number, 1))
+            .map(|(key, record)| CreateItem { key, record, ttl: common::LIFE })
             .collect();
-        for save in saves {
-            save.await.unwrap().unwrap();
-        }
+        assert!(batch.create_many(&creates).await.into_iter().all(|one| one.is_ok()));
+        let update = Update { expected: common::revision(1), ttl: None };
+        let updates: Vec<_> = (0..40)
+            .map(|number| large(number, 2))
+            .map(|(key, record)| UpdateItem { key, record, update })
+            .collect();
+        assert!(batch.update_many(&updates).await.into_iter().all(|one| one.is_ok()));
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use session_core::{Backend, ErrorKind, Result};
 use test_servers::Server;
 
-use crate::common::{create, key, kind, over, record};
+use crate::common::{LIFE, create, key, kind, over, record, revision};
 
 /// The handle's deadline: an outage must be known before.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(5);
@@ -58,10 +58,10 @@ where
         kill().await;
         backend.load(&key(1)).await.unwrap().unwrap();
         kill().await;
-        if let Err(error) = backend.touch(&key(1), crate::common::LIFE).await {
+        if let Err(error) = backend.touch(&key(1), revision(1), LIFE).await {
             assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
         }
-        backend.touch(&key(1), crate::common::LIFE).await.unwrap();
+        backend.touch(&key(1), revision(1), LIFE).await.unwrap();
         use_at_once(&backend).await;
     }
 }
@@ -72,7 +72,9 @@ pub(crate) async fn pool_is_exhausted<C>(backend: impl Backend, held: C) {
     let loaded = backend.load(&key(0)).await;
     assert!(loaded.as_ref().unwrap_err().message().contains("pool is exhausted"), "{loaded:?}");
     assert_eq!(kind(loaded), ErrorKind::Unavailable);
-    assert!(start.elapsed() < DEADLINE);
+    let saved = backend.save(&key(0), &record(1), create()).await;
+    assert!(saved.as_ref().unwrap_err().nothing_was_written(), "{saved:?}");
+    assert!(start.elapsed() < DEADLINE * 2);
     drop(held);
     assert!(backend.load(&key(0)).await.unwrap().is_none());
 }
@@ -84,6 +86,7 @@ pub(crate) async fn database_is_read_only(backend: impl Backend, set: impl Async
     for _ in 0..3 {
         let saved = backend.save(&key(0), &record(2), over(1)).await;
         assert!(saved.as_ref().unwrap_err().message().contains("read-only"), "{saved:?}");
+        assert!(saved.as_ref().unwrap_err().nothing_was_written(), "{saved:?}");
         assert_eq!(kind(saved), ErrorKind::Unavailable);
         assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
     }
@@ -129,8 +132,8 @@ async fn use_at_once(backend: &Arc<dyn Backend>) {
         .map(|number| {
             let backend = Arc::clone(backend);
             tokio::spawn(async move {
-                backend.load(&key(number)).await.unwrap().unwrap();
-                backend.touch(&key(number), crate::common::LIFE).await.unwrap();
+                let loaded = backend.load(&key(number)).await.unwrap().unwrap();
+                backend.touch(&key(number), loaded.record.revision, LIFE).await.unwrap();
                 backend.destroy(&key(1000), None).await.unwrap();
             })
         })

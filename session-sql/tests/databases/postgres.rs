@@ -113,3 +113,32 @@ async fn what_expires_while_an_update_waits_is_gone() {
     other.commit().await.unwrap();
     assert_eq!(kind(waiting.await.unwrap()), ErrorKind::Gone);
 }
+
+/// A row's ctid is unique in its partition only.
+#[tokio::test]
+async fn gc_of_a_partitioned_table_keeps_to_its_limit() {
+    let table = fresh_table();
+    let backend = PostgresBackend::connect(shared()).await.unwrap().with_table(&table).unwrap();
+    let partitions = (0..8).map(|number| {
+        format!(
+            "CREATE TABLE {table}_{number} PARTITION OF {table} \
+             FOR VALUES WITH (MODULUS 8, REMAINDER {number});"
+        )
+    });
+    let create = format!(
+        "CREATE TABLE {table} (id_hash bytea PRIMARY KEY, revision bigint NOT NULL, \
+         expires_at bigint NOT NULL, owner bytea, payload bytea NOT NULL) \
+         PARTITION BY HASH (id_hash); {}",
+        partitions.collect::<String>()
+    );
+    backend.pool().execute(AssertSqlSafe(create)).await.unwrap();
+    backend.migrate().await.unwrap();
+    let fill = format!(
+        "INSERT INTO {table} SELECT sha256(i::text::bytea), 0, i, NULL, '' \
+         FROM generate_series(1, 80) AS i"
+    );
+    backend.pool().execute(AssertSqlSafe(fill)).await.unwrap();
+    assert_eq!(backend.gc(10).await.unwrap(), 10);
+    assert_eq!(backend.gc(1000).await.unwrap(), 70);
+    common::each_of_a_batch_has_its_own_result(&backend).await;
+}

@@ -16,6 +16,14 @@ macro_rules! on_a_server {
             backend.with_table(&fresh_table()).unwrap()
         }
 
+        pub(crate) async fn backend_and_table() -> (String, $backend) {
+            let table = fresh_table();
+            let backend = $backend::connect(shared()).await.unwrap();
+            let backend = backend.with_table(&table).unwrap();
+            backend.migrate().await.unwrap();
+            (table, backend)
+        }
+
         pub(crate) async fn backend() -> $backend {
             let backend = without_a_table().await;
             backend.migrate().await.unwrap();
@@ -29,11 +37,10 @@ macro_rules! on_a_server {
         }
 
         #[tokio::test(flavor = "multi_thread")]
-        async fn each_of_a_batch_has_its_own_verdict() {
-            common::each_of_a_batch_has_its_own_verdict(Arc::new(backend().await), common::MANY)
-                .await;
-            let alone = backend().await.group_commit(false);
-            common::each_of_a_batch_has_its_own_verdict(Arc::new(alone), common::FEW).await;
+        async fn each_has_its_own_result() {
+            let backend = backend().await;
+            common::each_of_a_batch_has_its_own_result(&backend).await;
+            common::each_has_its_own_result(Arc::new(backend), common::MANY).await;
         }
 
         #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,13 @@
 //! The application that the tests talk to.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
+use session_core::Owner;
 use session_tower::{OptionalSession, Session, SessionFailure, SessionLayer};
 use tokio::sync::Notify;
 
@@ -30,14 +32,28 @@ pub(crate) fn app(layer: SessionLayer) -> Router {
 }
 
 pub(crate) fn app_with(layer: SessionLayer, slow: Slow) -> Router {
+    routes_with(slow).layer(layer)
+}
+
+/// Without the layer.
+#[allow(dead_code, reason = "not every test uses it")]
+pub(crate) fn routes() -> Router {
+    routes_with(Slow::default())
+}
+
+fn routes_with(slow: Slow) -> Router {
     Router::new()
         .route("/plain", get(|| async { "plain" }))
         .route("/ask", get(|_: Session| async { "asked" }))
         .route("/get/{key}", get(read))
         .route("/set/{key}/{value}", get(write))
         .route("/count", get(count))
+        .route("/settled", get(settled))
         .route("/clear-and-set/{value}", get(clear_and_set))
         .route("/login/{name}", get(login))
+        .route("/sign-in/{name}", get(sign_in))
+        .route("/remember", get(remember))
+        .route("/forget", get(|session: Session| async move { session.reset_lifetime() }))
         .route("/logout", get(logout))
         .route("/logout-and-set/{value}", get(logout_and_set))
         .route("/extend", get(|session: Session| async move { session.extend() }))
@@ -51,7 +67,6 @@ pub(crate) fn app_with(layer: SessionLayer, slow: Slow) -> Router {
         .route("/too-large", get(too_large))
         .route("/slow/{value}", get(slow_write))
         .with_state(slow)
-        .layer(layer)
 }
 
 async fn read(session: Session, Path(key): Path<String>) -> Answer {
@@ -68,6 +83,11 @@ async fn count(session: Session) -> Answer {
     Ok(count.to_string())
 }
 
+async fn settled(session: Session) -> Answer {
+    let count = session.update_and_save("count", |count: Option<u64>| count.unwrap_or(0) + 1);
+    Ok(count.await?.to_string())
+}
+
 async fn clear_and_set(session: Session, Path(value): Path<String>) -> Answer {
     session.clear();
     session.insert("value", &value)?;
@@ -78,6 +98,17 @@ async fn login(session: Session, Path(name): Path<String>) -> Answer {
     session.regenerate();
     session.insert("user", &name)?;
     Ok(name)
+}
+
+async fn sign_in(session: Session, Path(name): Path<String>) -> Answer {
+    session.sign_in(Owner::new(name.as_str())?);
+    session.insert("user", &name)?;
+    Ok(name)
+}
+
+async fn remember(session: Session) -> Result<(), SessionFailure> {
+    session.insert("remembered", true)?;
+    Ok(session.set_lifetime(Duration::from_secs(30 * 86_400))?)
 }
 
 async fn logout(session: Session) {
@@ -130,7 +161,7 @@ async fn optional_write(session: OptionalSession, Path(value): Path<String>) -> 
 }
 
 async fn too_large(session: Session) -> Answer {
-    session.insert("value", &"x".repeat(2 << 20))?;
+    session.insert("value", "x".repeat(2 << 20))?;
     Ok("written".into())
 }
 

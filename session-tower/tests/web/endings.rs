@@ -1,7 +1,7 @@
 //! Login, logout, and what is under way meanwhile.
 
 use crate::app::{Slow, app_with, start};
-use crate::support::{Client, Probe, Reply, quiet, serve};
+use crate::support::{Client, Probe, Reply, quiet, quiet_with_idle_timeout, serve};
 
 async fn start_slow(probe: &Probe) -> (Client, Slow) {
     let slow = Slow::default();
@@ -27,7 +27,7 @@ async fn tower_sessions_rack_cve_2025_46336_a_slow_request_does_not_undo_a_logou
     let (mut client, slow) = start_slow(&probe).await;
     let cookie = client.get("/login/ann").await.session_cookie().unwrap();
     let late = overtaken(&mut client, &slow, "/logout").await;
-    assert_eq!((late.status, &*late.text), (200, "late"), "the handler's response stands");
+    assert_eq!((late.status, &*late.text), (200, "late"), "the handler's response is sent");
     assert_eq!(late.set_cookie(), None, "actix-session sets a new one here");
     assert_eq!(probe.sessions(), 0);
     let header = format!("__Host-id={cookie}");
@@ -67,7 +67,7 @@ async fn nextjs_auth0_2335_a_renewal_after_a_logout_sets_no_cookie() {
         waiting.go_on.notified().await;
         "renewed"
     });
-    let layer = quiet(probe.store());
+    let layer = quiet_with_idle_timeout(&probe);
     let router = app_with(layer.clone(), slow.clone())
         .merge(axum::Router::new().route("/renew", renewing).layer(layer));
     let mut client = Client::new(serve(router).await);

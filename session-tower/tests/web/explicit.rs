@@ -16,7 +16,7 @@ async fn login(
 ) -> Result<StatusCode, SessionFailure> {
     session.regenerate();
     session.insert("user", "ann")?;
-    let _ = store.save(&session).await?;
+    store.save(&session).await?;
     Ok(StatusCode::from_u16(status).unwrap())
 }
 
@@ -29,7 +29,7 @@ async fn logout_and_too_large(
     session: Session,
 ) -> Result<(), SessionFailure> {
     store.destroy(&session).await?;
-    Ok(session.insert("huge", &"x".repeat(2 << 20))?)
+    Ok(session.insert("huge", "x".repeat(2 << 20))?)
 }
 
 async fn save_after_a_logout_elsewhere(
@@ -40,7 +40,7 @@ async fn save_after_a_logout_elsewhere(
     let elsewhere = store.load(value.as_str()).await?.unwrap();
     session.insert("user", "bob")?;
     store.destroy(&elsewhere).await?;
-    let _ = store.save(&session).await?;
+    store.save(&session).await?;
     Ok(())
 }
 

@@ -70,7 +70,8 @@ async fn a_save_that_fails_replaces_the_response() {
 #[tokio::test]
 async fn a_renewal_that_fails_leaves_the_response_and_the_cookie_alone() {
     let probe = Probe::default();
-    let config = Config::default().sliding(true).renew_after(0.0);
+    let config =
+        Config::default().lifetime(None).idle_timeout(Duration::from_secs(7200)).renew_after(0.0);
     let store = probe.store().with_config(config).unwrap();
     let mut client = Client::new(serve(app_with(quiet(store), Slow::default())).await);
     client.get("/set/value/x").await;
@@ -135,6 +136,47 @@ async fn a_5xx_keeps_no_change_except_a_logout() {
     let reply = client.get("/fail/logout").await;
     assert_eq!((reply.status, &*reply.text), (502, "the handler's page"));
     assert_eq!(reply.session_cookie().as_deref(), Some(""), "removed");
+    assert_eq!(probe.sessions(), 0);
+}
+
+/// A time limit inside the layer cuts the handler off, and half of its changes are there already.
+#[tokio::test]
+async fn a_408_keeps_no_change_except_a_logout() {
+    use axum::extract::Request;
+    use axum::http::StatusCode;
+    use axum::middleware::{Next, from_fn};
+    use axum::routing::get;
+    use session_tower::Session;
+    async fn time_limit(request: Request, next: Next) -> axum::response::Response {
+        let limit = Duration::from_millis(50);
+        let limited = tokio::time::timeout(limit, next.run(request)).await;
+        limited.unwrap_or_else(|_| {
+            axum::response::IntoResponse::into_response(StatusCode::REQUEST_TIMEOUT)
+        })
+    }
+    async fn half(session: Session) {
+        session.insert("value", "half").unwrap();
+        session.regenerate();
+        std::future::pending::<()>().await;
+    }
+    async fn logout(session: Session) {
+        session.destroy();
+        session.insert("value", "half").unwrap();
+        std::future::pending::<()>().await;
+    }
+    let probe = Probe::default();
+    let slow = axum::Router::new()
+        .route("/half", get(half))
+        .route("/half-a-logout", get(logout))
+        .layer(from_fn(time_limit));
+    let router = crate::app::routes().merge(slow).layer(quiet(probe.store()));
+    let mut client = Client::new(serve(router).await);
+    client.get("/set/value/whole").await;
+    let reply = client.get("/half").await;
+    assert_eq!((reply.status, reply.set_cookie()), (408, None));
+    assert_eq!(client.get("/get/value").await.text, "whole");
+    let reply = client.get("/half-a-logout").await;
+    assert_eq!((reply.status, reply.session_cookie().as_deref()), (408, Some("")));
     assert_eq!(probe.sessions(), 0);
 }
 

@@ -13,6 +13,25 @@ async fn of_64_parallel_increments_none_is_lost() {
     assert_eq!(client.get("/get/value").await.text, "x");
 }
 
+/// A limiter of 3 attempts lets 3 of 16 parallel requests through.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_settled_number_is_different_for_each_of_many_parallel_requests() {
+    let mut client = start(&Probe::default()).await;
+    client.get("/set/value/x").await;
+    let tasks: Vec<_> = (0..16)
+        .map(|_| {
+            let mut client = client.clone();
+            tokio::spawn(async move { client.get("/settled").await.text.parse::<u64>().unwrap() })
+        })
+        .collect();
+    let mut numbers = Vec::new();
+    for task in tasks {
+        numbers.push(task.await.unwrap());
+    }
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
+}
+
 /// All of the libraries of the comparison lose one of two changes to different keys.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_of_them_lose_changes_to_different_keys_here_all_survive() {

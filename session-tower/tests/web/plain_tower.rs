@@ -121,7 +121,7 @@ fn a_logout_survives_a_request_that_is_dropped_outside_the_runtime() {
     let store = probe.store();
     let session = session_core::Session::new();
     session.insert("user", "ann").unwrap();
-    let _ = runtime.block_on(store.save(&session)).unwrap();
+    runtime.block_on(store.save(&session)).unwrap();
     let cookie = format!("__Host-id={}", store.cookie_value(&session).unwrap().as_str());
     let request = Request::builder().header("cookie", cookie).body(()).unwrap();
     let mut request = Box::pin(quiet(store).layer(LogsOut).call(request));

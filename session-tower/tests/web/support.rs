@@ -1,5 +1,6 @@
 //! A web application over real sockets, and a store that counts its calls and can fail.
 
+use std::collections::HashSet;
 use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -9,8 +10,8 @@ use std::time::Duration;
 use axum::Router;
 use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
 use session_core::{
-    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, SessionStore,
-    Update, Write, async_trait,
+    Backend, Capabilities, Config, Error, ErrorKind, Key, Loaded, Record, Result, Revision,
+    SessionStore, Write, async_trait,
 };
 use session_memory::MemoryBackend;
 use session_tower::SessionLayer;
@@ -23,6 +24,7 @@ pub(crate) struct Probe(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     memory: MemoryBackend,
+    tombstones: Mutex<HashSet<Key>>,
     loads: AtomicUsize,
     saves: AtomicUsize,
     touches: AtomicUsize,
@@ -66,9 +68,9 @@ impl Probe {
         self.0.gcs.load(SeqCst)
     }
 
-    /// How many sessions there are.
+    /// How many sessions there are: the records that are no tombstones.
     pub(crate) fn sessions(&self) -> usize {
-        self.0.memory.len()
+        self.0.memory.len() - self.0.tombstones.lock().unwrap().len()
     }
 
     /// Makes an operation fail (`"all"`: every one) until [`recover`](Self::recover).
@@ -124,20 +126,28 @@ impl Backend for Probe {
         self.0.saves.fetch_add(1, SeqCst);
         self.check("save")?;
         self.pass_gate().await;
-        self.0.memory.save(key, record, write).await
+        self.0.memory.save(key, record, write).await?;
+        if record.payload.starts_with(b"{\"v\":1,\"rotated\":") {
+            self.0.tombstones.lock().unwrap().insert(*key);
+        }
+        Ok(())
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
         self.0.touches.fetch_add(1, SeqCst);
         self.check("touch")?;
-        self.0.memory.touch(key, ttl).await
+        self.0.memory.touch(key, expected, ttl).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
         self.0.destroys.fetch_add(1, SeqCst);
         self.check("destroy")?;
         self.pass_gate().await;
-        self.0.memory.destroy(key, only).await
+        let destroyed = self.0.memory.destroy(key, only).await?;
+        if destroyed {
+            self.0.tombstones.lock().unwrap().remove(key);
+        }
+        Ok(destroyed)
     }
 
     async fn gc(&self, limit: usize) -> Result<u64> {
@@ -146,18 +156,17 @@ impl Backend for Probe {
         self.pass_gate().await;
         self.0.memory.gc(limit).await
     }
-
-    async fn rotate(&self, old: &Key, new: &Key, record: &Record, write: Update) -> Result<()> {
-        self.0.saves.fetch_add(1, SeqCst);
-        self.check("save")?;
-        self.pass_gate().await;
-        self.0.memory.rotate(old, new, record, write).await
-    }
 }
 
 /// A layer without garbage collection, so that calls can be counted.
 pub(crate) fn quiet(store: SessionStore) -> SessionLayer {
     SessionLayer::new(store).with_gc_probability(0.0).unwrap()
+}
+
+/// [`quiet`], for sessions that live as long as they are used.
+pub(crate) fn quiet_with_idle_timeout(probe: &Probe) -> SessionLayer {
+    let config = Config::default().lifetime(None).idle_timeout(Duration::from_secs(7200));
+    quiet(probe.store().with_config(config).unwrap())
 }
 
 /// Serves the router on a free port until the test ends.
@@ -206,9 +215,14 @@ impl Client {
 
     /// GETs a path with this Cookie header.
     pub(crate) async fn get_with(&self, path: &str, cookie: Option<&str>) -> Reply {
+        let cookie = cookie.map(|cookie| (COOKIE.as_str(), cookie));
+        self.get_with_headers(path, cookie.as_slice()).await
+    }
+
+    pub(crate) async fn get_with_headers(&self, path: &str, headers: &[(&str, &str)]) -> Reply {
         let mut request = self.http.get(format!("http://{}{path}", self.address));
-        if let Some(cookie) = cookie {
-            request = request.header(COOKIE, cookie);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap();
         Reply {

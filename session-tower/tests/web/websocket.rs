@@ -1,12 +1,10 @@
 //! A session in a websocket.
 
 use axum::Router;
-use axum::extract::State;
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::response::Response;
 use axum::routing::get;
 use futures_util::{SinkExt as _, StreamExt as _};
-use session_core::SessionStore;
 use session_tower::Session;
 use tokio_tungstenite::tungstenite;
 use tungstenite::client::IntoClientRequest as _;
@@ -16,33 +14,31 @@ use crate::support::{Client, Probe, quiet, serve};
 
 /// The session moves into the task of the websocket, which outlives the response: it reads what was
 /// loaded, and saves by itself what it writes.
-async fn talk(
-    upgrade: WebSocketUpgrade,
-    State(store): State<SessionStore>,
-    Session(session): Session,
-) -> Response {
+async fn talk(upgrade: WebSocketUpgrade, session: Session) -> Response {
     upgrade.on_upgrade(async move |mut socket| {
         let user: Option<String> = session.get("user").unwrap();
         socket.send(Message::text(format!("hello {}", user.unwrap()))).await.unwrap();
         let Some(Ok(Message::Text(text))) = socket.recv().await else { panic!("no message") };
         session.insert("said", text.as_str()).unwrap();
-        let saved = store.save(&session).await;
+        let saved = session.save().await;
         let answer = saved.map_or_else(|error| format!("{:?}", error.kind()), |_| "saved".into());
-        socket.send(Message::text(answer)).await.unwrap();
+        let alive = session.is_alive().await.unwrap();
+        socket.send(Message::text(format!("{answer}, alive: {alive}"))).await.unwrap();
     })
 }
 
 #[tokio::test]
 async fn a_websocket_reads_its_session_and_saves_what_it_writes() {
     let probe = Probe::default();
-    let store = probe.store();
-    let layer = quiet(store.clone());
-    let socket = Router::new().route("/socket", get(talk)).with_state(store).layer(layer.clone());
+    let layer = quiet(probe.store());
+    let socket = Router::new().route("/socket", get(talk)).layer(layer.clone());
     let address = serve(app(layer).merge(socket)).await;
     let mut client = Client::new(address);
     client.get("/login/ann").await;
 
-    for (log_out_meanwhile, expected) in [(false, "saved"), (true, "Gone")] {
+    for (log_out_meanwhile, expected) in
+        [(false, "saved, alive: true"), (true, "Gone, alive: false")]
+    {
         let mut request = format!("ws://{address}/socket").into_client_request().unwrap();
         let cookie = format!("__Host-id={}", client.cookie.clone().unwrap());
         request.headers_mut().insert("cookie", cookie.parse().unwrap());

@@ -54,7 +54,7 @@ async fn measure(name: &str, args: &Args) {
     progress.enable_steady_tick(Duration::from_millis(200));
     let place = Place::new(name).await;
     let store = &place.store;
-    let mut contender = Contender::new("ours", Ours(store.clone()));
+    let mut contender = Contender::new("ours", Ours::new(store.clone()));
     let time = Duration::from_secs_f64(args.seconds);
 
     contender.fill(SMALL).await;
@@ -73,8 +73,8 @@ async fn measure(name: &str, args: &Args) {
     println(&progress, &format!("  bytes a session: {room}"));
     println(&progress, &line(&format!("load, {SMALL} sessions"), small, small));
     println(&progress, &line(&format!("load, {} sessions", args.sessions), large, small));
-    if !store.capabilities().expires_natively {
-        let expiring = Ours(store.clone());
+    if !store.guarantees().expires_natively {
+        let expiring = Ours::new(store.clone());
         for _ in 0..args.expired {
             expiring.create_short(Duration::from_millis(1)).await;
         }

@@ -16,7 +16,7 @@ pub struct MapStore(Mutex<HashMap<Key, Entry>>);
 
 struct Entry {
     record: Record,
-    deadline: Instant,
+    expires: Instant,
 }
 
 impl MapStore {
@@ -28,12 +28,12 @@ impl MapStore {
 
 impl Entry {
     fn is_live(&self) -> bool {
-        Instant::now() < self.deadline
+        Instant::now() < self.expires
     }
 }
 
 /// `ttl_millis` refuses zero and clamps what no clock could count.
-fn deadline(ttl: Duration) -> Result<Instant> {
+fn expiry(ttl: Duration) -> Result<Instant> {
     Ok(Instant::now() + Duration::from_millis(ttl_millis(ttl)?))
 }
 
@@ -54,14 +54,14 @@ impl Backend for MapStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { detects_conflicts: true, revocable: true, ..Capabilities::default() }
+        Capabilities::default()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
         let entries = self.entries();
         let entry = entries.get(key);
         Ok(entry.and_then(|entry| {
-            let expires_in = entry.deadline.checked_duration_since(Instant::now())?;
+            let expires_in = entry.expires.checked_duration_since(Instant::now())?;
             let record = entry.record.clone();
             (!expires_in.is_zero()).then_some(Loaded { record, expires_in })
         }))
@@ -72,27 +72,25 @@ impl Backend for MapStore {
         let mut entries = self.entries();
         match write {
             Write::Create { ttl } => {
-                let deadline = deadline(ttl)?;
+                let expires = expiry(ttl)?;
                 if entries.get(key).is_some_and(Entry::is_live) {
                     return Err(Error::already_exists());
                 }
-                entries.insert(*key, Entry { record, deadline });
+                entries.insert(*key, Entry { record, expires });
             }
             Write::Update(Update { expected, ttl }) => {
-                let renewed = ttl.map(deadline).transpose()?;
+                let renewed = ttl.map(expiry).transpose()?;
                 let entry = expect(&mut entries, key, expected)?;
-                entry.deadline = renewed.unwrap_or(entry.deadline);
+                entry.expires = renewed.unwrap_or(entry.expires);
                 entry.record = record;
             }
         }
         Ok(())
     }
 
-    async fn touch(&self, key: &Key, ttl: Duration) -> Result<()> {
-        let deadline = deadline(ttl)?;
-        let mut entries = self.entries();
-        let entry = entries.get_mut(key).filter(|entry| entry.is_live());
-        entry.ok_or_else(Error::gone)?.deadline = deadline;
+    async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
+        let expires = expiry(ttl)?;
+        expect(&mut self.entries(), key, expected)?.expires = expires;
         Ok(())
     }
 

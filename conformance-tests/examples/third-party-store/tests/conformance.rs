@@ -9,9 +9,7 @@ struct Map;
 #[async_trait]
 impl Harness for Map {
     fn name(&self) -> &str { "map" }
-    fn capabilities(&self) -> Capabilities {
-        Capabilities { detects_conflicts: true, revocable: true, ..Capabilities::default() }
-    }
+    fn capabilities(&self) -> Capabilities { Capabilities::default() }
     async fn open(&self) -> Result<Fixture> { Ok(Fixture::new(MapStore::default())) }
 }
 

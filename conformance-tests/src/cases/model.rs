@@ -1,0 +1,47 @@
+//! Random calls, compared with a small model of the contract.
+
+use std::env;
+use std::time::{Duration, Instant};
+
+use fastrand::Rng;
+
+use crate::case::{CaseResult, Context, Failure, cases, skip};
+use crate::model::play::play;
+use crate::model::shrink::{shown, shrink};
+use crate::model::step::sequence;
+
+cases! { "model":
+    "the whole contract" => random_calls_agree,
+}
+
+/// The calls of one sequence. More than a sequence needs to come upon anything; shorter ones start
+/// again from nothing more often.
+const CALLS: usize = 60;
+
+/// How long the case looks for a difference, unless `CONFORMANCE_MODEL_MILLIS` says otherwise.
+const TIME: Duration = Duration::from_millis(1_500);
+
+async fn random_calls_agree(cx: &Context) -> CaseResult {
+    let number = |name: &str| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
+    let time = number("CONFORMANCE_MODEL_MILLIS").map_or(TIME, Duration::from_millis);
+    if time.is_zero() {
+        return Err(skip("CONFORMANCE_MODEL_MILLIS=0"));
+    }
+    let given = number("CONFORMANCE_SEED");
+    let (began, mut others) = (Instant::now(), Vec::new());
+    loop {
+        let seed = given.unwrap_or_else(|| fastrand::u64(..));
+        let steps = sequence(&mut Rng::with_seed(seed), CALLS);
+        match play(cx, &steps, &mut others).await {
+            Ok(()) => {}
+            Err(skipped @ Failure::Skipped(_)) => return Err(skipped),
+            Err(failure) => {
+                let (steps, failure) = shrink(cx, steps, failure, &mut others).await;
+                return shown(seed, &steps, failure);
+            }
+        }
+        if began.elapsed() > time || given.is_some() {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! A proxy between the browser and the server that delays requests or loses answers.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
+
+/// A running proxy; it ends with the test's runtime.
+pub(crate) struct Proxy {
+    pub(crate) url: String,
+    rules: Rules,
+}
+
+type Rules = Arc<Mutex<Vec<Rule>>>;
+
+/// What happens to one request.
+struct Rule {
+    /// How its first line begins, for example `POST /sign-in `.
+    begins: String,
+    what: What,
+    held: Arc<Held>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    /// The server does not see it until it is released.
+    HoldRequest,
+    /// The browser does not see the answer until it is released.
+    HoldAnswer,
+    /// The browser never sees the answer.
+    LoseAnswer,
+}
+
+/// A request that waits, or whose answer is lost.
+#[derive(Default)]
+pub(crate) struct Held {
+    reached: Notify,
+    released: Notify,
+    done: Notify,
+}
+
+impl Held {
+    /// Waits until the request, or its answer, has got to the proxy.
+    pub(crate) async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets it go on, and waits until the server has answered and the answer was passed on.
+    pub(crate) async fn release(&self) {
+        self.released.notify_one();
+        self.done.notified().await;
+    }
+}
+
+impl Proxy {
+    /// In front of a server at this URL.
+    pub(crate) async fn start(server: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let server = server.trim_start_matches("http://").to_owned();
+        let rules = Rules::default();
+        let shared = Arc::clone(&rules);
+        tokio::spawn(async move {
+            while let Ok((browser, _)) = listener.accept().await {
+                // A client that leaves is none of the proxy's business.
+                tokio::spawn(serve(browser, server.clone(), Arc::clone(&shared)));
+            }
+        });
+        Self { url, rules }
+    }
+
+    /// Holds the next request that begins so before the server sees it.
+    pub(crate) fn hold_request(&self, begins: &str) -> Arc<Held> {
+        self.rule(begins, What::HoldRequest)
+    }
+
+    /// Holds the answer to the next request that begins so.
+    pub(crate) fn hold_answer(&self, begins: &str) -> Arc<Held> {
+        self.rule(begins, What::HoldAnswer)
+    }
+
+    /// Loses the answer to the next request that begins so.
+    pub(crate) fn lose_answer(&self, begins: &str) -> Arc<Held> {
+        self.rule(begins, What::LoseAnswer)
+    }
+
+    fn rule(&self, begins: &str, what: What) -> Arc<Held> {
+        let held = Arc::<Held>::default();
+        let rule = Rule { begins: begins.to_owned(), what, held: Arc::clone(&held) };
+        self.rules.lock().unwrap().push(rule);
+        held
+    }
+}
+
+/// One request and its answer; both connections end with it.
+async fn serve(mut browser: TcpStream, server: String, rules: Rules) -> std::io::Result<()> {
+    let request = read_request(&mut browser).await?;
+    let rule = {
+        let mut rules = rules.lock().unwrap();
+        let place = rules.iter().position(|rule| request.starts_with(rule.begins.as_bytes()));
+        place.map(|place| rules.remove(place))
+    };
+    let (what, held) = match rule {
+        Some(rule) => (Some(rule.what), rule.held),
+        None => (None, Arc::default()),
+    };
+    if what == Some(What::HoldRequest) {
+        held.reached.notify_one();
+        held.released.notified().await;
+    }
+    let mut connection = TcpStream::connect(server).await?;
+    connection.write_all(&request).await?;
+    let mut answer = Vec::new();
+    connection.read_to_end(&mut answer).await?;
+    match what {
+        Some(What::HoldAnswer) => {
+            held.reached.notify_one();
+            held.released.notified().await;
+        }
+        Some(What::LoseAnswer) => {
+            held.reached.notify_one();
+            return Ok(());
+        }
+        Some(What::HoldRequest) | None => {}
+    }
+    let passed_on = browser.write_all(&answer).await;
+    held.done.notify_one();
+    passed_on
+}
+
+/// The whole request, which asks the server to close the connection after its answer.
+async fn read_request(browser: &mut TcpStream) -> std::io::Result<Vec<u8>> {
+    let mut request = Vec::new();
+    let head = loop {
+        if browser.read_buf(&mut request).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(head) = request.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
+            break head;
+        }
+    };
+    let text = String::from_utf8_lossy(&request[..head]).into_owned();
+    let length = text.lines().find_map(|line| {
+        let (name, value) = line.split_once(':')?;
+        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse::<usize>().unwrap())
+    });
+    let end = head + 4 + length.unwrap_or(0);
+    while request.len() < end {
+        if browser.read_buf(&mut request).await? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !line.to_ascii_lowercase().starts_with("connection:")).collect();
+    let mut whole = format!("{}\r\nConnection: close\r\n\r\n", lines.join("\r\n")).into_bytes();
+    whole.extend_from_slice(&request[head + 4..end]);
+    Ok(whole)
+}

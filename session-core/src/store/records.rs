@@ -1,0 +1,217 @@
+//! Records without sessions, for adapters to another library's sessions.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt, is_refusal};
+use super::calls::Calls;
+use super::server::Server;
+use super::{Medium, SessionStore};
+use crate::{Error, ErrorKind, Key, Loaded, Record, Result};
+
+/// The records of a [`SessionStore`]'s backend, for an adapter that gives another library's sessions a
+/// store: it brings its own ids and payloads, and this handle does the writing. Applications use
+/// [`Session`](crate::Session)s instead.
+///
+/// Each operation keeps to [`Config::deadline`](crate::Config::deadline), retries included, and finds
+/// out what became of a write whose acknowledgement was lost. There is no merging: of two concurrent
+/// [`replace`](Self::replace)s the later one wins. A destroyed or expired record is never brought back.
+///
+/// Clones are the same handle. Every future may be dropped at any await; the record is the old one or the
+/// new one then.
+#[derive(Clone)]
+pub struct Records {
+    store: SessionStore,
+    server: Server,
+    prefix: [u8; 32],
+}
+
+impl SessionStore {
+    /// The records of another library's sessions on this store's backend, for an adapter to that
+    /// library. Sessions of other libraries, of this library and of other
+    /// [purposes](crate::Config::purpose) have other keys. The name of the library must not change:
+    /// its sessions would be lost.
+    ///
+    /// # Errors
+    /// `Unsupported` for a cookie store, which has no records.
+    pub fn records(&self, library: &str) -> Result<Records> {
+        match &self.0.medium {
+            Medium::Server(server) => {
+                let prefix = Key::foreign_prefix(library, &self.config().purpose);
+                Ok(Records { store: self.clone(), server: server.clone(), prefix })
+            }
+            Medium::Sealed(_) => {
+                let message = "a cookie store has no records; use a store on a server";
+                Err(self.explain(Error::new(ErrorKind::Unsupported, message), "records"))
+            }
+        }
+    }
+}
+
+impl Records {
+    /// The store that this handle was made from, for its settings and its `gc`.
+    #[must_use]
+    pub fn store(&self) -> &SessionStore {
+        &self.store
+    }
+
+    /// The key of a session id that the library made. The id should hold at least 128 random bits:
+    /// somebody with a copy of the store can try ids.
+    #[must_use]
+    pub fn key(&self, id: &[u8]) -> Key {
+        Key::foreign(&self.prefix, id)
+    }
+
+    /// Returns the live record under the key. One call.
+    ///
+    /// # Errors
+    /// `Corrupt`, `Unavailable`, `InvalidConfig`, `Other`.
+    pub async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
+        self.explained("load", self.calls().load(key).await)
+    }
+
+    /// Creates a record under the first of `keys` that is free, and returns that key. Each attempt uses
+    /// another key, and there are three at most: after an attempt whose outcome was not known, a late
+    /// copy of the request may still arrive, and nobody must have its key then. One call.
+    ///
+    /// The record needs a [fresh revision](crate::Revision::random). The ttl begins when the store
+    /// carries the create out.
+    ///
+    /// # Errors
+    /// - `AlreadyExists`: none of the keys was free;
+    /// - `TooLarge` beyond [`Config::max_record_size`](crate::Config::max_record_size);
+    /// - `InvalidValue` for a ttl of zero;
+    /// - `Unavailable`, `InvalidConfig`, `Other`. If a record was written all the same, nobody knows
+    ///   its key, and it expires.
+    pub async fn create(
+        &self,
+        keys: impl IntoIterator<Item = Key>,
+        record: &Record,
+        ttl: Duration,
+    ) -> Result<Key> {
+        self.explained("create", self.try_create(keys, record, ttl).await)
+    }
+
+    /// Replaces the live record under the key, whatever its revision is, and gives it a new life that
+    /// begins when the store carries it out. Two calls; a concurrent `replace` costs two more.
+    ///
+    /// The record needs a [fresh revision](crate::Revision::random).
+    ///
+    /// # Errors
+    /// - `Gone`: there is no live record. Nothing was written;
+    /// - `Corrupt`: what is stored is not a record. It is kept;
+    /// - `Conflict`: others replaced it again and again within the deadline. Nothing was written;
+    /// - `TooLarge`, `InvalidValue` for a ttl of zero, `Unavailable`, `InvalidConfig`, `Other`.
+    pub async fn replace(&self, key: &Key, record: &Record, ttl: Duration) -> Result<()> {
+        self.explained("replace", self.try_replace(key, record, ttl).await)
+    }
+
+    /// Destroys the record under the key, if there is one. One call.
+    ///
+    /// # Errors
+    /// `Unavailable`, `InvalidConfig`, `Other`: whether the record is still there is not known.
+    pub async fn destroy(&self, key: &Key) -> Result<()> {
+        self.explained("destroy", self.try_destroy(key).await)
+    }
+
+    async fn try_create(
+        &self,
+        keys: impl IntoIterator<Item = Key>,
+        record: &Record,
+        ttl: Duration,
+    ) -> Result<Key> {
+        self.check_size(record)?;
+        let calls = self.calls();
+        let mut failure = Error::already_exists();
+        for key in keys.into_iter().take(MAX_RESENDS as usize + 1) {
+            match create(&calls, &key, record, ttl, false).await {
+                Creation::Created => return Ok(key),
+                Creation::Refused(error) => return Err(error),
+                Creation::Missing(cause) => failure = cause.unwrap_or(failure),
+                Creation::Unknown(error) => return Err(in_doubt(error)),
+            }
+        }
+        Err(failure)
+    }
+
+    async fn try_replace(&self, key: &Key, record: &Record, ttl: Duration) -> Result<()> {
+        self.check_size(record)?;
+        let calls = self.calls();
+        let mut resends = 0;
+        let mut conflicts = 0_u32;
+        loop {
+            let found = calls.load(key).await?.ok_or_else(Error::gone)?;
+            let expected = found.record.revision;
+            // A driver may have sent the request twice, and its second copy met the first one.
+            if conflicts > 0 && expected == record.revision {
+                return Ok(());
+            }
+            let swap =
+                compare_and_swap(&calls, &mut resends, key, record, expected, || Some(ttl), false);
+            match swap.await {
+                Fate::Written => return Ok(()),
+                // In doubt, and overwritten by a concurrent write: the later one wins.
+                Fate::Replaced(_) => return Ok(()),
+                Fate::Gone => return Err(Error::gone()),
+                Fate::Unknown(error) => return Err(in_doubt(error)),
+                Fate::Refused(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+                Fate::Refused(conflict) if calls.deadline.is_over() => return Err(conflict),
+                Fate::Refused(_) => conflicts += 1,
+            }
+            let longest = (1_u64 << conflicts.min(6)) - 1;
+            calls.deadline.pause(Duration::from_millis(fastrand::u64(0..=longest))).await;
+        }
+    }
+
+    async fn try_destroy(&self, key: &Key) -> Result<()> {
+        let calls = self.calls();
+        let mut resends = 0;
+        loop {
+            let error = match calls.destroy(key, None).await {
+                Ok(_) => return Ok(()),
+                Err(error) => error,
+            };
+            if resends == MAX_RESENDS || calls.deadline.is_over() {
+                return Err(error);
+            }
+            // To destroy twice is harmless, but a second request costs more than a question.
+            if !error.nothing_was_written() {
+                match calls.load(key).await {
+                    Ok(None) => return Ok(()),
+                    Ok(Some(_)) => {}
+                    Err(asked) if asked.kind() == ErrorKind::Corrupt => {}
+                    Err(_) => return Err(error),
+                }
+            } else if !is_refusal(&error) {
+                return Err(error);
+            } else {
+                // A refusal is worth one more attempt.
+                resends = MAX_RESENDS - 1;
+            }
+            resends += 1;
+        }
+    }
+
+    fn check_size(&self, record: &Record) -> Result<()> {
+        let (size, limit) = (record.payload.len(), self.store.config().max_record_size);
+        if size > limit {
+            let message = format!("the record has {size} bytes; max_record_size is {limit}");
+            return Err(Error::new(ErrorKind::TooLarge, message));
+        }
+        Ok(())
+    }
+
+    fn calls(&self) -> Calls<'_> {
+        self.server.calls(&self.store.0.context)
+    }
+
+    fn explained<T>(&self, operation: &'static str, result: Result<T>) -> Result<T> {
+        result.map_err(|error| self.store.explain(error, operation))
+    }
+}
+
+impl fmt::Debug for Records {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Records").field(&self.store).finish()
+    }
+}

@@ -1,0 +1,236 @@
+//! The store's operations as they run on a thread that may block.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use session_core::{
+    Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write, ttl_millis,
+};
+
+use crate::bucket::Locked;
+use crate::clock::now;
+use crate::collect::Collector;
+use crate::direct::DirectLoads;
+use crate::durability::Durability;
+use crate::errors::{in_doubt, not_changed};
+use crate::format::{EXPIRY_OFFSET, Header, Invalid, encode, expiry_field};
+use crate::name::bucket_of;
+use crate::queue::{PATIENCE, Queues, Request, WritePermit};
+use crate::read::{Stored, Unread, if_live, look_up, read_header, read_record};
+use crate::root::Root;
+
+/// A wait of this length, in milliseconds, is one for other writers.
+const NOTICEABLE: u64 = 100;
+
+/// The store, as its threads share it.
+#[derive(Debug)]
+pub(crate) struct Store {
+    pub(crate) root: Root,
+    pub(crate) durability: Durability,
+    pub(crate) queues: Queues,
+    pub(crate) direct: DirectLoads,
+    pub(crate) collector: Collector,
+    /// How long an operation waits for other writers.
+    pub(crate) patience: Duration,
+}
+
+/// The result of a load that took no lock.
+pub(crate) enum LockFreeLoad {
+    Done(Option<Loaded>),
+    /// A touch is in progress, or the file is damaged: only the lock tells.
+    NeedsLock,
+}
+
+impl Store {
+    pub(crate) fn open(path: &Path, durability: Durability) -> Result<Self> {
+        Ok(Self {
+            root: Root::open(path)?,
+            durability,
+            queues: Queues::new(),
+            direct: DirectLoads::default(),
+            collector: Collector::new(),
+            patience: PATIENCE,
+        })
+    }
+
+    /// The live record, if it can be loaded without waiting for its data. It never blocks.
+    pub(crate) fn load_cached(&self, key: &Key) -> Option<Option<Loaded>> {
+        self.direct.load_cached(&self.root, key)
+    }
+
+    /// Takes no lock: a rename is atomic, and a touch that is half written is recognized.
+    pub(crate) fn load(&self, key: &Key) -> Result<LockFreeLoad> {
+        if let Some(found) = self.direct.load(&self.root, key)? {
+            return Ok(LockFreeLoad::Done(found));
+        }
+        let Some(bucket) = self.root.bucket(bucket_of(key))? else {
+            return Ok(LockFreeLoad::Done(None));
+        };
+        match bucket.open(&key.to_hex())?.map(|file| read_record(key, file)) {
+            None => Ok(LockFreeLoad::Done(None)),
+            Some(Ok(found)) => Ok(LockFreeLoad::Done(if_live(found))),
+            Some(Err(Unread::Invalid(Invalid::Expiry))) => Ok(LockFreeLoad::NeedsLock),
+            Some(Err(unread)) => Err(unread.into()),
+        }
+    }
+
+    pub(crate) fn load_locked(&self, permit: &WritePermit, key: &Key) -> Result<Option<Loaded>> {
+        let Some(bucket) = self.lock(permit, key)? else {
+            return Ok(None);
+        };
+        match bucket.open(&key.to_hex())?.map(|file| read_record(key, file)) {
+            None => Ok(None),
+            Some(found) => found.map(if_live).map_err(Error::from),
+        }
+    }
+
+    pub(crate) fn save(
+        &self,
+        permit: &WritePermit,
+        key: &Key,
+        record: &Record,
+        write: Write,
+    ) -> Result<()> {
+        match write {
+            Write::Create { ttl } => self.create(permit, key, record, ttl),
+            Write::Update(update) => self.update(permit, key, record, update),
+        }
+    }
+
+    fn create(
+        &self,
+        permit: &WritePermit,
+        key: &Key,
+        record: &Record,
+        ttl: Duration,
+    ) -> Result<()> {
+        let millis = ttl_millis(ttl)?;
+        let bucket = self.root.make_bucket(bucket_of(key))?.lock(permit.request.until)?;
+        let now = now();
+        if let Stored::Live(_) = look_up(&bucket, key, now)? {
+            return Err(Error::already_exists());
+        }
+        let expires_at = new_expiry(permit.request, now, millis).ok_or_else(|| {
+            Error::refused(
+                "the session's life was over before other writers had finished; nothing was written",
+            )
+        })?;
+        self.put(&bucket, key, record, expires_at)
+    }
+
+    fn update(
+        &self,
+        permit: &WritePermit,
+        key: &Key,
+        record: &Record,
+        write: Update,
+    ) -> Result<()> {
+        let millis = write.ttl.map(ttl_millis).transpose()?;
+        let bucket = self.lock(permit, key)?.ok_or_else(Error::gone)?;
+        let now = now();
+        let header = match look_up(&bucket, key, now)? {
+            Stored::Missing | Stored::Expired => return Err(Error::gone()),
+            Stored::Live(header) => expect(header, write.expected)?,
+        };
+        let expires_at = match millis {
+            None => header.expires_at,
+            Some(millis) => new_expiry(permit.request, now, millis).ok_or_else(Error::gone)?,
+        };
+        self.put(&bucket, key, record, expires_at)
+    }
+
+    pub(crate) fn touch(
+        &self,
+        permit: &WritePermit,
+        key: &Key,
+        expected: Revision,
+        ttl: Duration,
+    ) -> Result<()> {
+        let millis = ttl_millis(ttl)?;
+        let bucket = self.lock(permit, key)?.ok_or_else(Error::gone)?;
+        let file = bucket.open_to_change(&key.to_hex())?.ok_or_else(Error::gone)?;
+        let now = now();
+        let header = read_header(key, &file)?;
+        if header.expires_at <= now {
+            return Err(Error::gone());
+        }
+        expect(header, expected)?;
+        let expires_at = new_expiry(permit.request, now, millis).ok_or_else(Error::gone)?;
+        self.collector.note(expires_at, key);
+        overwrite(&file, &expiry_field(key, expires_at), EXPIRY_OFFSET)?;
+        match self.durability {
+            Durability::None => Ok(()),
+            Durability::Data => file.sync_data().map_err(in_doubt),
+        }
+    }
+
+    pub(crate) fn destroy(
+        &self,
+        permit: &WritePermit,
+        key: &Key,
+        only: Option<Revision>,
+    ) -> Result<bool> {
+        let Some(bucket) = self.lock(permit, key)? else {
+            return Ok(false);
+        };
+        let live = match look_up(&bucket, key, now()) {
+            Ok(Stored::Missing) => return Ok(false),
+            Ok(Stored::Expired) => false,
+            Ok(Stored::Live(header)) if only.is_some_and(|only| only != header.revision) => {
+                return Ok(false);
+            }
+            Ok(Stored::Live(_)) => true,
+            // What is not a record does not have that revision. If none is expected, it may have been
+            // live, and is removed.
+            Err(error) if error.kind() == ErrorKind::Corrupt && only.is_some() => return Ok(false),
+            Err(error) if error.kind() == ErrorKind::Corrupt => true,
+            Err(error) => return Err(error),
+        };
+        bucket.remove(&key.to_hex())?;
+        Ok(live)
+    }
+
+    pub(crate) fn collect(&self, limit: usize) -> Result<u64> {
+        self.collector.collect(&self.root, &self.queues, limit)
+    }
+
+    /// The last step of a save: what fails before the rename has changed nothing.
+    fn put(&self, bucket: &Locked, key: &Key, record: &Record, expires_at: u64) -> Result<()> {
+        self.collector.note(expires_at, key);
+        bucket.put(&key.to_hex(), &encode(key, record, expires_at), self.durability)
+    }
+
+    /// Locks the bucket of a key, if it exists.
+    fn lock(&self, permit: &WritePermit, key: &Key) -> Result<Option<Locked>> {
+        let bucket = self.root.bucket(bucket_of(key))?;
+        bucket.map(|bucket| bucket.lock(permit.request.until)).transpose()
+    }
+}
+
+fn expect(header: Header, expected: Revision) -> Result<Header> {
+    match header.revision == expected {
+        true => Ok(header),
+        false => Err(Error::conflict()),
+    }
+}
+
+/// A new life begins when it was requested, not when the bucket was free. `None` if it was over by
+/// then; but a life of a few milliseconds is given although it ends at once.
+fn new_expiry(request: Request, now: u64, millis: u64) -> Option<u64> {
+    let expires_at = request.at.saturating_add(millis);
+    let waited = now.saturating_sub(request.at);
+    (expires_at > now || waited < NOTICEABLE).then_some(expires_at)
+}
+
+/// An error of the first write means that nothing was written; one after a part means damage.
+fn overwrite(file: &File, bytes: &[u8], offset: u64) -> Result<()> {
+    let written = loop {
+        match file.write_at(bytes, offset) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            written => break written.map_err(not_changed)?,
+        }
+    };
+    file.write_all_at(&bytes[written..], offset + written as u64).map_err(in_doubt)
+}

@@ -1,0 +1,111 @@
+//! Waiting until replicas have seen a session destroyed.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::{Pipeline, Value};
+use session_core::Error;
+
+use crate::exchange::Exchange;
+use crate::failure::{Failure, knows_no_flags};
+use crate::link::Link;
+
+/// Writes although there is nothing to delete any more; nobody sees the key in between. It may use memory
+/// beyond the limit, for a moment.
+const DELETE_AGAIN: &str = "#!lua flags=allow-oom
+redis.call('SET', KEYS[1], '')
+return redis.call('DEL', KEYS[1])";
+
+/// What `confirm_destroy` asked for.
+#[derive(Clone)]
+pub(crate) struct Confirming {
+    /// `WAIT` delays everything behind it, hence a connection of its own.
+    pub(crate) link: Arc<Link>,
+    pub(crate) replicas: u32,
+    pub(crate) timeout: Duration,
+}
+
+impl fmt::Debug for Confirming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Confirming")
+            .field("replicas", &self.replicas)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Confirming {
+    /// Waits for the replicas, and for at most `slack` longer than they may take. Whatever happens
+    /// here, the master has destroyed the sessions.
+    pub(crate) async fn confirm(
+        &self,
+        names: &[&[u8]],
+        slack: Duration,
+    ) -> Result<(), NotConfirmed> {
+        let exchange = Exchange::new(&self.link, self.timeout.saturating_add(slack));
+        // Without an answer, none is known to have it.
+        let confirmed = self.confirmed(exchange, names).await.unwrap_or_default();
+        if confirmed >= self.replicas {
+            return Ok(());
+        }
+        Err(NotConfirmed { confirmed, wanted: self.replicas })
+    }
+
+    pub(crate) fn error(&self, error: NotConfirmed) -> Error {
+        Error::unavailable(format!(
+            "destroyed on the master, but {error} it within {:?}: a failover may bring the session \
+             back",
+            self.timeout
+        ))
+        .with_backend(crate::NAME)
+        .with_source(error)
+    }
+
+    /// How many replicas have seen the keys destroyed.
+    ///
+    /// Up to Redis 7.0, `WAIT` covers everything that was written before; later, and in Valkey, only
+    /// what its own connection wrote. So this deletes again in a way that writes in any case. If another
+    /// master serves the key by now, it is gone there, too. Redis 6.2 knows no flags of scripts and
+    /// refuses this one: the second `DEL` is for that, where any command will do.
+    async fn confirmed(&self, exchange: Exchange<'_>, names: &[&[u8]]) -> Result<u32, Failure> {
+        // Zero would mean without end.
+        let millis = u64::try_from(self.timeout.as_millis().max(1)).unwrap_or(u64::MAX);
+        let mut commands = Pipeline::with_capacity(2 * names.len() + 1);
+        for name in names {
+            commands.cmd("EVAL").arg(DELETE_AGAIN).arg(1).arg(name);
+            commands.cmd("DEL").arg(name);
+        }
+        commands.cmd("WAIT").arg(self.replicas).arg(millis);
+        // Twice is as good as once.
+        let mut replies = exchange.send(&commands, names[0], true).await?;
+        let confirmed = replies.pop().unwrap_or(Value::Nil);
+        for reply in &replies {
+            if !matches!(reply, Value::Int(_)) && !knows_no_flags(reply) {
+                return Err(Failure::of_reply(reply));
+            }
+        }
+        match confirmed {
+            Value::Int(confirmed) => Ok(u32::try_from(confirmed).unwrap_or_default()),
+            other => Err(Failure::of_reply(&other)),
+        }
+    }
+}
+
+/// Fewer replicas than demanded confirmed a destruction in time; the master carried it out. The
+/// source of the error that `destroy` returns then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NotConfirmed {
+    /// The replicas that confirmed it.
+    pub confirmed: u32,
+    /// The replicas that were to.
+    pub wanted: u32,
+}
+
+impl fmt::Display for NotConfirmed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} replicas confirmed", self.confirmed, self.wanted)
+    }
+}
+
+impl std::error::Error for NotConfirmed {}

@@ -1,0 +1,8 @@
+#![doc = include_str!("../README.md")]
+
+mod payload;
+mod store;
+mod versions;
+
+pub use session_core;
+pub use store::{OnMissing, TowerStore};

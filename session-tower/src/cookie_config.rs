@@ -1,0 +1,317 @@
+//! The settings of the session's cookie.
+
+use std::borrow::Cow;
+
+use session_core::{CookieName, Error, Result, SessionStore};
+
+use crate::cookie::Cookie;
+
+/// Browsers ignore a longer attribute value (RFC 6265bis, 5.6).
+const MAX_ATTRIBUTE_BYTES: usize = 1024;
+
+const DEFAULT_NAME: &str = "__Host-id";
+
+/// The cookie's name and attributes. What browsers would reject is refused when the layer is built.
+///
+/// | setting | default |
+/// |---|---|
+/// | [`name`](Self::name) | `__Host-id`; with a cookie store the name that its values are sealed for |
+/// | [`secure`](Self::secure) | yes |
+/// | [`http_only`](Self::http_only) | yes |
+/// | [`same_site`](Self::same_site) | [`SameSite::Lax`] |
+/// | [`path`](Self::path) | `/` |
+/// | [`domain`](Self::domain) | none: the cookie goes to the host that set it, and to no other |
+/// | [`partitioned`](Self::partitioned) | no |
+/// | [`expire_on_close`](Self::expire_on_close) | no: `Max-Age` is the rest of the session's life |
+///
+/// With the feature `serde` it can be read from a configuration file. A setting that is missing has
+/// its default; an unknown one is an error, and so is a value that browsers would reject.
+#[derive(Debug, Clone)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(try_from = "file::File"))]
+#[must_use]
+pub struct CookieConfig {
+    name: Option<Cow<'static, str>>,
+    secure: bool,
+    http_only: bool,
+    same_site: SameSite,
+    path: Cow<'static, str>,
+    domain: Option<Cow<'static, str>>,
+    partitioned: bool,
+    expire_on_close: bool,
+}
+
+/// Which requests from other sites carry the cookie (RFC 6265bis, 5.6.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "lowercase"))]
+pub enum SameSite {
+    /// None.
+    Strict,
+    /// Only navigations with a safe method, so that a link from elsewhere finds the visitor logged
+    /// in and a form from elsewhere does not.
+    Lax,
+    /// All. The application then has to defend itself against cross-site request forgery.
+    None,
+}
+
+impl CookieConfig {
+    /// The defaults.
+    pub const fn new() -> Self {
+        Self {
+            name: None,
+            secure: true,
+            http_only: true,
+            same_site: SameSite::Lax,
+            path: Cow::Borrowed("/"),
+            domain: None,
+            partitioned: false,
+            expire_on_close: false,
+        }
+    }
+
+    /// The cookie's name, a [`CookieName`]. The prefixes `__Host-`, `__Secure-`, `__Http-` and
+    /// `__Host-Http-` make browsers refuse the cookie unless it is as protected as they say.
+    pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Whether the cookie is sent over TLS only. Browsers count `http://localhost` as secure.
+    pub fn secure(mut self, secure: bool) -> Self {
+        self.secure = secure;
+        self
+    }
+
+    /// Whether scripts on the page are kept from reading the cookie.
+    pub fn http_only(mut self, http_only: bool) -> Self {
+        self.http_only = http_only;
+        self
+    }
+
+    /// Which requests from other sites carry the cookie.
+    pub fn same_site(mut self, same_site: SameSite) -> Self {
+        self.same_site = same_site;
+        self
+    }
+
+    /// Below which path the cookie is sent. It is no protection: pages of one host reach each other.
+    pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
+        self.path = path.into();
+        self
+    }
+
+    /// Gives the cookie to this domain and to all its sub-domains.
+    pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
+        self.domain = Some(domain.into());
+        self
+    }
+
+    /// Whether an embedded page has one cookie per site that embeds it (CHIPS).
+    pub fn partitioned(mut self, partitioned: bool) -> Self {
+        self.partitioned = partitioned;
+        self
+    }
+
+    /// Whether the browser forgets the cookie when it is closed. The session on the server lives
+    /// its life all the same.
+    ///
+    /// A session with a lifetime of its own
+    /// ([`set_lifetime`](session_core::Session::set_lifetime), "remember me") has a persistent cookie
+    /// all the same; [`reset_lifetime`](session_core::Session::reset_lifetime) takes it back.
+    pub fn expire_on_close(mut self, expire_on_close: bool) -> Self {
+        self.expire_on_close = expire_on_close;
+        self
+    }
+
+    /// The default cookie of this store. The defaults suit any name, and every cookie store keeps
+    /// room for them.
+    pub(crate) fn default_for(store: &SessionStore) -> Cookie {
+        let default = Self::new();
+        let name = store.web().cookie_name().cloned();
+        default.cookie(name.unwrap_or_else(default_name))
+    }
+
+    /// The cookie with these settings, for a store that may dictate its name and the room for
+    /// attributes.
+    pub(crate) fn build(self, store: &SessionStore) -> Result<Cookie> {
+        self.check(store.web().cookie_name(), store.web().attribute_reserve())
+    }
+
+    fn check(self, name_of_store: Option<&CookieName>, reserve: Option<usize>) -> Result<Cookie> {
+        self.check_values()?;
+        let name = match (name_of_store, &self.name) {
+            (Some(dictated), Some(name)) if dictated.as_str() != name => {
+                return Err(Error::invalid_config(format!(
+                    "the cookie store seals its values for the name {:?}: give the name to the store, \
+                     not {name:?} to the layer",
+                    dictated.as_str()
+                )));
+            }
+            (Some(dictated), _) => dictated.clone(),
+            (None, Some(name)) => CookieName::new(name.clone())?,
+            (None, None) => default_name(),
+        };
+        self.check_prefix(name.as_str())?;
+        let cookie = self.cookie(name);
+        cookie.check_room(reserve)?;
+        Ok(cookie)
+    }
+
+    /// Checks everything that does not depend on the store.
+    fn check_values(&self) -> Result<()> {
+        if let Some(name) = &self.name {
+            CookieName::new(name.clone())?;
+            self.check_prefix(name)?;
+        }
+        check_path(&self.path)?;
+        if let Some(domain) = &self.domain {
+            check_domain(domain)?;
+        }
+        refuse(&[
+            (
+                !self.secure && self.same_site == SameSite::None,
+                "browsers reject SameSite=None without Secure",
+            ),
+            (!self.secure && self.partitioned, "browsers reject Partitioned without Secure"),
+        ])
+    }
+
+    /// The prefix of a name is a promise about the attributes (RFC 6265bis, 4.1.3).
+    fn check_prefix(&self, name: &str) -> Result<()> {
+        let lower = name.to_ascii_lowercase();
+        let for_host = lower.starts_with("__host-");
+        let for_http = lower.starts_with("__http-") || lower.starts_with("__host-http-");
+        refuse(&[
+            (
+                !self.secure && (for_host || for_http || lower.starts_with("__secure-")),
+                "the prefix of the cookie's name needs Secure: choose a name without one to go without",
+            ),
+            (for_host && self.path != "/", "a __Host- cookie has Path=/: choose another name"),
+            (
+                for_host && self.domain.is_some(),
+                "a __Host- cookie has no Domain: choose another name, for example with __Secure-",
+            ),
+            (
+                for_http && !self.http_only,
+                "the prefix of the cookie's name needs HttpOnly: choose another name",
+            ),
+        ])
+    }
+
+    fn cookie(&self, name: CookieName) -> Cookie {
+        let mut attributes = format!("; Path={}", self.path);
+        if let Some(domain) = &self.domain {
+            attributes.push_str("; Domain=");
+            attributes.push_str(domain);
+        }
+        if self.secure {
+            attributes.push_str("; Secure");
+        }
+        if self.http_only {
+            attributes.push_str("; HttpOnly");
+        }
+        attributes.push_str(match self.same_site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        });
+        if self.partitioned {
+            attributes.push_str("; Partitioned");
+        }
+        Cookie::new(name, attributes, self.expire_on_close)
+    }
+}
+
+impl Default for CookieConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn default_name() -> CookieName {
+    CookieName::new(DEFAULT_NAME).expect("it has the characters of a cookie name only")
+}
+
+/// The first rule that is broken.
+fn refuse(rules: &[(bool, &'static str)]) -> Result<()> {
+    match rules.iter().find(|(broken, _)| *broken) {
+        Some((_, why)) => Err(Error::invalid_config(*why)),
+        None => Ok(()),
+    }
+}
+
+fn check_path(path: &str) -> Result<()> {
+    let allowed = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';
+    if !path.starts_with('/') || !path.bytes().all(allowed) || path.ends_with(' ') {
+        return Err(Error::invalid_config(format!(
+            "{path:?} is not a path for a cookie: it begins with '/', and other characters than ASCII \
+             are percent-encoded"
+        )));
+    }
+    if path.len() > MAX_ATTRIBUTE_BYTES {
+        return Err(Error::invalid_config("browsers ignore a Path of more than 1024 bytes"));
+    }
+    Ok(())
+}
+
+/// Labels of letters, digits and hyphens; a leading dot is harmless (RFC 6265bis, 5.6.3).
+fn check_domain(domain: &str) -> Result<()> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    let labels = domain.strip_prefix('.').unwrap_or(domain);
+    if domain.len() > 254 || !labels.split('.').all(is_label) {
+        return Err(Error::invalid_config(format!(
+            "{domain:?} is not a domain for a cookie: write it like example.org, international ones in \
+             their xn-- form"
+        )));
+    }
+    Ok(())
+}
+
+/// The form of a configuration file.
+#[cfg(feature = "serde")]
+mod file {
+    use session_core::{Error, Result};
+
+    use super::{CookieConfig, SameSite};
+
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    pub(super) struct File {
+        name: Option<String>,
+        secure: Option<bool>,
+        http_only: Option<bool>,
+        same_site: Option<SameSite>,
+        path: Option<String>,
+        domain: Option<String>,
+        partitioned: Option<bool>,
+        expire_on_close: Option<bool>,
+    }
+
+    impl TryFrom<File> for CookieConfig {
+        type Error = Error;
+
+        fn try_from(file: File) -> Result<Self> {
+            let default = Self::new();
+            let config = Self {
+                name: file.name.map(Into::into),
+                secure: file.secure.unwrap_or(default.secure),
+                http_only: file.http_only.unwrap_or(default.http_only),
+                same_site: file.same_site.unwrap_or(default.same_site),
+                path: file.path.map_or(default.path, Into::into),
+                domain: file.domain.map(Into::into),
+                partitioned: file.partitioned.unwrap_or(default.partitioned),
+                expire_on_close: file.expire_on_close.unwrap_or(default.expire_on_close),
+            };
+            config.check_values()?;
+            Ok(config)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

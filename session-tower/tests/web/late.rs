@@ -1,0 +1,158 @@
+//! Requests with an id that another request replaced a moment ago.
+
+use axum::Router;
+use axum::routing::get;
+use session_cookie::{CookieStore, SecretKey};
+use session_core::SessionStore;
+use session_memory::MemoryBackend;
+use session_tower::{Session, SessionFailure};
+
+use crate::app::app;
+use crate::support::{Client, Probe, quiet, serve};
+
+/// What browsers send when the window goes to another page, …
+const NAVIGATION: &[(&str, &str)] =
+    &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
+/// … when a frame in it does, …
+const FRAME: &[(&str, &str)] = &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
+/// … when they fetch a page in advance, …
+const PREFETCH: &[(&str, &str)] = &[
+    ("sec-fetch-mode", "navigate"),
+    ("sec-fetch-dest", "document"),
+    ("sec-purpose", "prefetch;prerender"),
+];
+/// … and when a script asks.
+const SCRIPT: &[(&str, &str)] = &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")];
+
+/// A signed-in client, and what its cookie was before.
+struct SignedIn {
+    client: Client,
+    old: String,
+}
+
+impl SignedIn {
+    async fn new(store: SessionStore) -> Self {
+        let own_save = get(async |session: Session| -> Result<(), SessionFailure> {
+            session.insert("value", "late")?;
+            Ok(session.save().await?)
+        });
+        let layer = quiet(store);
+        let router =
+            app(layer.clone()).merge(Router::new().route("/own-save", own_save).layer(layer));
+        let mut client = Client::new(serve(router).await);
+        let old = client.get("/set/value/early").await.session_cookie().unwrap();
+        let new = client.get("/sign-in/ann").await.session_cookie().unwrap();
+        assert_ne!(old, new);
+        Self { client, old }
+    }
+
+    /// A late request.
+    async fn late(&self, path: &str, headers: &[(&str, &str)]) -> crate::support::Reply {
+        let cookie = format!("__Host-id={}", self.old);
+        let headers = [&[("cookie", &*cookie)], headers].concat();
+        self.client.get_with_headers(path, &headers).await
+    }
+}
+
+/// Each medium behaves the same.
+fn stores() -> Vec<SessionStore> {
+    let cookies = CookieStore::signed("__Host-id", [SecretKey::generate().unwrap()]).unwrap();
+    let sealed = SessionStore::new_cookie(cookies.with_revocation(MemoryBackend::new()));
+    vec![Probe::default().store(), sealed]
+}
+
+#[tokio::test]
+async fn a_late_request_reads_nothing_stores_nothing_and_sets_no_cookie() {
+    for store in stores() {
+        let mut ann = SignedIn::new(store).await;
+        for headers in [&[][..], SCRIPT, FRAME, PREFETCH] {
+            assert_eq!(ann.late("/get/value", headers).await.text, "nothing", "{headers:?}");
+            let reply = ann.late("/set/value/late", headers).await;
+            assert_eq!((reply.status, &*reply.text), (200, "late"), "the response as it is");
+            assert_eq!(reply.set_cookie(), None, "{headers:?}");
+            assert_eq!(reply.header("vary"), Some("Cookie"));
+        }
+        assert_eq!(ann.client.get("/get/value").await.text, "early");
+        assert_eq!(ann.client.get("/get/user").await.text, "ann");
+    }
+}
+
+#[tokio::test]
+async fn a_late_request_that_must_know_whether_it_was_stored_is_told_that_it_was_not() {
+    for store in stores() {
+        let ann = SignedIn::new(store).await;
+        let reply = ann.late("/own-save", SCRIPT).await;
+        assert_eq!((reply.status, reply.set_cookie()), (409, None));
+    }
+}
+
+/// The form was submitted twice, or again because the first answer was lost.
+#[tokio::test]
+async fn a_late_sign_in_counts_and_has_a_session_of_its_own() {
+    for store in stores() {
+        let mut first = SignedIn::new(store).await;
+        let reply = first.late("/sign-in/ann", SCRIPT).await;
+        let mut second = first.client.clone();
+        second.cookie = reply.session_cookie();
+        assert!(second.cookie.is_some() && second.cookie != first.client.cookie);
+        for client in [&mut first.client, &mut second] {
+            assert_eq!(client.get("/get/user").await.text, "ann");
+        }
+        assert_eq!(second.get("/get/value").await.text, "nothing", "never the first one's values");
+    }
+}
+
+/// Navigations follow each other: this client never got the new id.
+#[tokio::test]
+async fn a_late_navigation_begins_a_new_session() {
+    for store in stores() {
+        for headers in [NAVIGATION, &NAVIGATION[..1]] {
+            let mut ann = SignedIn::new(store.clone()).await;
+            assert_eq!(ann.late("/get/user", headers).await.text, "nothing");
+            let reply = ann.late("/set/value/anew", headers).await;
+            let mut other = ann.client.clone();
+            other.cookie = reply.session_cookie();
+            assert_eq!(other.get("/get/value").await.text, "anew");
+            assert_eq!(other.get("/get/user").await.text, "nothing");
+            assert_eq!(ann.client.get("/get/value").await.text, "early");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_late_logout_ends_the_session_that_has_the_new_id() {
+    for store in stores() {
+        for headers in [SCRIPT, NAVIGATION] {
+            for path in ["/logout", "/logout-and-set/fresh"] {
+                let mut ann = SignedIn::new(store.clone()).await;
+                let reply = ann.late(path, headers).await;
+                assert_eq!(reply.status, 200);
+                let left = reply.session_cookie().expect("the cookie is removed or replaced");
+                assert_eq!(left.is_empty(), path == "/logout", "{headers:?}");
+                assert_eq!(ann.client.get("/get/user").await.text, "nothing", "{headers:?} {path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn among_several_cookies_a_live_one_wins_over_a_late_one() {
+    for store in stores() {
+        let ann = SignedIn::new(store.clone()).await;
+        let mut bob = ann.client.clone();
+        bob.cookie = None;
+        bob.get("/sign-in/bob").await;
+        let (old, live) = (&ann.old, bob.cookie.as_ref().unwrap());
+        for cookies in [[old, live], [live, old]] {
+            let header = cookies.map(|cookie| format!("__Host-id={cookie}")).join("; ");
+            assert_eq!(ann.client.get_with("/get/user", Some(&header)).await.text, "bob");
+        }
+        // And a logout ends both.
+        let header = format!("__Host-id={old}; __Host-id={live}");
+        ann.client.get_with("/logout", Some(&header)).await;
+        let mut clients = [ann.client.clone(), bob];
+        for client in &mut clients {
+            assert_eq!(client.get("/get/user").await.text, "nothing");
+        }
+    }
+}
