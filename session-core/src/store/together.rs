@@ -61,14 +61,22 @@ impl Save<'_> {
             }
         };
         if self.session.state(|state| state.changes.new_id()) {
-            return self.rebase_and_write(key, version).await;
+            return self.rebase_and_write(key, version, refused).await;
         }
         self.lead(&lead, key, version, refused).await
     }
 
     /// A new id is for this session only: nothing is written together with it.
-    async fn rebase_and_write(&mut self, key: &Key, version: Version) -> Result<Progress> {
-        self.rebase(key, version, None).await?;
+    async fn rebase_and_write(
+        &mut self,
+        key: &Key,
+        version: Version,
+        refused: Option<&Arc<Prepared>>,
+    ) -> Result<Progress> {
+        let refused = refused.map(|write| &**write);
+        if let Progress::Done = self.rebase(key, version, refused).await? {
+            return Ok(Progress::Done);
+        }
         let context = self.context;
         match self.session.state(|state| state.plan(&context.config, || context.new_identity()))? {
             Plan::Write(write) => self.write(&write).await,
@@ -87,7 +95,7 @@ impl Save<'_> {
         let mut members: Vec<Member> = Vec::new();
         let mut refused = refused.cloned();
         for conflicts in 0..MAX_CONFLICTS {
-            let found = self.calls.load(key).await?;
+            let found = self.load_current(key, refused.as_deref()).await?;
             let progress = self.rebase_onto(found.as_ref(), version, refused.as_deref())?;
             if let (Progress::Done, Some(write)) = (progress, &refused) {
                 members.into_iter().for_each(|member| answer_written(member, write));
