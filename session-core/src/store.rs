@@ -138,7 +138,12 @@ impl SessionStore {
     /// - `Conflict`: others saved again and again within the deadline.
     /// - `Unavailable`: the store refused the write
     ///   ([nothing was written](Error::nothing_was_written)), or it is not known whether it was
-    ///   carried out. The session is consistent: save it again, and this is found out first.
+    ///   carried out. The session is consistent: save it again, and this is found out first. If
+    ///   another request saved meanwhile, it can't be found out; the message says so.
+    ///
+    /// Where another request gave the session a new id, and where it can't be found out, the changes
+    /// are given up: another `save` has nothing to write and succeeds
+    /// ([`changed`](Session::changed) is `false`). After any other error they wait for the next save.
     pub async fn save(&self, session: &Session) -> Result<Saved> {
         let saved = medium!(self, medium => medium.save(&self.0.context, session).await);
         saved.map_err(|error| self.explain(error, "save"))
