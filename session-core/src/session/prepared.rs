@@ -76,6 +76,13 @@ pub(crate) struct Doubt {
     pub(crate) discarded: bool,
 }
 
+/// A save that waits in a queue for others of the same session.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket {
+    pub(crate) key: Key,
+    pub(crate) number: u64,
+}
+
 impl Prepared {
     /// The life that is left to give, for a write that is sent now.
     pub(crate) fn ttl_now(&self) -> Option<Duration> {

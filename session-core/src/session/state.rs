@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::changes::Changes;
-use super::prepared::{Doubt, Identity, Prepared, Target, Version};
+use super::prepared::{Doubt, Identity, Prepared, Target, Ticket, Version};
 use crate::clock::{Instant, unix_millis};
 use crate::document::{Document, FlashEntry};
 use crate::{Key, Owner, Record, Revision};
@@ -16,6 +16,9 @@ pub(crate) struct State {
     pub(crate) base: Document,
     pub(crate) changes: Changes,
     pub(crate) doubt: Option<Doubt>,
+    /// A save of this handle that waited in a queue and did not learn what became of it: a leader may
+    /// still be writing its changes.
+    pub(crate) queued: Option<Ticket>,
     /// Sessions that the next save has to destroy, in this order.
     pub(crate) ended: Vec<Ended>,
     /// The flash entries that this request was sent and has neither kept nor seen age.
@@ -124,6 +127,7 @@ impl State {
             base: document,
             changes: Changes::default(),
             doubt: None,
+            queued: None,
             ended: Vec::new(),
             accessed: false,
             life: 0,

@@ -56,6 +56,10 @@ impl<'a> Save<'a> {
 
     pub(super) async fn run(mut self) -> Result<Saved> {
         loop {
+            let queued = self.session.state(|state| state.queued);
+            if let Some(ticket) = queued {
+                self.leave_queue(ticket).await?;
+            }
             let (ended, in_doubt) =
                 self.session.state(|state| (!state.ended.is_empty(), state.doubt.is_some()));
             if ended {

@@ -4,11 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::queue::{Answer, Lead, Place, Waiter};
+use tokio::sync::oneshot;
+
+use super::queue::{Answer, Lead, Leaving, Place, Waiter};
 use super::rebase::{At, install};
 use super::save::{Progress, Save};
 use crate::document::Document;
-use crate::session::{Doubt, Plan, Prepared, Session, Target, Version};
+use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version};
 use crate::{Error, Key, Loaded, Result};
 
 /// How many saves are written together.
@@ -43,27 +45,57 @@ impl Save<'_> {
         };
         let lead = match place {
             Place::Leading(lead) => lead,
-            Place::Waiting(answer) => {
-                let answer = tokio::time::timeout(patience, answer);
-                match self.calls.deadline.limit(async { Ok(answer.await) }).await {
-                    Ok(Ok(Ok(Answer::Lead(lead)))) => lead,
-                    Ok(Ok(Ok(Answer::Written { issued }))) => {
-                        self.done.write(issued);
-                        return Ok(Progress::Done);
-                    }
-                    // It has to be written alone, or the leader left, or it took too long. The leader
-                    // may have sent its changes already.
-                    _ => {
-                        self.resolve_doubt().await?;
-                        return Ok(Progress::Replan);
-                    }
+            Place::Waiting(answer, ticket) => match self.wait(answer, ticket, patience).await? {
+                Some(Answer::Lead(lead)) => lead,
+                Some(Answer::Written { issued }) => {
+                    self.done.write(issued);
+                    return Ok(Progress::Done);
                 }
-            }
+                // It has to be written alone, or the leader left in the middle of a common write.
+                None => {
+                    self.resolve_doubt().await?;
+                    return Ok(Progress::Replan);
+                }
+            },
         };
         if self.session.state(|state| state.changes.new_id()) {
             return self.rebase_and_write(key, version, refused).await;
         }
         self.lead(&lead, key, version, refused).await
+    }
+
+    /// Waits for an answer: with patience until a leader has taken this save, and then, because that
+    /// one may write its changes at any moment, until the deadline.
+    async fn wait(
+        &self,
+        mut answer: oneshot::Receiver<Answer>,
+        ticket: Ticket,
+        patience: Duration,
+    ) -> Result<Option<Answer>> {
+        self.session.state(|state| state.queued = Some(ticket));
+        let mut told = self
+            .calls
+            .deadline
+            .limit(async { Ok(tokio::time::timeout(patience, &mut answer).await.ok()) })
+            .await
+            .ok()
+            .flatten();
+        if told.is_none()
+            && let Leaving::Taken(_) = self.context.queues.leave(ticket)
+        {
+            told = Some(self.calls.deadline.limit(async { Ok(answer.await) }).await?);
+        }
+        self.session.state(|state| state.queued = None);
+        Ok(told.and_then(|told| told.ok()))
+    }
+
+    /// Waits until no leader can write the changes of an earlier save that was cut off.
+    pub(super) async fn leave_queue(&self, ticket: Ticket) -> Result<()> {
+        if let Leaving::Taken(Some(leading)) = self.context.queues.leave(ticket) {
+            self.calls.deadline.limit(async { Ok(drop(leading.lock().await)) }).await?;
+        }
+        self.session.state(|state| state.queued = None);
+        Ok(())
     }
 
     /// A new id is for this session only: nothing is written together with it.
