@@ -13,6 +13,7 @@ mod support;
 
 use broken::{BROKEN, BrokenHarness};
 use support::reference::{CLAIMS, Reference};
+use support::valid::{VALID, Valid};
 
 /// The groups whose cases use the `Backend` itself.
 const BACKEND_GROUPS: [&str; 9] =
@@ -53,6 +54,53 @@ async fn the_sound_store_passes_every_case() {
     assert!(failed.is_empty(), "the sound store fails:\n{}", failed.join("\n"));
     // It does not claim to be durable; nothing else may be skipped.
     assert_eq!(skipped, ["load::finds_records_after_reopening", "session::survives_reopening"]);
+}
+
+/// A wrong alarm would cost a maintainer more than a missed defect.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn equally_valid_stores_pass_every_case() {
+    let (mut failed, mut running) = (Vec::new(), JoinSet::new());
+    for valid in VALID {
+        for name in cases() {
+            if running.len() >= 8 {
+                failed.extend(running.join_next().await.expect("some run").unwrap());
+            }
+            running.spawn(async move {
+                match check(&valid, name).await {
+                    Outcome::Passed | Outcome::Skipped(_) => None,
+                    other => Some(format!("{valid:?}: {name}: {other:?}")),
+                }
+            });
+        }
+    }
+    for outcome in running.join_all().await {
+        failed.extend(outcome);
+    }
+    assert!(failed.is_empty(), "valid stores fail:\n{}", failed.join("\n"));
+}
+
+/// A handle waits for a slow store, but not for ever: what it does then must lose and double nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_store_that_stalls_loses_and_doubles_nothing() {
+    let concurrent = [
+        "merge::sixty_four_increments_are_64",
+        "merge::different_keys_survive",
+        "tombstone::acknowledged_saves_move_along",
+        "tombstone::one_of_many_rotations_wins",
+        "sign_in::submitted_twice_signs_in_twice",
+        "wrapper::forwards_only_the_five_methods",
+    ];
+    let mut running = JoinSet::new();
+    for name in concurrent.into_iter().cycle().take(concurrent.len() * 6) {
+        running.spawn(async move {
+            match check(&Valid::Stalls, name).await {
+                Outcome::Passed => None,
+                other => Some(format!("{name}: {other:?}")),
+            }
+        });
+    }
+    let failed: Vec<String> = running.join_all().await.into_iter().flatten().collect();
+    assert!(failed.is_empty(), "on a store that stalls:\n{}", failed.join("\n"));
 }
 
 /// How often a case may try to catch a broken store.

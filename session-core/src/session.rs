@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 #[cfg(test)]
 pub(crate) use changes::Changes;
 pub(crate) use plan::{Plan, rotated};
-pub(crate) use prepared::{Doubt, Identity, Prepared, Rotation, Target, Version};
+pub(crate) use prepared::{Doubt, Identity, Prepared, Rotation, Target, Ticket, Version};
 pub(crate) use state::{Ended, SealedAs, Staleness, State, Stored};
 
 use crate::clock::unix_millis;

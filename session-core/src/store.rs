@@ -138,7 +138,12 @@ impl SessionStore {
     /// - `Conflict`: others saved again and again within the deadline.
     /// - `Unavailable`: the store refused the write
     ///   ([nothing was written](Error::nothing_was_written)), or it is not known whether it was
-    ///   carried out. The session is consistent: save it again, and this is found out first.
+    ///   carried out. The session is consistent: save it again, and this is found out first. If
+    ///   another request saved meanwhile, it can't be found out; the message says so.
+    ///
+    /// Where another request gave the session a new id, and where it can't be found out, the changes
+    /// are given up: another `save` has nothing to write and succeeds
+    /// ([`changed`](Session::changed) is `false`). After any other error they wait for the next save.
     pub async fn save(&self, session: &Session) -> Result<Saved> {
         let saved = medium!(self, medium => medium.save(&self.0.context, session).await);
         saved.map_err(|error| self.explain(error, "save"))
@@ -152,7 +157,8 @@ impl SessionStore {
     ///
     /// # Errors
     /// As [`save`](Self::save), and as [`Session::update`]. `Gone` also when the session was destroyed
-    /// by a clone meanwhile. After any error but these the change is still part of the session, like
+    /// by a clone meanwhile, and `Unavailable` when a clone discarded the change or its save reported that
+    /// it was given up. After any error but these the change is still part of the session, like
     /// any other change.
     ///
     /// ```
@@ -173,6 +179,10 @@ impl SessionStore {
         self.save(session).await?;
         if !session.state(|state| state.is_same_life(version)) {
             return Err(self.explain(Error::gone(), "update"));
+        }
+        if session.state(|state| state.given_up >= watched.number) {
+            let message = "the change was discarded, or given up by another save of the session";
+            return Err(self.explain(Error::unavailable(message), "update"));
         }
         from_json(name, &watched.result())
     }

@@ -34,8 +34,8 @@ impl Newcomers {
         Self { node, open: Mutex::default() }
     }
 
-    /// Sends commands to the node at an address that an `ASK` reply told. Whoever waits for the
-    /// replies bounds the wait.
+    /// Sends commands to the node at an address that an `ASK` reply told. The caller
+    /// bounds the wait.
     pub(crate) async fn send(&self, commands: &Pipeline, address: &str) -> RedisResult<Vec<Value>> {
         // The permission holds for one command.
         let mut permitted = Pipeline::with_capacity(2 * commands.len());

@@ -1,6 +1,5 @@
 //! The store.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -31,7 +30,7 @@ const LIMITS: BatchLimits = BatchLimits { alone: 8, in_flight: 4, items: 64, byt
 /// Sessions in Redis. See the [crate's documentation](crate) for the layout and what it promises.
 ///
 /// Cheap to clone; clones share their connections. Each setter takes the backend and returns it.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub struct RedisBackend {
     prefix: Arc<str>,
     timeout: Duration,
@@ -283,18 +282,6 @@ impl BatchBackend for RedisBackend {
             Some(_) => removed.next(),
         };
         items.iter().filter_map(next).collect()
-    }
-}
-
-impl fmt::Debug for RedisBackend {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RedisBackend")
-            .field("source", &self.source)
-            .field("prefix", &self.prefix)
-            .field("connections", &self.links.len())
-            .field("timeout", &self.timeout)
-            .field("confirming", &self.confirming)
-            .finish()
     }
 }
 

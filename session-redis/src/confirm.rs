@@ -18,21 +18,12 @@ redis.call('SET', KEYS[1], '')
 return redis.call('DEL', KEYS[1])";
 
 /// What `confirm_destroy` asked for.
-#[derive(Clone)]
+#[derive(Debug, Clone)]
 pub(crate) struct Confirming {
     /// `WAIT` delays everything behind it, hence a connection of its own.
     pub(crate) link: Arc<Link>,
     pub(crate) replicas: u32,
     pub(crate) timeout: Duration,
-}
-
-impl fmt::Debug for Confirming {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Confirming")
-            .field("replicas", &self.replicas)
-            .field("timeout", &self.timeout)
-            .finish_non_exhaustive()
-    }
 }
 
 impl Confirming {

@@ -1,5 +1,6 @@
 //! Commands to a server, and its replies.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use redis::{Cmd, Pipeline, Value};
@@ -29,7 +30,17 @@ impl<'a> Exchange<'a> {
         repeatable: bool,
     ) -> Result<Vec<Value>, Failure> {
         let request = Request { commands, key, repeatable };
-        let replies = self.link.exchange(&request, self.since, self.limit).await?;
+        let under_way = AtomicBool::new(false);
+        // The driver's future takes more than 1 KB, and the blocks of those who call this should not.
+        let attempts = Box::pin(self.link.attempts(&request, &under_way, self.since, self.limit));
+        let left = self.limit.saturating_sub(self.since.elapsed());
+        let replies = match tokio::time::timeout(left, attempts).await {
+            Ok(replies) => replies?,
+            Err(_) if under_way.load(Ordering::Relaxed) => {
+                return Err(Failure::no_answer(self.limit));
+            }
+            Err(_) => return Err(Failure::no_answer(self.limit).refused()),
+        };
         if replies.len() == commands.len() {
             Ok(replies)
         } else {

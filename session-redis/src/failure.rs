@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{RedisError, ServerError, ServerErrorKind, Value};
+use redis::{RedisError, ServerErrorKind, Value};
 use session_core::{Error, ErrorKind};
 
 /// An error before it is handed out: several callers that shared a command each get a copy.
@@ -47,11 +47,6 @@ impl Failure {
 
     pub(crate) fn no_answer(limit: Duration) -> Self {
         Self::new(ErrorKind::Unavailable, format!("no answer within {limit:?}"))
-    }
-
-    /// It is about the record that was asked for, and says nothing of others.
-    pub(crate) fn is_of_the_record(&self) -> bool {
-        self.kind == ErrorKind::Corrupt
     }
 
     /// An error of the driver or the connection.
@@ -115,13 +110,9 @@ impl Failure {
     /// A reply that is an error, or that no command of ours can have.
     pub(crate) fn of_reply(reply: &Value) -> Self {
         match reply {
-            Value::ServerError(error) => Self::of_server(error),
+            Value::ServerError(error) => Self::of_code(error.code(), error.details()),
             _ => Self::new(ErrorKind::Other, "Redis gave a reply of an unexpected type"),
         }
-    }
-
-    fn of_server(error: &ServerError) -> Self {
-        Self::of_code(error.code(), error.details())
     }
 
     /// The server's text is not passed on as a whole: it may quote the arguments of a command, the

@@ -52,10 +52,18 @@ pub(crate) fn length(record: &Record) -> usize {
 
 /// Takes a value apart; the payload is not copied.
 pub(crate) fn decode(value: Vec<u8>) -> Option<Record> {
-    let (head, owner) = value.split_at_checked(HEAD_BYTES)?;
-    let revision = parse_hex(head.strip_prefix(MARK)?.strip_suffix(b":")?)?;
-    let digits = owner.iter().take(4).position(|&byte| byte == b':')?;
-    let length = parse_decimal(&owner[..digits])?;
+    let (found, rest) = value.split_at_checked(HEAD_BYTES)?;
+    let digits = str::from_utf8(&found[MARK.len()..HEAD_BYTES - 1]).ok()?;
+    let revision = Revision::from_u64(u64::from_str_radix(digits, 16).ok()?);
+    // Some other texts are numbers, too.
+    if found != head(revision) {
+        return None;
+    }
+    let digits = rest.iter().take(4).position(|byte| !byte.is_ascii_digit())?;
+    if rest[digits] != b':' {
+        return None;
+    }
+    let length: usize = str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
     let owner_at = HEAD_BYTES + digits + 1;
     let payload_at = owner_at + length + 1;
     if *value.get(payload_at - 1)? != b'\n' {
@@ -64,31 +72,12 @@ pub(crate) fn decode(value: Vec<u8>) -> Option<Record> {
     let owner = match length {
         0 => None,
         _ => {
-            let owner = std::str::from_utf8(&value[owner_at..owner_at + length]).ok()?;
+            let owner = str::from_utf8(&value[owner_at..owner_at + length]).ok()?;
             Some(Owner::new(owner).ok()?)
         }
     };
     let payload = Bytes::from(value).slice(payload_at..);
-    Some(Record { payload, revision: Revision::from_u64(revision), owner })
-}
-
-/// Exactly the digits that [`head`] writes; at most 16.
-fn parse_hex(digits: &[u8]) -> Option<u64> {
-    let value = |digit: u8| match digit {
-        b'0'..=b'9' => Some(u64::from(digit - b'0')),
-        b'a'..=b'f' => Some(u64::from(digit - b'a') + 10),
-        _ => None,
-    };
-    digits.iter().try_fold(0, |number, &digit| Some(number << 4 | value(digit)?))
-}
-
-/// Some digits and nothing else; at most three.
-fn parse_decimal(digits: &[u8]) -> Option<usize> {
-    let value = |digit: u8| digit.is_ascii_digit().then(|| usize::from(digit - b'0'));
-    if digits.is_empty() {
-        return None;
-    }
-    digits.iter().try_fold(0, |number, &digit| Some(number * 10 + value(digit)?))
+    Some(Record { payload, revision, owner })
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@ use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
 use crate::failure::{self, Failure, was_not_carried_out};
 use crate::source::{Connection, Source};
 
-/// A connection on which nothing was heard for this long, while somebody waited, is given up: it may
-/// be half open, and then nothing else would ever end it.
+/// A connection is given up when no answer came for this long although one was awaited: it may be half
+/// open, and then nothing else would ever end it.
 const SILENCE: Duration = Duration::from_millis(250);
-/// So long an attempt to connect goes on, whether or not the operations wait as long that began it.
+/// The time limit of an attempt to connect. The operation that began it may end sooner.
 const OPENING: Duration = Duration::from_secs(5);
-/// A new connection to a cluster is dear, and one silent node is no reason to open another at once.
+/// A silent node ends a connection to a cluster only after this age, because a new one opens
+/// connections to all nodes.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Commands, and what is needed to send them.
@@ -39,28 +40,28 @@ pub(crate) struct Link {
     opening: Mutex<Option<(Instant, Attempt)>>,
 }
 
-/// An attempt to connect, which goes on when nobody waits for it any more: otherwise operations that
-/// give up sooner than a connection takes would never get one.
+/// An attempt to connect. It goes on when no operation waits for it any more: otherwise operations with a
+/// shorter time limit would never get a connection.
 type Attempt = watch::Receiver<Option<Result<Live, RedisError>>>;
 
 #[derive(Clone)]
 struct Live {
     connection: Connection,
-    pulse: Arc<Pulse>,
+    health: Arc<Health>,
 }
 
 /// What is known about a connection's health.
 #[derive(Debug)]
-struct Pulse {
+struct Health {
     opened: Instant,
     /// Milliseconds after `opened`.
-    last_heard: AtomicU64,
+    last_answer: AtomicU64,
     closed: AtomicBool,
 }
 
 impl std::fmt::Debug for Live {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.pulse.fmt(f)
+        self.health.fmt(f)
     }
 }
 
@@ -69,29 +70,9 @@ impl Link {
         Self { source, patience: None, live: Arc::default(), opening: Mutex::default() }
     }
 
-    /// For answers that may take so long.
+    /// For answers that may take as long as `patience`.
     pub(crate) fn patient(source: Arc<Source>, patience: Duration) -> Self {
         Self { patience: Some(patience), ..Self::new(source) }
-    }
-
-    /// Sends a request and waits for its replies, at most until `limit` after it all `started`,
-    /// connecting included.
-    pub(crate) async fn exchange(
-        &self,
-        request: &Request<'_>,
-        started: Instant,
-        limit: Duration,
-    ) -> Result<Vec<Value>, Failure> {
-        let left = limit.saturating_sub(started.elapsed());
-        // Whether the server may carry something out of which nothing was heard yet.
-        let under_way = AtomicBool::new(false);
-        // The driver's future takes more than 1 KB, and the blocks of those who call this should not.
-        let attempts = Box::pin(self.attempts(request, &under_way, started, limit));
-        match tokio::time::timeout(left, attempts).await {
-            Ok(result) => result,
-            Err(_) if under_way.load(Ordering::Relaxed) => Err(Failure::no_answer(limit)),
-            Err(_) => Err(Failure::no_answer(limit).refused()),
-        }
     }
 
     /// What every master says about itself.
@@ -106,7 +87,9 @@ impl Link {
         }
     }
 
-    async fn attempts(
+    /// Sends a request and waits for its replies; again, until `limit` after it all `started`, where that
+    /// does no harm. `under_way` is set while the server may carry something out without an answer yet.
+    pub(crate) async fn attempts(
         &self,
         request: &Request<'_>,
         under_way: &AtomicBool,
@@ -154,8 +137,8 @@ impl Link {
     }
 
     async fn attempt(&self, live: Live, request: &Request<'_>) -> Result<Vec<Value>, RedisError> {
-        let Live { mut connection, pulse } = live;
-        let waiting = Waiting { link: self, pulse: &pulse, since: Instant::now() };
+        let Live { mut connection, health } = live;
+        let waiting = Waiting { link: self, health: &health, since: Instant::now() };
         let mut result = connection.send(request.commands, request.key).await;
         if let Err(error) = &result
             && self.source.is_cluster()
@@ -164,24 +147,24 @@ impl Link {
         {
             result = Box::pin(connection.send_asking(request.commands, node)).await;
         }
-        // Whatever came, it came.
+        // Nothing is awaited any more.
         std::mem::forget(waiting);
         match &result {
             Ok(replies) => {
-                pulse.heard();
+                health.note_answer();
                 // The master's role has gone elsewhere; a new connection finds it by name.
                 if !self.source.is_cluster() && replies.iter().any(failure::is_read_only) {
-                    self.give_up(&pulse);
+                    self.give_up(&health);
                 }
             }
-            Err(error) if error.is_timeout() => self.give_up_silent(&pulse),
+            Err(error) if error.is_timeout() => self.give_up_silent(&health),
             Err(error) if error.is_unrecoverable_error() => {
                 if !self.source.is_cluster() || error.kind() == ErrorKind::ClusterConnectionNotFound
                 {
-                    self.give_up(&pulse);
+                    self.give_up(&health);
                 }
             }
-            Err(_) => pulse.heard(),
+            Err(_) => health.note_answer(),
         }
         result
     }
@@ -228,7 +211,7 @@ impl Link {
             if let Ok(opened) = &opened {
                 *live.write().unwrap_or_else(PoisonError::into_inner) = Some(opened.clone());
             }
-            // Nobody may wait any more.
+            // There may be no receiver any more.
             let _ = done.send(Some(opened));
         });
         *opening = Some((Instant::now(), attempt.clone()));
@@ -237,17 +220,18 @@ impl Link {
 
     fn live(&self) -> Option<Live> {
         let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
-        live.as_ref().filter(|live| !live.pulse.closed.load(Ordering::Acquire)).cloned()
+        live.as_ref().filter(|live| !live.health.closed.load(Ordering::Acquire)).cloned()
     }
 
-    /// Nobody begins to use this connection again; what waits for answers on it still gets them. That
-    /// to a cluster is used until another is ready, because most of its nodes may be well.
-    fn give_up(&self, pulse: &Arc<Pulse>) {
+    /// No operation begins to use this connection; those that wait for answers on it still get them. A
+    /// connection to a cluster is used until another is ready, because most of its nodes may be well.
+    fn give_up(&self, health: &Arc<Health>) {
         if let Source::Given { .. } = *self.source {
             return;
         }
-        let is_current =
-            |live: &Option<Live>| live.as_ref().is_some_and(|live| Arc::ptr_eq(&live.pulse, pulse));
+        let is_current = |live: &Option<Live>| {
+            live.as_ref().is_some_and(|live| Arc::ptr_eq(&live.health, health))
+        };
         if self.source.is_cluster()
             && let Ok(runtime) = Handle::try_current()
         {
@@ -263,44 +247,44 @@ impl Link {
     }
 
     /// A node did not answer in time.
-    fn give_up_silent(&self, pulse: &Arc<Pulse>) {
-        if !self.source.is_cluster() || pulse.opened.elapsed() > CLUSTER_PATIENCE {
-            self.give_up(pulse);
+    fn give_up_silent(&self, health: &Arc<Health>) {
+        if !self.source.is_cluster() || health.opened.elapsed() > CLUSTER_PATIENCE {
+            self.give_up(health);
         }
     }
 }
 
 /// One attempt to connect.
 async fn open(source: &Source, patience: Option<Duration>) -> Result<Live, RedisError> {
-    let pulse = Arc::new(Pulse {
+    let health = Arc::new(Health {
         opened: Instant::now(),
-        last_heard: AtomicU64::new(0),
+        last_answer: AtomicU64::new(0),
         closed: AtomicBool::new(false),
     });
-    let observed = Arc::clone(&pulse);
+    let observed = Arc::clone(&health);
     let closed = move || observed.closed.store(true, Ordering::Release);
     match tokio::time::timeout(OPENING, source.open(OPENING, patience, closed)).await {
-        Ok(connection) => Ok(Live { connection: connection?, pulse }),
+        Ok(connection) => Ok(Live { connection: connection?, health }),
         Err(_) => Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut))),
     }
 }
 
-impl Pulse {
-    fn heard(&self) {
+impl Health {
+    fn note_answer(&self) {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_heard.store(now, Ordering::Relaxed);
+        self.last_answer.store(now, Ordering::Relaxed);
     }
 
     fn silent_since(&self, moment: Instant) -> bool {
-        let heard = Duration::from_millis(self.last_heard.load(Ordering::Relaxed));
+        let heard = Duration::from_millis(self.last_answer.load(Ordering::Relaxed));
         self.opened + heard < moment
     }
 }
 
-/// Somebody waits for an answer. Dropped when they give up.
+/// An answer is awaited. Dropped when the operation gives up.
 struct Waiting<'a> {
     link: &'a Link,
-    pulse: &'a Arc<Pulse>,
+    health: &'a Arc<Health>,
     since: Instant,
 }
 
@@ -308,9 +292,9 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let source = &self.link.source;
         // In a cluster, one node is silent while others are heard.
-        let silent = source.is_cluster() || self.pulse.silent_since(self.since);
+        let silent = source.is_cluster() || self.health.silent_since(self.since);
         if self.since.elapsed() >= SILENCE && silent {
-            self.link.give_up_silent(self.pulse);
+            self.link.give_up_silent(self.health);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, RedisWrite as _, Value};
 use session_core::{
-    CreateItem, DestroyItem, Error, Loaded, Result, TouchItem, UpdateItem, ttl_millis,
+    CreateItem, DestroyItem, Error, ErrorKind, Loaded, Result, TouchItem, UpdateItem, ttl_millis,
 };
 
 use crate::exchange::Exchange;
@@ -172,9 +172,9 @@ fn destroyed(reply: &Value) -> Result<bool> {
         Value::Int(1) => Ok(true),
         // No record, another revision, or a value that has none.
         Value::Int(-2..=0) => Ok(false),
-        other => match Failure::of_reply(other) {
-            failure if failure.is_of_the_record() => Ok(false),
-            failure => Err(failure.into()),
+        other => match Error::from(Failure::of_reply(other)) {
+            error if error.kind() == ErrorKind::Corrupt => Ok(false),
+            error => Err(error),
         },
     }
 }

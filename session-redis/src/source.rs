@@ -1,8 +1,6 @@
 //! Where connections come from: one node, Sentinel, a cluster, or the application.
 
 use std::fmt;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,15 +12,15 @@ use redis::{
     AsyncConnectionConfig, Client, ConnectionInfo, IntoConnectionInfo, Pipeline, ProtocolVersion,
     PushInfo, PushKind, RedisResult, Value,
 };
-use session_core::{Error, Result};
+use session_core::{Error, Result, async_trait};
 
 #[cfg(feature = "cluster")]
 use crate::asking::Newcomers;
 use crate::failure::Failure;
 
-/// An idle connection is probed after so long.
+/// An idle connection is probed after this time.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-/// So long may a peer leave unacknowledged what was sent to it.
+/// How long a peer may leave unacknowledged what was sent to it.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -299,26 +297,20 @@ impl Connection {
         }
     }
 
-    /// Sends commands to the node to which a slot is just moving, as an `ASK` reply told.
-    #[cfg(feature = "cluster")]
+    /// Sends commands to the node to which a slot is moving, as an `ASK` reply told.
     pub(crate) async fn send_asking(
         &mut self,
         commands: &Pipeline,
         node: &str,
     ) -> RedisResult<Vec<Value>> {
         match self {
+            #[cfg(feature = "cluster")]
             Self::Cluster { newcomers, .. } => newcomers.send(commands, node).await,
-            _ => Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster"))),
+            _ => {
+                let _ = (commands, node);
+                Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster")))
+            }
         }
-    }
-
-    #[cfg(not(feature = "cluster"))]
-    pub(crate) async fn send_asking(
-        &mut self,
-        _commands: &Pipeline,
-        _node: &str,
-    ) -> RedisResult<Vec<Value>> {
-        Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster")))
     }
 
     /// What every master says about itself, or one, where not all of them answer within a fifth
@@ -354,19 +346,14 @@ impl Connection {
 }
 
 /// A connection that the application opened, of any type.
+#[async_trait]
 pub(crate) trait Given: Send + Sync {
-    fn send<'a>(
-        &self,
-        commands: &'a Pipeline,
-    ) -> Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send + 'a>>;
+    async fn send(&self, commands: &Pipeline) -> RedisResult<Vec<Value>>;
 }
 
+#[async_trait]
 impl<C: ConnectionLike + Clone + Send + Sync + 'static> Given for C {
-    fn send<'a>(
-        &self,
-        commands: &'a Pipeline,
-    ) -> Pin<Box<dyn Future<Output = RedisResult<Vec<Value>>> + Send + 'a>> {
-        let mut connection = self.clone();
-        Box::pin(async move { connection.req_packed_commands(commands, 0, commands.len()).await })
+    async fn send(&self, commands: &Pipeline) -> RedisResult<Vec<Value>> {
+        self.clone().req_packed_commands(commands, 0, commands.len()).await
     }
 }

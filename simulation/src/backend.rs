@@ -27,7 +27,9 @@ impl SimBackend {
             Outcome::Never => pending().await,
             Outcome::Answer { at, .. } => {
                 self.sim.sleep_until(at).await;
-                self.sim.with(|world| sending.items.iter().map(|item| world.reply(item)).collect())
+                let operation = Sim::operation();
+                let reply = |item| self.sim.with(|world| world.reply(item, operation));
+                sending.items.iter().map(reply).collect()
             }
             Outcome::Broken { at } => {
                 self.sim.sleep_until(at).await;
@@ -39,6 +41,10 @@ impl SimBackend {
             }
             Outcome::Refused { at } => {
                 self.sim.sleep_until(at).await;
+                let operation = Sim::operation();
+                for item in &sending.items {
+                    self.sim.with(|world| world.learn_refusal(operation, item));
+                }
                 fail(|| Error::refused("busy"))
             }
         }

@@ -23,7 +23,7 @@ impl Model {
             wrong.extend(self.check_changes(lineage));
         }
         wrong.extend(self.check_fates());
-        self.violations.extend(wrong.into_iter().map(str::to_owned));
+        self.violations.extend(wrong);
     }
 
     fn check_ids<'a>(
@@ -31,31 +31,31 @@ impl Model {
         lineage: &Lineage,
         now: u64,
         kept: &impl Fn(&Key) -> Option<Kept<'a>>,
-    ) -> Option<&'static str> {
+    ) -> Option<String> {
         let loads = |key: &&Key| {
             kept(key).is_some_and(|kept| kept.content.is_session() && kept.expiry > now)
         };
         let issued = |key: &&Key| self.keys.get(*key).is_some_and(|state| state.issued);
         if lineage.dead && lineage.keys.iter().any(|key| loads(&key)) {
-            return Some("a session lives on after its destruction was acknowledged");
+            return Some("a session lives on after its destruction was acknowledged".to_owned());
         }
         let held = lineage.keys.iter().filter(issued).filter(loads).count();
-        (held > 1).then_some("two ids of one session load")
+        (held > 1).then(|| "two ids of one session load".to_owned())
     }
 
-    fn check_changes(&self, lineage: &Lineage) -> Option<&'static str> {
+    fn check_changes(&self, lineage: &Lineage) -> Option<String> {
         let content = &lineage.content;
         let there: BTreeSet<u32> = content.changes().collect();
         if !lineage.acknowledged.iter().all(|change| there.contains(change)) {
-            return Some("an acknowledged change is not there");
+            return Some("an acknowledged change is not there".to_owned());
         }
         if !lineage.settled.iter().all(|result| content.updates.starts_with(result)) {
-            return Some("a settled update returned what was not written");
+            return Some("a settled update returned what was not written".to_owned());
         }
         None
     }
 
-    fn check_fates(&self) -> Option<&'static str> {
+    fn check_fates(&self) -> Option<String> {
         for (change, fate) in (0_u32..).zip(&self.fates) {
             let Some(lineage) = self.written.get(&change).map(|place| &self.lineages[*place])
             else {
@@ -64,13 +64,19 @@ impl Model {
             let lives = !lineage.destroy_begun;
             match fate {
                 Fate::NotWritten(ErrorKind::Gone) | Fate::GoneAfterDoubt if lives => {
-                    return Some("a change that its client was told is gone lives on");
+                    return Some(format!(
+                        "the client was told Gone, but its change {change} lives on"
+                    ));
                 }
                 Fate::NotWritten(ErrorKind::Gone) | Fate::GoneAfterDoubt => {}
                 Fate::NotWritten(_) => {
-                    return Some("a change was written and its client was told that it was not");
+                    return Some(format!(
+                        "change {change} was written and its client was told: {fate:?}"
+                    ));
                 }
-                Fate::Discarded => return Some("a change was written after it was discarded"),
+                Fate::Discarded => {
+                    return Some(format!("change {change} was written after it was discarded"));
+                }
                 Fate::Open | Fate::Acknowledged(_) | Fate::Doubt => {}
             }
         }
@@ -83,18 +89,21 @@ fn check_life<'a>(
     lineage: &Lineage,
     now: u64,
     kept: &impl Fn(&Key) -> Option<Kept<'a>>,
-) -> Option<&'static str> {
+) -> Option<String> {
     if lineage.destroy_begun {
         return None;
     }
     let Some(last) = lineage.keys.last().and_then(kept) else {
-        return Some("an acknowledged session is not there");
+        return Some("an acknowledged session is not there".to_owned());
     };
     if !last.content.is_session() {
-        return Some("an acknowledged session is not there");
+        return Some("an acknowledged session is not there".to_owned());
     }
     if last.expiry < lineage.alive_until.min(now) {
-        return Some("a session expired before its end");
+        return Some(format!(
+            "a session expired at {} ms, and not later than {} ms",
+            last.expiry, lineage.alive_until
+        ));
     }
     None
 }

@@ -237,36 +237,33 @@ impl Client {
 
     async fn save(&mut self, handle: &mut Handle) {
         handle.begin_save();
-        let began = self.sim.now();
         let (store, session) = (handle.store.clone(), handle.session.clone());
         let saved = self.operate("save", handle.server, store.save(&session)).await;
         let saved = saved.map(|saved| saved.map(drop));
         if handle.oversized && matches!(saved, Some(Ok(()))) && handle.cookie().is_some() {
             self.violation("a session beyond the limit was saved");
         }
-        handle.ended(began, saved.as_ref());
+        handle.ended(saved.as_ref());
     }
 
     async fn settle(&mut self, handle: &mut Handle) {
         let change = handle.new_change();
         handle.begin_save();
-        let began = self.sim.now();
         let (store, session) = (handle.store.clone(), handle.session.clone());
         let update = store.update(&session, UPDATES, apply(change));
         let result = self.operate("update", handle.server, update).await;
         match result {
             Some(Ok(list)) => {
-                handle.ended(began, Some(&Ok(())));
+                handle.ended(Some(&Ok(())));
                 handle.settled(change, list);
             }
-            Some(Err(error)) => handle.ended(began, Some(&Err(error))),
-            None => handle.ended(began, None),
+            Some(Err(error)) => handle.ended(Some(&Err(error))),
+            None => handle.ended(None),
         }
     }
 
     async fn destroy(&mut self, handle: &mut Handle) {
         handle.begin_destroy();
-        let began = self.sim.now();
         let (store, session) = (handle.store.clone(), handle.session.clone());
         let destroyed = if self.chance(70) {
             self.operate("destroy", handle.server, store.destroy(&session)).await
@@ -276,7 +273,7 @@ impl Client {
             saved.map(|saved| saved.map(drop))
         };
         handle.begin_again();
-        handle.ended(began, destroyed.as_ref());
+        handle.ended(destroyed.as_ref());
     }
 
     async fn set_lifetime(&mut self, handle: &mut Handle) {
@@ -299,7 +296,6 @@ impl Client {
     async fn save_together(&mut self, handle: &mut Handle) {
         handle.update();
         handle.begin_save();
-        let began = self.sim.now();
         let destroys = self.chance(30);
         if destroys {
             handle.begin_destroy();
@@ -320,14 +316,14 @@ impl Client {
         if destroys {
             handle.begin_again();
             // The first one may have done it.
-            return handle.ended(began, second.as_ref());
+            return handle.ended(second.as_ref());
         }
         // One of them may have been told what became of the changes of both.
         if !matches!((&first, &second), (Some(Ok(())), Some(Ok(())))) {
             handle.doubt();
         }
         let best = if matches!(first, Some(Ok(()))) { first } else { second };
-        handle.ended(began, best.as_ref());
+        handle.ended(best.as_ref());
     }
 
     fn fork(&mut self) -> Self {

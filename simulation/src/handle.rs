@@ -22,6 +22,8 @@ pub(crate) struct Handle {
     ending: Vec<Key>,
     /// When the application made a new session of it.
     pub(crate) created: u64,
+    /// When it was first tried to save what is not acknowledged: a life that a save gives begins then.
+    began: Option<u64>,
     pub(crate) late: bool,
     pub(crate) signs_in: bool,
     pub(crate) own_life: Option<u64>,
@@ -45,6 +47,7 @@ impl Handle {
             pending: Vec::new(),
             ending: Vec::new(),
             created: sim.now(),
+            began: None,
             late: false,
             signs_in: false,
             own_life: None,
@@ -122,6 +125,7 @@ impl Handle {
     /// After the session was destroyed in memory: what follows belongs to a new one.
     pub(crate) fn begin_again(&mut self) {
         self.created = self.sim.now();
+        self.began = None;
     }
 
     fn forget_pending(&mut self) {
@@ -138,16 +142,21 @@ impl Handle {
     /// Before an operation that writes what is pending.
     pub(crate) fn begin_save(&mut self) {
         self.pending.iter_mut().for_each(|(_, sent)| *sent = true);
+        self.began.get_or_insert(self.sim.now());
+        self.sim.with(|world| {
+            let key = self.key.map(|key| world.name(&key));
+            world.log(|| format!("to be saved under {key:?}: {:?}", self.pending));
+        });
     }
 
     pub(crate) fn cookie(&self) -> Option<CookieValue> {
         self.store.cookie_value(&self.session)
     }
 
-    /// An operation that began then has ended: `None` when it was dropped.
-    pub(crate) fn ended(&mut self, began: u64, outcome: Option<&Result<()>>) {
+    /// An operation has ended: `None` when it was dropped.
+    pub(crate) fn ended(&mut self, outcome: Option<&Result<()>>) {
         match outcome {
-            Some(Ok(())) => self.succeeded(began),
+            Some(Ok(())) => self.succeeded(),
             Some(Err(error)) => self.failed(error),
             None => self.doubt(),
         }
@@ -184,8 +193,9 @@ impl Handle {
         }
     }
 
-    fn succeeded(&mut self, began: u64) {
+    fn succeeded(&mut self) {
         let now = self.sim.now();
+        let began = self.began.take().unwrap_or(now);
         for key in std::mem::take(&mut self.ending) {
             self.sim.with(|world| world.model.destroyed(&key, now));
         }

@@ -46,9 +46,6 @@ fn trace(out: &mut impl io::Write, seed: u64) -> io::Result<bool> {
     for line in &report.trace {
         writeln!(out, "{line}")?;
     }
-    for violation in &report.violations {
-        writeln!(out, "violation: {violation}")?;
-    }
     writeln!(out, "{:?}", report.counts)?;
     Ok(report.violations.is_empty())
 }

@@ -163,11 +163,27 @@ impl Model {
     }
 
     /// The store removed a live record.
-    pub(crate) fn removed(&mut self, key: &Key, content: &Content) {
+    ///
+    /// A rotation that is in doubt for longer than its tombstone lives can't be told from a logout. Its
+    /// session is given up: nobody has the new id.
+    pub(crate) fn removed(&mut self, key: &Key, content: &Content, now: u64) {
+        if let Some(lineage) = self.lineage_of(key)
+            && !self.keys[key].issued
+            && self.leads_to(key).is_some_and(|expiry| expiry <= now)
+        {
+            self.lineages[lineage].destroy_begun = true;
+        }
         let asked = self.lineage(key).is_none_or(|lineage| lineage.destroy_begun);
         if content.is_session() && !asked {
             self.violation("a session was removed that nobody wanted to end");
         }
+    }
+
+    /// When the tombstone that leads to this key expires.
+    fn leads_to(&self, key: &Key) -> Option<u64> {
+        let lineage = &self.lineages[self.lineage_of(key)?];
+        let mut next = lineage.keys.iter().filter_map(|old| self.keys.get(old)?.next);
+        next.find(|(new, _)| new == key).map(|(_, expiry)| expiry)
     }
 
     /// A client holds this id from now on. `content` is what is stored under it.

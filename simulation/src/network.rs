@@ -27,6 +27,14 @@ pub(crate) enum Outcome {
     Never,
 }
 
+/// The kinds of requests that the network treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Create,
+    Update,
+    Other,
+}
+
 #[derive(Debug)]
 pub(crate) struct Network {
     random: Rng,
@@ -76,10 +84,13 @@ impl Network {
         }
     }
 
-    /// A request that leaves now. `create`: a second copy of it arrives together with the first. A later
-    /// one would be a new record for a store that knows nothing of the first any more, whatever the
-    /// sender does.
-    pub(crate) fn send(&mut self, now: u64, create: bool) -> Trip {
+    /// A request that leaves now.
+    ///
+    /// Two kinds of second copies can't be told from something else, whatever the sender does, so they
+    /// arrive together with the first: a late copy of a create is a new record for a store that knows
+    /// nothing of the first any more, and the answer to the second copy of an update says that another
+    /// request was faster, also where that was faster than the first copy.
+    pub(crate) fn send(&mut self, now: u64, kind: Kind) -> Trip {
         let rates = self.setup.rates;
         let there = now + self.delay();
         let back = there + self.delay();
@@ -95,15 +106,15 @@ impl Network {
         } else if self.happens(rates.other) {
             Trip { arrivals: vec![there], outcome: Outcome::Other { at: back } }
         } else if self.happens(rates.twice) {
-            let first = there;
-            let late = !create && self.random.bool();
-            let second = match (late, create) {
-                (true, _) => now + self.long_delay(),
-                (false, true) => there,
-                (false, false) => self.random.u64(there..=back),
-            };
+            let late = kind != Kind::Create && self.random.bool();
             let of = usize::from(!late && self.random.bool());
-            Trip { arrivals: vec![first, second], outcome: Outcome::Answer { at: back, of } }
+            let second = match kind {
+                _ if late => now + self.long_delay(),
+                Kind::Create | Kind::Update if of == 1 => there,
+                Kind::Create => there,
+                Kind::Update | Kind::Other => self.random.u64(there..=back),
+            };
+            Trip { arrivals: vec![there, second], outcome: Outcome::Answer { at: back, of } }
         } else {
             Trip { arrivals: vec![there], outcome: Outcome::Answer { at: back, of: 0 } }
         };

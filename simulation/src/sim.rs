@@ -38,7 +38,9 @@ impl Sim {
     pub(crate) fn with<T>(&self, work: impl FnOnce(&mut World) -> T) -> T {
         let mut world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
         world.advance(self.now());
-        work(&mut world)
+        let outcome = work(&mut world);
+        world.log_violations();
+        outcome
     }
 
     pub(crate) async fn sleep_until(&self, at: u64) {

@@ -9,7 +9,7 @@ use session_core::{Error, Key, Loaded, Record, Result, Revision, Write, ttl_mill
 use crate::checks::{Kept, latest_expiry};
 use crate::content::Content;
 use crate::model::Model;
-use crate::network::{Network, Outcome, Trip};
+use crate::network::{Kind, Network, Outcome, Trip};
 use crate::setup::Setup;
 
 #[derive(Debug, Clone)]
@@ -61,6 +61,8 @@ pub(crate) struct World {
     replies: HashMap<u64, Result<Reply>>,
     last: u64,
     trace: Option<Vec<String>>,
+    /// How many violations are in the trace.
+    logged: usize,
     names: HashMap<Key, usize>,
 }
 
@@ -78,6 +80,7 @@ impl World {
             replies: HashMap::new(),
             last: 0,
             trace: trace.then(Vec::new),
+            logged: 0,
             names: HashMap::new(),
         }
     }
@@ -103,6 +106,7 @@ impl World {
             let name = self.describe(&request);
             let reply = self.carry_out(request);
             self.log(|| format!("  store: {name} -> {}", outcome_of(&reply)));
+            self.log_violations();
             self.replies.insert(number, reply);
         }
         self.now = now;
@@ -111,10 +115,13 @@ impl World {
     /// Sends requests in one trip, on behalf of an operation. Returns the number of each, what happens
     /// to the trip, and what is refused.
     pub(crate) fn send(&mut self, requests: Vec<Request>, operation: u64) -> Sending {
-        let create =
-            |request: &Request| matches!(request, Request::Save(_, _, Write::Create { .. }));
+        let kind = match requests.first() {
+            Some(Request::Save(_, _, Write::Create { .. })) => Kind::Create,
+            Some(Request::Save(_, _, Write::Update(_))) => Kind::Update,
+            _ => Kind::Other,
+        };
         let single = requests.len() == 1;
-        let trip = self.network.send(self.now, requests.iter().any(create));
+        let trip = self.network.send(self.now, kind);
         let answered = match trip.outcome {
             Outcome::Answer { of, .. } => Some(of),
             _ => None,
@@ -126,15 +133,12 @@ impl World {
                 stores && self.network.is_full(self.now) || !single && self.network.spoils_item();
             if let (true, Some(cost)) = (stores, self.costs.get_mut(&operation)) {
                 cost.writes += 1;
-                let learns = refused && answered.is_some();
-                cost.refused +=
-                    u32::from(learns || matches!(trip.outcome, Outcome::Refused { .. }));
             }
             let name = self.describe(&request);
             self.log(|| {
                 format!("  operation {operation} sends {name}: {trip:?}, refused {refused}")
             });
-            let mut item = Item { number: None, refused };
+            let mut item = Item { number: None, stores, refused };
             for (copy, at) in trip.arrivals.iter().enumerate().filter(|_| !refused) {
                 self.last += 1;
                 if answered == Some(copy) {
@@ -148,8 +152,16 @@ impl World {
         Sending { items, trip }
     }
 
-    pub(crate) fn reply(&mut self, item: &Item) -> Result<Reply> {
+    /// The sender learns that a request was refused.
+    pub(crate) fn learn_refusal(&mut self, operation: u64, item: &Item) {
+        if let (true, Some(cost)) = (item.stores, self.costs.get_mut(&operation)) {
+            cost.refused += 1;
+        }
+    }
+
+    pub(crate) fn reply(&mut self, item: &Item, operation: u64) -> Result<Reply> {
         if item.refused {
+            self.learn_refusal(operation, item);
             return Err(Error::refused("the store is full"));
         }
         let reply = item.number.and_then(|number| self.replies.remove(&number));
@@ -187,7 +199,7 @@ impl World {
                     return Ok(Reply::Removed(false));
                 }
                 let stored = self.records.remove(&key).expect("it is live");
-                self.model.removed(&key, &stored.content);
+                self.model.removed(&key, &stored.content, self.now);
                 Ok(Reply::Removed(true))
             }
         }
@@ -253,12 +265,21 @@ impl World {
             Some(Kept { content, expiry: *expiry })
         };
         self.model.check_all(self.now, kept);
+        self.log_violations();
     }
 
     pub(crate) fn log(&mut self, line: impl FnOnce() -> String) {
         if let Some(trace) = &mut self.trace {
             let line = format!("{:>6} ms {}", self.now, line());
             trace.push(line);
+        }
+    }
+
+    /// Shows in the trace what was found since the last time.
+    pub(crate) fn log_violations(&mut self) {
+        while let Some(violation) = self.model.violations.get(self.logged).cloned() {
+            self.logged += 1;
+            self.log(|| format!("violation: {violation}"));
         }
     }
 
@@ -312,6 +333,8 @@ pub(crate) struct Sending {
 pub(crate) struct Item {
     /// Of the copy whose answer the sender gets.
     number: Option<u64>,
+    /// It is a save.
+    stores: bool,
     refused: bool,
 }
 

@@ -19,7 +19,7 @@ cases! { "model":
 const CALLS: usize = 60;
 
 /// How long the case looks for a difference, unless `CONFORMANCE_MODEL_MILLIS` says otherwise.
-const TIME: Duration = Duration::from_millis(1_500);
+const TIME: Duration = Duration::from_millis(2_500);
 
 async fn random_calls_agree(cx: &Context) -> CaseResult {
     let number = |name: &str| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());

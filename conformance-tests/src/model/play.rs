@@ -172,8 +172,20 @@ impl Run<'_> {
         let began = Instant::now();
         let result = store.save(&self.keys[key], &record, write).await;
         let ended = Instant::now();
-        let answers = self.answer(key, wanted, began, ended);
+        let mut answers = self.answer(key, wanted, began, ended);
+        let slot = &mut self.slots[key];
+        // An update that is sent twice may find itself (clause 9), whatever revision it expects.
+        let conflict = Answer::Refused(ErrorKind::Conflict);
+        let is_stored = slot.record.as_ref() == Some(&record) && answers.contains(&conflict);
+        if is_stored && !ttl.is_some_and(|ttl| ttl.is_zero()) {
+            answers.push(Answer::Done);
+        }
         match self.told(result, &answers)? {
+            Told::Done if is_stored => {
+                if let Some(ttl) = ttl {
+                    self.slots[key].may_be_renewed(ttl, began, ended);
+                }
+            }
             Told::Done => self.slots[key].was_written(record, ttl, began, ended),
             Told::Refused(kind) => self.saw_refusal(key, kind),
             Told::NotKnown => {

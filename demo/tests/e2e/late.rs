@@ -127,7 +127,7 @@ pub(crate) async fn lost_answer(browser: Browser) {
             browser.submit("#theme-dark").await;
             let anonymous = browser.session_cookie().await;
             fill_in(&browser, "Ann").await;
-            let lost = site.proxy.lose_answer("POST /sign-in ");
+            let lost = site.proxy.lose_answers("POST /sign-in ");
             browser
                 .script(
                     "const form = document.querySelector('form[action=\"/sign-in\"]');
@@ -138,9 +138,14 @@ pub(crate) async fn lost_answer(browser: Browser) {
             // The browser shows an error page; the visitor tries again.
             browser.go(&site.home()).await;
             assert_eq!(browser.session_cookie().await, anonymous);
+            site.proxy.recover();
             assert!(!browser.has("#hello").await, "the old id never leads to the new session");
             if reload {
+                // A session of its own, which the sign-in takes along.
                 browser.go(&site.home()).await;
+                browser.submit("#theme-dark").await;
+                assert_eq!(browser.attribute("html", "data-theme").await.as_deref(), Some("dark"));
+                assert_ne!(browser.session_cookie().await, anonymous);
             }
             sign_in(&browser, "Ann").await;
             assert_ne!(browser.session_cookie().await, anonymous);

@@ -14,7 +14,8 @@ pub(crate) struct Proxy {
 
 type Rules = Arc<Mutex<Vec<Rule>>>;
 
-/// What happens to one request.
+/// What happens to a request.
+#[derive(Clone)]
 struct Rule {
     /// How its first line begins, for example `POST /sign-in `.
     begins: String,
@@ -80,9 +81,14 @@ impl Proxy {
         self.rule(begins, What::HoldAnswer)
     }
 
-    /// Loses the answer to the next request that begins so.
-    pub(crate) fn lose_answer(&self, begins: &str) -> Arc<Held> {
+    /// Loses the answers to all requests that begin so, until [`recover`](Self::recover): chromium sends
+    /// a request again whose connection ends without an answer, if it was opened in advance.
+    pub(crate) fn lose_answers(&self, begins: &str) -> Arc<Held> {
         self.rule(begins, What::LoseAnswer)
+    }
+
+    pub(crate) fn recover(&self) {
+        self.rules.lock().unwrap().clear();
     }
 
     fn rule(&self, begins: &str, what: What) -> Arc<Held> {
@@ -99,7 +105,13 @@ async fn serve(mut browser: TcpStream, server: String, rules: Rules) -> std::io:
     let rule = {
         let mut rules = rules.lock().unwrap();
         let place = rules.iter().position(|rule| request.starts_with(rule.begins.as_bytes()));
-        place.map(|place| rules.remove(place))
+        place.map(|place| {
+            let rule = rules[place].clone();
+            if rule.what != What::LoseAnswer {
+                rules.remove(place);
+            }
+            rule
+        })
     };
     let (what, held) = match rule {
         Some(rule) => (Some(rule.what), rule.held),

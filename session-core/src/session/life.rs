@@ -108,8 +108,9 @@ impl Session {
         self.read(|state| Some(state.stored.as_ref()?.expires_in(Instant::now())))
     }
 
-    /// When the session began: when it was created or, later, signed in. By the clock of the
-    /// application server that did it.
+    /// When the session began: when it was created or, later, signed in or given the store's lifetime
+    /// again ([`reset_lifetime`](Self::reset_lifetime)). By the clock of the application server that
+    /// did it.
     #[must_use]
     pub fn created_at(&self) -> SystemTime {
         let created = Duration::from_millis(self.read(|state| state.base.created));

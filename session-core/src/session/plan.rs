@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::prepared::{Identity, Prepared, Rotation, Target, Version};
+use super::prepared::{Identity, NewLife, Prepared, Rotation, Target, Version};
 use super::state::State;
 use crate::clock::{Instant, unix_millis};
 use crate::document::Tombstone;
@@ -83,8 +83,7 @@ impl State {
         let write = Arc::new(Prepared {
             target,
             record: Record { payload, revision: Revision::random()?, owner: self.owner() },
-            ttl,
-            begins: Instant::now(),
+            life: ttl.map(|ttl| NewLife { ttl, begins: Instant::now() }),
             document,
             version: self.version(),
         });

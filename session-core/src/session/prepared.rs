@@ -12,12 +12,18 @@ pub(crate) struct Prepared {
     pub(crate) target: Target,
     pub(crate) record: Record,
     /// The new life, or `None`: the expiry stays where it is.
-    pub(crate) ttl: Option<Duration>,
-    /// When the new life begins: with the request, not with its last repetition.
-    pub(crate) begins: Instant,
+    pub(crate) life: Option<NewLife>,
     /// What the session is based on once this was written.
     pub(crate) document: Document,
     pub(crate) version: Version,
+}
+
+/// A life that a write gives to a session.
+#[derive(Clone, Copy)]
+pub(crate) struct NewLife {
+    pub(crate) ttl: Duration,
+    /// With the request, not with its last repetition.
+    pub(crate) begins: Instant,
 }
 
 /// Where a write goes.
@@ -70,16 +76,23 @@ pub(crate) struct Doubt {
     pub(crate) discarded: bool,
 }
 
+/// A save that waits in a queue for others of the same session.
+#[derive(Clone, Copy)]
+pub(crate) struct Ticket {
+    pub(crate) key: Key,
+    pub(crate) number: u64,
+}
+
 impl Prepared {
     /// The life that is left to give, for a write that is sent now.
     pub(crate) fn ttl_now(&self) -> Option<Duration> {
-        let spent = self.begins.elapsed();
-        self.ttl.map(|ttl| ttl.saturating_sub(spent).max(Duration::from_millis(1)))
+        let NewLife { ttl, begins } = self.life?;
+        Some(ttl.saturating_sub(begins.elapsed()).max(Duration::from_millis(1)))
     }
 
     /// When the session expires, if this write changes it.
     pub(super) fn expires_at(&self) -> Option<Instant> {
-        Some(later(self.begins, self.ttl?))
+        self.life.map(|life| later(life.begins, life.ttl))
     }
 
     /// The id that this write gives to the session.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::changes::Changes;
-use super::prepared::{Doubt, Identity, Prepared, Target, Version};
+use super::prepared::{Doubt, Identity, Prepared, Target, Ticket, Version};
 use crate::clock::{Instant, unix_millis};
 use crate::document::{Document, FlashEntry};
 use crate::{Key, Owner, Record, Revision};
@@ -16,6 +16,9 @@ pub(crate) struct State {
     pub(crate) base: Document,
     pub(crate) changes: Changes,
     pub(crate) doubt: Option<Doubt>,
+    /// A save of this handle that waited in a queue and did not learn what became of it: a leader may
+    /// still be writing its changes.
+    pub(crate) queued: Option<Ticket>,
     /// Sessions that the next save has to destroy, in this order.
     pub(crate) ended: Vec<Ended>,
     /// The flash entries that this request was sent and has neither kept nor seen age.
@@ -29,6 +32,8 @@ pub(crate) struct State {
     pub(crate) late: bool,
     /// The key under which another request put the session that this one had, for a sign-out.
     elsewhere: Option<Key>,
+    /// The number of the latest change that was given up: discarded, late, or in doubt for ever.
+    pub(crate) given_up: u64,
     /// A record that could not be read, in whose place this session was created.
     unreadable: Option<Key>,
 }
@@ -122,12 +127,14 @@ impl State {
             base: document,
             changes: Changes::default(),
             doubt: None,
+            queued: None,
             ended: Vec::new(),
             accessed: false,
             life: 0,
             client: Client { cookie, session: cookie, ..Client::default() },
             late: false,
             elsewhere: None,
+            given_up: 0,
             unreadable: None,
         }
     }
@@ -213,7 +220,7 @@ impl State {
         }
         // After the old id, so that a rotation that arrives late finds no session to move.
         if let Some(new) = self.doubt.as_ref().and_then(|doubt| doubt.write.new_identity()) {
-            let ttl = self.doubt.as_ref().and_then(|doubt| doubt.write.ttl);
+            let ttl = self.doubt.as_ref().and_then(|doubt| Some(doubt.write.life?.ttl));
             self.ended.push(Ended {
                 key: new.key,
                 revision: None,
@@ -235,8 +242,14 @@ impl State {
         self.client.ended |= self.client.session == Some(key);
     }
 
+    /// Gives up all changes up to this number.
+    pub(crate) fn give_up(&mut self, number: u64) {
+        self.given_up = number;
+        self.changes.forget_up_to(number);
+    }
+
     pub(crate) fn discard(&mut self) {
-        self.changes.reset();
+        self.give_up(self.changes.last());
         self.delivered.clear();
         if let Some(doubt) = &mut self.doubt {
             doubt.discarded = true;
@@ -250,7 +263,7 @@ impl State {
         }
         let Record { revision, owner, .. } = write.record.clone();
         let expires = write.expires_at().or(self.stored.as_ref().map(|stored| stored.expires));
-        let stale = match (&write.target, &sealed, write.ttl) {
+        let stale = match (&write.target, &sealed, write.life) {
             (Target::Update { .. }, None, None) => Staleness::Nothing,
             // A lifetime of its own may make the cookie a persistent one.
             (Target::Update { .. }, None, Some(_)) if self.changes.lifetime.is_none() => {

@@ -66,7 +66,7 @@ impl Session {
         T: Serialize + DeserializeOwned,
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
-        let json = self.record_update(name, &step(name, f))?;
+        let (json, _) = self.record_update(name, &step(name, f))?;
         from_json(name, &json)
     }
 
@@ -77,18 +77,19 @@ impl Session {
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
         let step = step(name, f);
-        let watched = Watched::default();
-        let results = watched.clone();
+        let result = Arc::<Mutex<Bytes>>::default();
+        let results = Arc::clone(&result);
         let watching: Step = Arc::new(move |json| {
             let result = step(json)?;
-            *results.0.lock().unwrap_or_else(PoisonError::into_inner) = result.clone();
+            *results.lock().unwrap_or_else(PoisonError::into_inner) = result.clone();
             Ok(result)
         });
-        self.record_update(name, &watching)?;
-        Ok(watched)
+        let (_, number) = self.record_update(name, &watching)?;
+        Ok(Watched { result, number })
     }
 
-    fn record_update(&self, name: &str, step: &Step) -> Result<Bytes> {
+    /// The result, and the number of the change.
+    fn record_update(&self, name: &str, step: &Step) -> Result<(Bytes, u64)> {
         for _ in 0..MAX_ROUNDS {
             let (life, before) =
                 self.read(|state| (state.version().life, state.changes.value(&state.base, name)));
@@ -100,10 +101,10 @@ impl Session {
                 if unchanged {
                     state.changes.update(name, Arc::clone(step), json.clone());
                 }
-                unchanged
+                unchanged.then(|| state.changes.last())
             });
-            if recorded {
-                return Ok(json);
+            if let Some(number) = recorded {
+                return Ok((json, number));
             }
         }
         Err(Error::invalid_value(format!("the value {name:?} kept changing while it was updated")))
@@ -168,12 +169,15 @@ impl Session {
 }
 
 /// The result of an update as its last run left it: what was written, once the session was saved.
-#[derive(Clone, Default)]
-pub(crate) struct Watched(Arc<Mutex<Bytes>>);
+pub(crate) struct Watched {
+    result: Arc<Mutex<Bytes>>,
+    /// The number of the change.
+    pub(crate) number: u64,
+}
 
 impl Watched {
     pub(crate) fn result(&self) -> Bytes {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.result.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -4,10 +4,10 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use crate::Key;
-use crate::session::Session;
+use crate::session::{Session, Ticket};
 
 const SHARDS: usize = 64;
 
@@ -25,12 +25,22 @@ struct Inner {
     count: AtomicUsize,
 }
 
-/// The waiting saves of each session that has a leader.
-type Shard = HashMap<Key, VecDeque<Waiter>>;
+/// The queues of some sessions.
+type Shard = HashMap<Key, Queue>;
+
+/// The queue of a session. It exists as long as somebody leads.
+struct Queue {
+    waiting: VecDeque<Waiter>,
+    /// The number of the last save that began to wait.
+    last: u64,
+    /// Locked as long as the present leader leads.
+    leading: Arc<tokio::sync::Mutex<()>>,
+}
 
 pub(super) struct Waiter {
     pub(super) session: Session,
     pub(super) answer: oneshot::Sender<Answer>,
+    number: u64,
 }
 
 /// What a waiting save is told. Told nothing, it has to be written alone.
@@ -43,7 +53,15 @@ pub(super) enum Answer {
 
 pub(super) enum Place {
     Leading(Lead),
-    Waiting(oneshot::Receiver<Answer>),
+    Waiting(oneshot::Receiver<Answer>, Ticket),
+}
+
+/// A save that wants to leave its queue.
+pub(super) enum Leaving {
+    /// Nobody will write its changes.
+    Left,
+    /// A leader took it, or made it the next one. Until that leader has ended, it may write.
+    Taken(Option<Arc<tokio::sync::Mutex<()>>>),
 }
 
 impl Queues {
@@ -61,27 +79,45 @@ impl Queues {
         self.shard(key).contains_key(key)
     }
 
+    /// Leads, or waits for whoever does.
     pub(super) fn enter(&self, key: &Key, session: &Session) -> Place {
         let mut shard = self.shard(key);
-        if let Some(waiting) = shard.get_mut(key) {
-            let (answer, receiver) = oneshot::channel();
-            waiting.push_back(Waiter { session: session.clone(), answer });
-            return Place::Waiting(receiver);
-        }
-        shard.insert(*key, VecDeque::new());
-        self.0.count.fetch_add(1, Ordering::Relaxed);
-        Place::Leading(Lead { queues: self.clone(), key: *key })
+        let Some(queue) = shard.get_mut(key) else {
+            return Place::Leading(self.begin(&mut shard, key));
+        };
+        let (answer, receiver) = oneshot::channel();
+        queue.last += 1;
+        let ticket = Ticket { key: *key, number: queue.last };
+        queue.waiting.push_back(Waiter { session: session.clone(), answer, number: queue.last });
+        Place::Waiting(receiver, ticket)
     }
 
     /// Leads, unless somebody does.
     pub(super) fn try_lead(&self, key: &Key) -> Option<Lead> {
         let mut shard = self.shard(key);
-        if shard.contains_key(key) {
-            return None;
-        }
-        shard.insert(*key, VecDeque::new());
+        (!shard.contains_key(key)).then(|| self.begin(&mut shard, key))
+    }
+
+    pub(super) fn leave(&self, ticket: Ticket) -> Leaving {
+        let mut shard = self.shard(&ticket.key);
+        let Some(queue) = shard.get_mut(&ticket.key) else {
+            return Leaving::Taken(None);
+        };
+        let place = queue.waiting.iter().position(|waiter| waiter.number == ticket.number);
+        let Some(waiter) = place.and_then(|place| queue.waiting.remove(place)) else {
+            return Leaving::Taken(Some(Arc::clone(&queue.leading)));
+        };
+        // Its session is dropped outside the lock.
+        drop(shard);
+        drop(waiter);
+        Leaving::Left
+    }
+
+    fn begin(&self, shard: &mut Shard, key: &Key) -> Lead {
         self.0.count.fetch_add(1, Ordering::Relaxed);
-        Some(Lead { queues: self.clone(), key: *key })
+        let (leading, guard) = locked();
+        shard.insert(*key, Queue { waiting: VecDeque::new(), last: 0, leading });
+        Lead { queues: self.clone(), key: *key, _leading: guard }
     }
 
     /// No code panics while it holds the lock.
@@ -91,10 +127,17 @@ impl Queues {
     }
 }
 
+fn locked() -> (Arc<tokio::sync::Mutex<()>>, OwnedMutexGuard<()>) {
+    let mutex = Arc::new(tokio::sync::Mutex::new(()));
+    let guard = Arc::clone(&mutex).try_lock_owned().expect("nobody else has it yet");
+    (mutex, guard)
+}
+
 /// The right to write for all that wait. Dropped, it passes to the next one.
 pub(super) struct Lead {
     queues: Queues,
     key: Key,
+    _leading: OwnedMutexGuard<()>,
 }
 
 impl Lead {
@@ -103,7 +146,8 @@ impl Lead {
     pub(super) fn take(&self, limit: usize) -> Vec<Waiter> {
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         let mut shard = self.queues.shard(&self.key);
-        let waiting = shard.get_mut(&self.key).expect("a queue exists while somebody leads");
+        let queue = shard.get_mut(&self.key).expect("a queue exists while somebody leads");
+        let waiting = &mut queue.waiting;
         while taken.len() < limit
             && let Some(next) = waiting.pop_front()
         {
@@ -126,22 +170,30 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         let mut shard = self.queues.shard(&self.key);
-        let waiting = shard.get_mut(&self.key).expect("a queue exists while somebody leads");
+        let queue = shard.get_mut(&self.key).expect("a queue exists while somebody leads");
         let mut left = Vec::new();
         let next = loop {
-            match waiting.pop_front() {
+            match queue.waiting.pop_front() {
                 Some(next) if next.answer.is_closed() => left.push(next),
                 next => break next,
             }
         };
-        if next.is_none() {
-            shard.remove(&self.key);
-            self.queues.0.count.fetch_sub(1, Ordering::Relaxed);
-        }
+        let next = match next {
+            Some(next) => {
+                let (leading, guard) = locked();
+                queue.leading = leading;
+                Some((next, guard))
+            }
+            None => {
+                shard.remove(&self.key);
+                self.queues.0.count.fetch_sub(1, Ordering::Relaxed);
+                None
+            }
+        };
         drop(shard);
         drop(left);
-        if let Some(next) = next {
-            let lead = Self { queues: self.queues.clone(), key: self.key };
+        if let Some((next, guard)) = next {
+            let lead = Self { queues: self.queues.clone(), key: self.key, _leading: guard };
             // If it has left meanwhile, the lead comes back, is dropped, and passes on.
             drop(next.answer.send(Answer::Lead(lead)));
         }

@@ -1,5 +1,6 @@
 //! Applies the changes of this request to what another request left.
 
+use super::attempt::in_doubt;
 use super::save::{Progress, Save};
 use crate::clock::{Instant, later, unix_millis};
 use crate::document::{Content, Document};
@@ -18,8 +19,19 @@ impl Save<'_> {
         version: Version,
         refused: Option<&Prepared>,
     ) -> Result<Progress> {
-        let found = self.calls.load(key).await?;
+        let found = self.load_current(key, refused).await?;
         self.rebase_onto(found.as_ref(), version, refused)
+    }
+
+    /// The record that refused this write, or that shows that it was carried out: as long as it can't
+    /// be loaded, the write is in doubt.
+    pub(super) async fn load_current(
+        &self,
+        key: &Key,
+        refused: Option<&Prepared>,
+    ) -> Result<Option<Loaded>> {
+        let found = self.calls.load(key).await;
+        found.map_err(|error| if refused.is_some() { in_doubt(error) } else { error })
     }
 
     /// [`rebase`](Self::rebase) onto a record that was loaded just now.
@@ -80,7 +92,7 @@ pub(super) fn become_late(session: &Session, version: Version, new: Key) -> Resu
     session.state(|state| {
         if state.is_same_life(version) {
             state.set_late(new);
-            state.changes.reset();
+            state.give_up(state.changes.last());
         }
     });
     tracing::debug!("a request came with an id that was replaced: its changes are not stored");

@@ -21,8 +21,8 @@ use crate::{Error, ErrorKind, Key, Result, Revision};
 const MAX_CONFLICTS: u32 = 100;
 /// How long a save without a conflict waits in the queue of its session: the leader may hang.
 const PATIENCE: Duration = Duration::from_millis(250);
-/// How often a destruction looks for the record again before it removes it unread.
-const MAX_LOOKS: u32 = 8;
+/// How often a destruction looks for the record again, because others are faster.
+const MAX_LOOKS: u32 = 100;
 
 /// One save or destruction on its way.
 pub(super) struct Save<'a> {
@@ -56,8 +56,16 @@ impl<'a> Save<'a> {
 
     pub(super) async fn run(mut self) -> Result<Saved> {
         loop {
-            self.end_sessions().await?;
-            let written = self.write_changes().await;
+            let queued = self.session.state(|state| state.queued);
+            if let Some(ticket) = queued {
+                self.leave_queue(ticket).await?;
+            }
+            let (ended, in_doubt) =
+                self.session.state(|state| (!state.ended.is_empty(), state.doubt.is_some()));
+            if ended {
+                self.end_sessions().await?;
+            }
+            let written = self.write_changes(in_doubt).await;
             let (ended, exists) =
                 self.session.state(|state| (!state.ended.is_empty(), state.exists()));
             // Destroyed meanwhile: whatever became of the write, the session has to be destroyed.
@@ -81,10 +89,11 @@ impl<'a> Save<'a> {
 
     /// Destroys one session. If another request gave it a new id, it is destroyed under that one.
     async fn end(&self, ended: &Ended) -> Result<()> {
-        let mut key = ended.key;
-        let mut revision = ended.revision;
-        let looks = if ended.unread { 0 } else { MAX_LOOKS };
-        for _ in 0..looks {
+        let Ended { mut key, mut revision, unread, .. } = *ended;
+        if unread {
+            return self.remove_unread(&key).await;
+        }
+        for _ in 0..MAX_LOOKS {
             if let Some(revision) = revision
                 && self.calls.destroy(&key, Some(revision)).await?
             {
@@ -93,20 +102,29 @@ impl<'a> Save<'a> {
             let found = match self.calls.load(&key).await {
                 Ok(Some(found)) => found,
                 Ok(None) => return Ok(()),
-                Err(error) if error.kind() == ErrorKind::Corrupt => break,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    return self.remove_unread(&key).await;
+                }
                 Err(error) => return Err(error),
             };
             match Content::decode(found.record.payload) {
                 Ok(Content::Tombstone(tombstone)) => (key, revision) = (tombstone.key, None),
                 Ok(Content::Session(_)) => revision = Some(found.record.revision),
-                Err(_) => break,
+                Err(_) => return self.remove_unread(&key).await,
             }
         }
-        self.calls.destroy(&key, None).await.map(drop)
+        // Not unread: it may be a tombstone by now, and the session would live on.
+        Err(Error::unavailable("others saved the session again and again while it was destroyed"))
     }
 
-    async fn write_changes(&mut self) -> Result<()> {
-        self.resolve_doubt().await?;
+    async fn remove_unread(&self, key: &Key) -> Result<()> {
+        self.calls.destroy(key, None).await.map(drop)
+    }
+
+    async fn write_changes(&mut self, in_doubt: bool) -> Result<()> {
+        if in_doubt {
+            self.resolve_doubt().await?;
+        }
         let mut queued = false;
         for conflicts in 0..MAX_CONFLICTS {
             if let Some((key, version)) = self.contended().filter(|_| !queued) {

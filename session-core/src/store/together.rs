@@ -4,11 +4,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::queue::{Answer, Lead, Place, Waiter};
+use tokio::sync::oneshot;
+
+use super::queue::{Answer, Lead, Leaving, Place, Waiter};
 use super::rebase::{At, install};
 use super::save::{Progress, Save};
 use crate::document::Document;
-use crate::session::{Doubt, Plan, Prepared, Session, Target, Version};
+use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version};
 use crate::{Error, Key, Loaded, Result};
 
 /// How many saves are written together.
@@ -43,32 +45,70 @@ impl Save<'_> {
         };
         let lead = match place {
             Place::Leading(lead) => lead,
-            Place::Waiting(answer) => {
-                let answer = tokio::time::timeout(patience, answer);
-                match self.calls.deadline.limit(async { Ok(answer.await) }).await {
-                    Ok(Ok(Ok(Answer::Lead(lead)))) => lead,
-                    Ok(Ok(Ok(Answer::Written { issued }))) => {
-                        self.done.write(issued);
-                        return Ok(Progress::Done);
-                    }
-                    // It has to be written alone, or the leader left, or it took too long. The leader
-                    // may have sent its changes already.
-                    _ => {
-                        self.resolve_doubt().await?;
-                        return Ok(Progress::Replan);
-                    }
+            Place::Waiting(answer, ticket) => match self.wait(answer, ticket, patience).await? {
+                Some(Answer::Lead(lead)) => lead,
+                Some(Answer::Written { issued }) => {
+                    self.done.write(issued);
+                    return Ok(Progress::Done);
                 }
-            }
+                // It has to be written alone, or the leader left in the middle of a common write.
+                None => {
+                    self.resolve_doubt().await?;
+                    return Ok(Progress::Replan);
+                }
+            },
         };
         if self.session.state(|state| state.changes.new_id()) {
-            return self.rebase_and_write(key, version).await;
+            return self.rebase_and_write(key, version, refused).await;
         }
         self.lead(&lead, key, version, refused).await
     }
 
+    /// Waits for an answer: with patience until a leader has taken this save, and then, because that
+    /// one may write its changes at any moment, until the deadline.
+    async fn wait(
+        &self,
+        mut answer: oneshot::Receiver<Answer>,
+        ticket: Ticket,
+        patience: Duration,
+    ) -> Result<Option<Answer>> {
+        self.session.state(|state| state.queued = Some(ticket));
+        let mut told = self
+            .calls
+            .deadline
+            .limit(async { Ok(tokio::time::timeout(patience, &mut answer).await.ok()) })
+            .await
+            .ok()
+            .flatten();
+        if told.is_none()
+            && let Leaving::Taken(_) = self.context.queues.leave(ticket)
+        {
+            told = Some(self.calls.deadline.limit(async { Ok(answer.await) }).await?);
+        }
+        self.session.state(|state| state.queued = None);
+        Ok(told.and_then(|told| told.ok()))
+    }
+
+    /// Waits until no leader can write the changes of an earlier save that was cut off.
+    pub(super) async fn leave_queue(&self, ticket: Ticket) -> Result<()> {
+        if let Leaving::Taken(Some(leading)) = self.context.queues.leave(ticket) {
+            self.calls.deadline.limit(async { Ok(drop(leading.lock().await)) }).await?;
+        }
+        self.session.state(|state| state.queued = None);
+        Ok(())
+    }
+
     /// A new id is for this session only: nothing is written together with it.
-    async fn rebase_and_write(&mut self, key: &Key, version: Version) -> Result<Progress> {
-        self.rebase(key, version, None).await?;
+    async fn rebase_and_write(
+        &mut self,
+        key: &Key,
+        version: Version,
+        refused: Option<&Arc<Prepared>>,
+    ) -> Result<Progress> {
+        let refused = refused.map(|write| &**write);
+        if let Progress::Done = self.rebase(key, version, refused).await? {
+            return Ok(Progress::Done);
+        }
         let context = self.context;
         match self.session.state(|state| state.plan(&context.config, || context.new_identity()))? {
             Plan::Write(write) => self.write(&write).await,
@@ -87,7 +127,7 @@ impl Save<'_> {
         let mut members: Vec<Member> = Vec::new();
         let mut refused = refused.cloned();
         for conflicts in 0..MAX_CONFLICTS {
-            let found = self.calls.load(key).await?;
+            let found = self.load_current(key, refused.as_deref()).await?;
             let progress = self.rebase_onto(found.as_ref(), version, refused.as_deref())?;
             if let (Progress::Done, Some(write)) = (progress, &refused) {
                 members.into_iter().for_each(|member| answer_written(member, write));
@@ -150,7 +190,7 @@ impl Save<'_> {
         members: &mut Vec<Member>,
     ) -> Arc<Prepared> {
         let mut last = Arc::clone(own);
-        let mut ttl = own.ttl;
+        let mut life = own.life;
         let all = std::mem::take(members);
         for mut member in all {
             let session = &member.waiter.session;
@@ -158,7 +198,7 @@ impl Save<'_> {
             match self.apply(session, member.version, &last.document, &before) {
                 Some(write) => {
                     member.version = write.version;
-                    ttl = write.ttl.or(ttl);
+                    life = write.life.or(life);
                     last = write;
                     members.push(member);
                 }
@@ -175,8 +215,7 @@ impl Save<'_> {
                     expected: found.record.revision,
                 },
                 record: last.record.clone(),
-                ttl,
-                begins: own.begins,
+                life,
                 document: last.document.clone(),
                 version,
             })

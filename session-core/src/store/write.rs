@@ -51,7 +51,10 @@ impl Save<'_> {
         loop {
             let found = self.calls.load(&key).await.map_err(in_doubt)?;
             match (found, &write.target) {
-                (Some(found), _) if found.record.revision == revision => self.finish(write),
+                (Some(found), _) if found.record.revision == revision => {
+                    self.finish(write);
+                    self.apply_to(write)?;
+                }
                 (Some(found), Target::Rotate(rotation))
                     if found.record.revision == rotation.expected =>
                 {
@@ -66,6 +69,15 @@ impl Save<'_> {
             self.end_doubt();
             return Ok(());
         }
+    }
+
+    /// Applies what was changed since a discarded write to that write, which was carried out.
+    fn apply_to(&self, write: &Prepared) -> Result<()> {
+        let expires =
+            self.session.state(|state| state.stored.as_ref().map(|stored| stored.expires));
+        let expires_in = left_until(expires.unwrap_or_else(Instant::now));
+        let written = Loaded { record: write.record.clone(), expires_in };
+        install(self.session, write.version, &write.document, At::Record(&written))
     }
 
     /// Gives the record another revision, so that a tombstone that is still on its way is refused:
@@ -277,7 +289,7 @@ impl Save<'_> {
         // Reported once. The changes of that write are given up, so that none is applied twice.
         self.session.state(|state| {
             state.doubt = None;
-            state.changes.forget_up_to(write.version.change);
+            state.give_up(write.version.change);
         });
         // Where a later update does not fit, the next save says so.
         let _ = install(self.session, write.version, &base, at);

@@ -3,6 +3,17 @@
 //!
 //! A failure prints its seed; `INTERLEAVE_SEED=<seed>` runs that one alone, and `INTERLEAVE_SEEDS`
 //! says how many there are.
+//!
+//! It can fail. Each of these changes to the handle was found within 1,700 seeds:
+//! - no tombstone, one that lasts two milliseconds, or one that counts over a third revision;
+//! - the new record of a failed rotation is not taken back;
+//! - a record that is missing counts as written;
+//! - a create is sent again with the same id;
+//! - a write in doubt is forgotten, or applied again over a third revision;
+//! - a touch expects whatever revision is there;
+//! - a logout does not follow the tombstone, or ends at another revision;
+//! - a late request stores what it changed;
+//! - updates are not computed again over what others left.
 
 mod ledger;
 mod network;
@@ -105,7 +116,7 @@ struct Client {
 impl Client {
     async fn run(mut self) {
         for request in 0..REQUESTS {
-            sleep(Duration::from_millis(self.random.u64(0..30))).await;
+            sleep(Duration::from_millis(self.random.u64(0..12))).await;
             self.request(request).await;
         }
     }
@@ -184,7 +195,13 @@ impl Client {
         if !settled {
             session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
         }
-        let mut outcome = Outcome::NotWritten;
+        // A clone of the session is saved at the same time: what it says nobody hears.
+        let is_shared = self.random.u32(0..4) == 0;
+        if is_shared {
+            let (store, clone) = (self.store.clone(), session.clone());
+            tokio::spawn(async move { store.save(&clone).await });
+        }
+        let mut outcome = if is_shared { Outcome::InDoubt } else { Outcome::NotWritten };
         for attempt in 0..TRIES {
             let patience = self.patience();
             let save = async {
@@ -198,7 +215,14 @@ impl Client {
             say(|| format!("{mark}: {saved:?}"));
             match saved {
                 Some(Ok(number)) => {
-                    self.acknowledged(id, session, mark, number, signs_in);
+                    self.acknowledged(id, session, number, signs_in);
+                    // That clone may have heard that the change was given up.
+                    if is_shared && number.is_none() {
+                        return self.ledger.changed(mark, id, Outcome::InDoubt);
+                    }
+                    let now = self.store.cookie_value(session);
+                    let now = now.as_ref().map_or(id, |value| value.as_str());
+                    self.ledger.changed(mark, now, Outcome::Written);
                     return;
                 }
                 Some(Err(error)) if error.nothing_was_written() => {}
@@ -216,14 +240,7 @@ impl Client {
         self.ledger.changed(mark, id, outcome);
     }
 
-    fn acknowledged(
-        &self,
-        id: &str,
-        session: &Session,
-        mark: String,
-        number: Option<u32>,
-        signs_in: bool,
-    ) {
+    fn acknowledged(&self, id: &str, session: &Session, number: Option<u32>, signs_in: bool) {
         let now = self.store.cookie_value(session);
         let now = now.as_ref().map_or(id, |value| value.as_str());
         if now != id {
@@ -233,7 +250,6 @@ impl Client {
         if let Some(number) = number {
             self.ledger.counted(now, number);
         }
-        self.ledger.changed(mark, now, Outcome::Written);
     }
 
     /// Until a client gives up and drops the future: mostly never.

@@ -205,6 +205,25 @@ async fn a_rotation_that_meets_a_logout_at_any_moment_is_followed() {
 }
 
 #[tokio::test]
+async fn a_logout_that_others_overtake_again_and_again_removes_no_tombstone() {
+    let (backend, store) = store();
+    let (old, session) = stored(&store).await;
+    for nth in 1..=9 {
+        let (same_store, same_cookie) = (store.clone(), old.clone());
+        backend.before("destroy", nth, async move {
+            let session = load(&same_store, &same_cookie).await;
+            increment(&session);
+            if nth == 9 {
+                session.regenerate();
+            }
+            same_store.save(&session).await.unwrap();
+        });
+    }
+    store.destroy(&session).await.unwrap();
+    assert_ended(&backend, &store, &session).await;
+}
+
+#[tokio::test]
 async fn a_destroy_by_a_clone_at_any_call_of_a_save_is_carried_out() {
     let changes: [fn(&Session); 3] =
         [increment, Session::regenerate, |session| session.sign_in(alice())];

@@ -108,6 +108,23 @@ async fn a_settled_update_that_failed_is_a_change_like_any_other() {
 }
 
 #[tokio::test]
+async fn a_settled_update_that_a_clone_discarded_returns_no_number() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    let same = session.clone();
+    backend.before("save", 1, async move { same.discard_changes() });
+    backend.fail(&[Fault::LoseRequest]);
+    backend.failing_loads.store(1, Ordering::SeqCst);
+    store.update(&session, "n", one_more).await.unwrap_err();
+    let saving = store.update(&session, "n", one_more);
+    let same = session.clone();
+    backend.before("load", 1, async move { same.discard_changes() });
+    let error = saving.await.unwrap_err();
+    assert_eq!((error.kind(), error.nothing_was_written()), (ErrorKind::Unavailable, false));
+    assert_eq!(n(&store, &cookie).await, 0);
+}
+
+#[tokio::test]
 async fn values_are_inserted_by_value_and_taken_once() {
     let (_, store) = store();
     let session = store.create();

@@ -33,9 +33,13 @@ pub(crate) async fn redis(options: Options) -> Option<Server> {
     start(|| test_servers::redis::start_new(options)).await
 }
 
-/// A connection beside the backend's.
+/// A connection beside the backend's. It waits as long as a busy machine takes.
 pub(crate) async fn raw(url: &str) -> MultiplexedConnection {
-    redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap()
+    let config = redis::AsyncConnectionConfig::new()
+        .set_connection_timeout(None)
+        .set_response_timeout(Some(Duration::from_secs(30)));
+    let client = redis::Client::open(url).unwrap();
+    client.get_multiplexed_async_connection_with_config(&config).await.unwrap()
 }
 
 pub(crate) fn key(number: u8) -> Key {

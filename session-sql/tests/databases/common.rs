@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use session_core::{
     Backend, BatchBackend, Bytes, CreateItem, DestroyItem, Error, ErrorKind, Key, Owner, Record,
-    Result, Revision, TouchItem, Update, UpdateItem, Write,
+    Result, Revision, SessionStore, TouchItem, Update, UpdateItem, Write,
 };
 
 pub(crate) const LIFE: Duration = Duration::from_secs(600);
@@ -201,36 +201,39 @@ pub(crate) async fn each_of_a_batch_has_its_own_result(backend: &dyn BatchBacken
     backend.destroy_many(&all).await;
 }
 
-/// While others load, update and touch without a pause, a logout gets its turn.
-pub(crate) async fn a_flood_holds_up_no_logout(backend: Arc<dyn Backend>) {
+/// While others load, save and renew without a pause, a logout is carried out.
+pub(crate) async fn a_flood_holds_up_no_logout(backend: impl Backend) {
     const TASKS: u32 = 32;
-    for number in 0..2 * TASKS {
-        backend.save(&key(number), &record(0), create()).await.unwrap();
-    }
-    for flood in ["loads", "updates", "touches"] {
-        let tasks: Vec<_> = (0..TASKS)
-            .map(|number| {
-                let backend = Arc::clone(&backend);
-                tokio::spawn(async move {
-                    loop {
-                        match flood {
-                            "loads" => drop(backend.load(&key(number)).await.unwrap()),
-                            "updates" => {
-                                backend.save(&key(number), &record(0), over(0)).await.unwrap();
-                            }
-                            _ => backend.touch(&key(number), revision(0), LIFE).await.unwrap(),
-                        }
+    let store = SessionStore::new(backend);
+    let new_session = async || {
+        let session = store.create();
+        session.insert("number", 0).unwrap();
+        store.save(&session).await.unwrap();
+        session
+    };
+    for flood in ["loads", "saves", "renewals"] {
+        let mut tasks = Vec::new();
+        for _ in 0..TASKS {
+            let (store, session) = (store.clone(), new_session().await);
+            let cookie = store.cookie_value(&session).unwrap().into_string();
+            tasks.push(tokio::spawn(async move {
+                for number in 0.. {
+                    match flood {
+                        "loads" => assert!(store.load(&cookie).await.unwrap().is_some()),
+                        "saves" => session.insert("number", number).unwrap(),
+                        _ => session.extend(),
                     }
-                })
-            })
-            .collect();
+                    store.save(&session).await.unwrap();
+                }
+            }));
+        }
         tokio::time::sleep(Duration::from_millis(50)).await;
-        for number in TASKS..TASKS + 4 {
+        for _ in 0..4 {
+            let session = new_session().await;
             let begun = Instant::now();
-            assert!(backend.destroy(&key(number), None).await.unwrap(), "among {flood}");
+            store.destroy(&session).await.unwrap();
             let took = begun.elapsed();
             assert!(took < Duration::from_secs(1), "a logout took {took:?} among {flood}");
-            backend.save(&key(number), &record(0), create()).await.unwrap();
         }
         for task in tasks {
             task.abort();

@@ -62,13 +62,13 @@ macro_rules! on_a_server {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn a_flood_holds_up_no_logout() {
-            common::a_flood_holds_up_no_logout(Arc::new(backend().await)).await;
+            common::a_flood_holds_up_no_logout(backend().await).await;
             // The application's pool may have few connections.
             let pool = sqlx::pool::PoolOptions::new().max_connections(1);
             let pool = $backend::from_pool(pool.connect(shared()).await.unwrap());
             let pool = pool.with_table(&fresh_table()).unwrap();
             pool.migrate().await.unwrap();
-            common::a_flood_holds_up_no_logout(Arc::new(pool)).await;
+            common::a_flood_holds_up_no_logout(pool).await;
         }
 
         #[tokio::test(flavor = "multi_thread")]

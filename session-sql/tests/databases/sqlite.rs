@@ -43,13 +43,13 @@ async fn batches_of_two_servers_agree() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_holds_up_no_logout() {
     let (_directory, _, backend) = file().await;
-    common::a_flood_holds_up_no_logout(Arc::new(backend)).await;
+    common::a_flood_holds_up_no_logout(backend).await;
     let memory = SqliteBackend::connect("sqlite::memory:").await.unwrap();
     memory.migrate().await.unwrap();
-    common::a_flood_holds_up_no_logout(Arc::new(memory)).await;
+    common::a_flood_holds_up_no_logout(memory).await;
     let (_another, url, _) = file().await;
     let pool = SqlitePoolOptions::new().max_connections(1).connect(&url).await.unwrap();
-    common::a_flood_holds_up_no_logout(Arc::new(SqliteBackend::from_pool(pool))).await;
+    common::a_flood_holds_up_no_logout(SqliteBackend::from_pool(pool)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

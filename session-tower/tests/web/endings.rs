@@ -55,7 +55,12 @@ async fn passport_cve_2022_25896_glimr_the_old_id_is_dead_after_login_also_for_r
 
 /// nextjs-auth0 #2335: a refresh revives the session on the client.
 #[tokio::test]
-async fn nextjs_auth0_2335_a_renewal_after_a_logout_sets_no_cookie() {
+async fn nextjs_auth0_2335_a_renewal_after_a_logout_or_a_sign_in_sets_no_cookie() {
+    overtaken_renewal("/logout", 0).await;
+    overtaken_renewal("/sign-in/ann", 1).await;
+}
+
+async fn overtaken_renewal(by: &str, sessions: usize) {
     use axum::routing::get;
     use session_tower::Session;
     let probe = Probe::default();
@@ -75,11 +80,11 @@ async fn nextjs_auth0_2335_a_renewal_after_a_logout_sets_no_cookie() {
     let mut other = client.clone();
     let request = tokio::spawn(async move { other.get("/renew").await });
     slow.reached.notified().await;
-    client.get("/logout").await;
+    client.get(by).await;
     slow.go_on.notify_one();
     let late = request.await.unwrap();
     assert_eq!((late.status, late.set_cookie()), (200, None));
-    assert_eq!(probe.sessions(), 0);
+    assert_eq!(probe.sessions(), sessions);
 }
 
 /// tower-sessions: `flush()` then `insert()` keeps the old id.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -44,13 +45,20 @@ pub(super) struct Network {
     random: Mutex<fastrand::Rng>,
     /// How many of a hundred requests meet with an accident.
     pub(super) accidents: u32,
+    /// How many of the next requests are refused, because one was.
+    refusals: AtomicU32,
 }
 
 impl Network {
     pub(super) fn new(seed: u64) -> Self {
         let mut random = fastrand::Rng::with_seed(seed);
         let accidents = *random.choice(&[0, 5, 15, 30]).unwrap();
-        Self { table: Arc::default(), random: Mutex::new(random), accidents }
+        Self {
+            table: Arc::default(),
+            random: Mutex::new(random),
+            accidents,
+            refusals: AtomicU32::new(0),
+        }
     }
 
     pub(super) fn table<T>(&self, look: impl FnOnce(&mut Table) -> T) -> T {
@@ -64,10 +72,20 @@ impl Network {
     fn fate(&self) -> Fate {
         use Fate::{AnswerLost, Delivered, Doubled, Late, Lost, Refused, SentTwice};
         self.pick(|random| {
+            let refusals = self.refusals.load(Ordering::Relaxed);
+            if refusals > 0 {
+                self.refusals.store(refusals - 1, Ordering::Relaxed);
+                return Refused;
+            }
             if random.u32(0..100) >= self.accidents {
                 return Delivered;
             }
-            *random.choice(&[Lost, Late, AnswerLost, Doubled, SentTwice, Refused]).unwrap()
+            let accidents = [Lost, Late, AnswerLost, AnswerLost, Doubled, SentTwice, Refused];
+            let accident = *random.choice(&accidents).unwrap();
+            if accident == Refused {
+                self.refusals.store(random.u32(0..6), Ordering::Relaxed);
+            }
+            accident
         })
     }
 
@@ -121,7 +139,7 @@ impl Network {
         match fate {
             Fate::Refused => Err(Error::refused("full")),
             Fate::Lost | Fate::Late | Fate::AnswerLost => {
-                self.pause(8).await;
+                self.pause(40).await;
                 Err(Error::unavailable("no answer"))
             }
             _ => {
