@@ -298,6 +298,7 @@ impl Client {
         handle.begin_save();
         let destroys = self.chance(30);
         if destroys {
+            handle.doubt();
             handle.begin_destroy();
         }
         let (store, session) = (handle.store.clone(), handle.session.clone());
@@ -388,6 +389,7 @@ impl Client {
         }
         if let Some(Err(error)) = &outcome
             && is_refusal(error)
+            && !self.setup.batches // the tasks that send batches send them for many operations
             && cost.refused == cost.writes
             && cost.writes > 2
         {

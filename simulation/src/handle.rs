@@ -188,7 +188,7 @@ impl Handle {
             });
         }
         // What session-core gave up, or will never store.
-        if !self.session.changed() {
+        if !self.session.changed() || error.message().ends_with("are given up") {
             self.pending.clear();
         }
     }

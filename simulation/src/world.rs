@@ -115,9 +115,15 @@ impl World {
     /// Sends requests in one trip, on behalf of an operation. Returns the number of each, what happens
     /// to the trip, and what is refused.
     pub(crate) fn send(&mut self, requests: Vec<Request>, operation: u64) -> Sending {
+        let updates = |request: &Request| match request {
+            Request::Save(_, record, Write::Update(_)) => {
+                Content::read(&record.payload).is_none_or(|content| content.is_session())
+            }
+            _ => false,
+        };
         let kind = match requests.first() {
             Some(Request::Save(_, _, Write::Create { .. })) => Kind::Create,
-            Some(Request::Save(_, _, Write::Update(_))) => Kind::Update,
+            _ if requests.iter().any(updates) => Kind::Update,
             _ => Kind::Other,
         };
         let single = requests.len() == 1;
