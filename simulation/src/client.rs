@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use fastrand::Rng;
 use session_core::web::{CookieChange, Found};
-use session_core::{Error, ErrorKind, Owner, Result, Session, SessionStore};
+use session_core::{ErrorKind, Owner, Result, Session, SessionStore};
 
 use crate::content::{UPDATES, name_of};
 use crate::handle::{Handle, apply, key_of};
@@ -16,6 +16,8 @@ use crate::sim::Sim;
 /// How much longer than its deadline an operation may take: timers have whole milliseconds, and a batch
 /// looks for deadlines every ten.
 const SLACK: u64 = 15;
+/// How long an operation may take in a calm schedule, whose requests take two milliseconds at most.
+const CALM: u64 = 200;
 /// How many handles a browser's requests keep for later ones.
 const KEPT: usize = 3;
 
@@ -186,7 +188,9 @@ impl Client {
 
     async fn act(&mut self, handle: &mut Handle) {
         self.sim.set_wall_clock(self.servers[handle.server].skew());
-        match self.random.u32(..100) {
+        let what = self.random.u32(..100);
+        handle.others |= (50..66).contains(&what) || (73..79).contains(&what);
+        match what {
             0..25 => {
                 handle.update();
                 self.maybe_save(handle).await;
@@ -298,6 +302,7 @@ impl Client {
         handle.begin_save();
         let destroys = self.chance(30);
         if destroys {
+            handle.doubt();
             handle.begin_destroy();
         }
         let (store, session) = (handle.store.clone(), handle.session.clone());
@@ -365,7 +370,9 @@ impl Client {
             operation
         });
         let began = self.sim.now();
-        let (mut polls, mut until) = (u32::MAX, self.servers[server].next_crash());
+        // What exceeds its deadline by far would never end.
+        let patience = began + 4 * Setup::DEADLINE;
+        let (mut polls, mut until) = (u32::MAX, self.servers[server].next_crash().min(patience));
         if self.random.u32(..1000) < self.setup.rates.drop {
             match self.random.bool() {
                 true => polls = self.random.u32(1..8),
@@ -386,8 +393,18 @@ impl Client {
         if took > Setup::DEADLINE + SLACK {
             self.violation(&format!("{name} took {took} ms"));
         }
-        if let Some(Err(error)) = &outcome
-            && is_refusal(error)
+        if self.setup.is_calm() {
+            if took > CALM {
+                self.violation(&format!("{name} took {took} ms although nothing fails"));
+            }
+            if let Some(Err(error)) = &outcome
+                && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Other)
+            {
+                self.violation(&format!("{name} failed although nothing fails: {error}"));
+            }
+        }
+        if let Some(Err(_)) = &outcome
+            && !self.setup.batches // the tasks that send batches send them for many operations
             && cost.refused == cost.writes
             && cost.writes > 2
         {
@@ -399,10 +416,6 @@ impl Client {
     fn violation(&self, what: &str) {
         self.sim.with(|world| world.model.violation(what));
     }
-}
-
-fn is_refusal(error: &Error) -> bool {
-    error.nothing_was_written() && error.kind() == ErrorKind::Unavailable
 }
 
 /// Whether a change is in the session.

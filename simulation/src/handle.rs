@@ -26,6 +26,8 @@ pub(crate) struct Handle {
     began: Option<u64>,
     pub(crate) late: bool,
     pub(crate) signs_in: bool,
+    /// It has changes that have no number.
+    pub(crate) others: bool,
     pub(crate) own_life: Option<u64>,
     pub(crate) oversized: bool,
     pub(crate) idle: bool,
@@ -50,6 +52,7 @@ impl Handle {
             began: None,
             late: false,
             signs_in: false,
+            others: false,
             own_life: None,
             oversized: false,
             idle,
@@ -102,6 +105,7 @@ impl Handle {
         self.forget_pending();
         self.session.discard_changes();
         self.signs_in = false;
+        self.others = false;
         self.oversized = false;
     }
 
@@ -118,6 +122,7 @@ impl Handle {
         }
         self.late = false;
         self.signs_in = false;
+        self.others = false;
         self.oversized = false;
         self.own_life = None;
     }
@@ -177,10 +182,15 @@ impl Handle {
         } else {
             let kind = error.kind();
             self.sim.with(|world| {
+                // Only then is it about them, and not about what came later.
+                let doubted = |(change, _): &(u32, bool)| *world.model.fate(*change) == Fate::Doubt;
+                let all_doubted = !self.others && self.pending.iter().all(doubted);
                 for (change, _) in &self.pending {
                     let fate = world.model.fate(*change);
                     *fate = match *fate {
-                        Fate::Doubt if kind == ErrorKind::Gone => Fate::GoneAfterDoubt,
+                        Fate::Doubt if kind == ErrorKind::Gone && all_doubted => {
+                            Fate::GoneAfterDoubt
+                        }
                         Fate::Doubt | Fate::GoneAfterDoubt => *fate,
                         _ => Fate::NotWritten(kind),
                     };
@@ -188,7 +198,7 @@ impl Handle {
             });
         }
         // What session-core gave up, or will never store.
-        if !self.session.changed() {
+        if !self.session.changed() || error.message().ends_with("are given up") {
             self.pending.clear();
         }
     }
@@ -229,6 +239,7 @@ impl Handle {
             self.lives_on(&holder, began);
         }
         self.signs_in = false;
+        self.others = false;
     }
 
     /// The session has an id that this client did not know.

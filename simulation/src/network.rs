@@ -31,6 +31,7 @@ pub(crate) enum Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     Create,
+    /// An update of a session, not a tombstone.
     Update,
     Other,
 }
@@ -86,10 +87,11 @@ impl Network {
 
     /// A request that leaves now.
     ///
-    /// Two kinds of second copies can't be told from something else, whatever the sender does, so they
-    /// arrive together with the first: a late copy of a create is a new record for a store that knows
-    /// nothing of the first any more, and the answer to the second copy of an update says that another
-    /// request was faster, also where that was faster than the first copy.
+    /// Where a request is sent twice, two things can't be told from something else, whatever the sender
+    /// does, so they do not happen. A late copy of a create is a new record for a store that knows
+    /// nothing of the first any more: both copies arrive together. The answer to the second copy of an
+    /// update is that of a request that was overtaken: the sender gets the first one. (A tombstone is
+    /// never replaced, so for it either answer will do.)
     pub(crate) fn send(&mut self, now: u64, kind: Kind) -> Trip {
         let rates = self.setup.rates;
         let there = now + self.delay();
@@ -107,13 +109,12 @@ impl Network {
             Trip { arrivals: vec![there], outcome: Outcome::Other { at: back } }
         } else if self.happens(rates.twice) {
             let late = kind != Kind::Create && self.random.bool();
-            let of = usize::from(!late && self.random.bool());
             let second = match kind {
-                _ if late => now + self.long_delay(),
-                Kind::Create | Kind::Update if of == 1 => there,
                 Kind::Create => there,
-                Kind::Update | Kind::Other => self.random.u64(there..=back),
+                _ if late => now + self.long_delay(),
+                _ => self.random.u64(there..=back),
             };
+            let of = usize::from(kind != Kind::Update && !late && self.random.bool());
             Trip { arrivals: vec![there, second], outcome: Outcome::Answer { at: back, of } }
         } else {
             Trip { arrivals: vec![there], outcome: Outcome::Answer { at: back, of: 0 } }

@@ -117,6 +117,16 @@ impl Setup {
         }
     }
 
+    /// Nothing fails and everything is fast: then no operation fails, waits, or leaves anything behind.
+    pub(crate) fn is_calm(&self) -> bool {
+        let Rates { lose_request, late_request, lose_answer, twice, refuse, other, slow, drop } =
+            self.rates;
+        let rates = [lose_request, late_request, lose_answer, twice, refuse, other, slow, drop];
+        let crashes = self.servers.iter().any(|server| !server.crashes.is_empty());
+        let outages = !self.stopped.is_empty() || !self.full.is_empty();
+        rates == [0; 8] && !crashes && !outages && self.delay <= 1
+    }
+
     pub(crate) fn config(&self) -> Config {
         let millis = Duration::from_millis;
         Config::default()

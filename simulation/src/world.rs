@@ -56,6 +56,7 @@ pub(crate) struct World {
     pub(crate) costs: HashMap<u64, Cost>,
     operations: u64,
     skew: u64,
+    calm: bool,
     records: HashMap<Key, Stored>,
     on_the_way: BinaryHeap<Message>,
     replies: HashMap<u64, Result<Reply>>,
@@ -75,6 +76,7 @@ impl World {
             costs: HashMap::new(),
             operations: 0,
             skew: setup.servers.iter().map(|server| server.skew.unsigned_abs()).max().unwrap_or(0),
+            calm: setup.is_calm(),
             records: HashMap::new(),
             on_the_way: BinaryHeap::new(),
             replies: HashMap::new(),
@@ -115,9 +117,15 @@ impl World {
     /// Sends requests in one trip, on behalf of an operation. Returns the number of each, what happens
     /// to the trip, and what is refused.
     pub(crate) fn send(&mut self, requests: Vec<Request>, operation: u64) -> Sending {
+        let updates = |request: &Request| match request {
+            Request::Save(_, record, Write::Update(_)) => {
+                Content::read(&record.payload).is_none_or(|content| content.is_session())
+            }
+            _ => false,
+        };
         let kind = match requests.first() {
             Some(Request::Save(_, _, Write::Create { .. })) => Kind::Create,
-            Some(Request::Save(_, _, Write::Update(_))) => Kind::Update,
+            _ if requests.iter().any(updates) => Kind::Update,
             _ => Kind::Other,
         };
         let single = requests.len() == 1;
@@ -187,6 +195,10 @@ impl World {
                     return Err(Error::conflict());
                 }
                 let expiry = self.now + ttl_millis(ttl)?;
+                if !live.content.is_session() {
+                    self.model.violation("a tombstone was touched");
+                    return Ok(Reply::Done);
+                }
                 self.check_expiry(&key, expiry, live.content.created);
                 self.records.get_mut(&key).expect("it is live").expiry = expiry;
                 Ok(Reply::Done)
@@ -264,6 +276,14 @@ impl World {
             let Stored { content, expiry, .. } = records.get(key)?;
             Some(Kept { content, expiry: *expiry })
         };
+        let unknown = |(key, stored): (&Key, &Stored)| {
+            stored.content.is_session()
+                && stored.expiry > self.now
+                && self.model.lineage_of(key).is_none()
+        };
+        if self.calm && records.iter().any(unknown) {
+            self.model.violation("a record remains whose id nobody has");
+        }
         self.model.check_all(self.now, kept);
         self.log_violations();
     }

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Applies each broken change to a copy of the last commit and runs the simulation there until it fails.
+#
+#   simulation/broken/run.sh [pattern of patch names]
+#
+# SCHEDULES (default 100000): how many schedules each change gets. FLAGS (default --release): for cargo.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
+git -C "$root" archive HEAD | tar -x -C "$copy"
+cd "$copy"
+git init -q .
+missed=0
+for patch in "$here"/${1:-}*.patch; do
+    git apply "$patch"
+    result=$(cargo run -q -p simulation ${FLAGS---release} -- --schedules "${SCHEDULES:-100000}" 2>&1) && found=no || found=yes
+    echo "$(basename "$patch" .patch): $found: $(echo "$result" | tail -n 1)"
+    [ $found = yes ] || missed=$((missed + 1))
+    git apply -R "$patch"
+done
+echo "$missed missed"
+[ $missed = 0 ]
