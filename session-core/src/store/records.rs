@@ -150,8 +150,7 @@ impl Records {
                 break;
             }
             let ttl = || Some(ttl);
-            let swap =
-                compare_and_swap(&calls, &mut resends, key, record, expected, ttl, false);
+            let swap = compare_and_swap(&calls, &mut resends, key, record, expected, ttl, false);
             match swap.await {
                 Fate::Written => break,
                 // In doubt, and overwritten by a concurrent write: the later one wins.
