@@ -98,18 +98,8 @@ pub(crate) enum Written {
 }
 
 impl Written {
-    /// Of an update that matched nothing, by the revision of the live record: a write that is repeated
-    /// because its answer was lost finds its own.
-    pub(crate) fn by_update(current: Option<Revision>, written: Revision) -> Self {
-        match current {
-            None => Self::Gone,
-            Some(revision) if revision == written => Self::Done,
-            Some(_) => Self::Conflict,
-        }
-    }
-
-    /// Of a touch that matched nothing, by the revision of the live record.
-    pub(crate) fn by_touch(current: Option<Revision>) -> Self {
+    /// Of an update or touch that matched nothing, by the revision of the live record.
+    pub(crate) fn unmatched(current: Option<Revision>) -> Self {
         current.map_or(Self::Gone, |_| Self::Conflict)
     }
 }

@@ -116,7 +116,7 @@ impl MySql {
         let live = self.hold(connection, items.iter().map(|item| &item.key)).await?;
         let written = |item: &&UpdateItem| match live.get(&item.key).copied() {
             Some(revision) if revision == item.update.expected => Written::Done,
-            other => Written::by_update(other, item.record.revision),
+            other => Written::unmatched(other),
         };
         let written: Vec<_> = items.iter().map(written).collect();
         let matching = done(items, &written);
@@ -140,7 +140,7 @@ impl MySql {
         let live = self.hold(connection, items.iter().map(|item| &item.key)).await?;
         let written = |item: &&TouchItem| match live.get(&item.key).copied() {
             Some(revision) if revision == item.expected => Written::Done,
-            other => Written::by_touch(other),
+            other => Written::unmatched(other),
         };
         let written: Vec<_> = items.iter().map(written).collect();
         let mut by_ttl: BTreeMap<i64, Vec<&Key>> = BTreeMap::new();
@@ -317,7 +317,7 @@ impl Dialect for MySql {
                 return Ok(vec![Written::Done]);
             }
             let current = self.revision(connection, &item.key).await?;
-            return Ok(vec![Written::by_update(current, item.record.revision)]);
+            return Ok(vec![Written::unmatched(current)]);
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
         let outcome = self.update_together(&mut transaction, items).await;
@@ -339,7 +339,7 @@ impl Dialect for MySql {
             if found.rows_affected() > 0 {
                 return Ok(vec![Written::Done]);
             }
-            return Ok(vec![Written::by_touch(self.revision(connection, &item.key).await?)]);
+            return Ok(vec![Written::unmatched(self.revision(connection, &item.key).await?)]);
         }
         let mut transaction = connection.begin_with(BEGIN).await?;
         let outcome = self.touch_together(&mut transaction, items).await;

@@ -38,7 +38,7 @@ impl Postgres {
             let query = sqlx::query_scalar(self.revision.clone()).bind(bytes(&item.key));
             current = query.fetch_optional(connection).await?;
         }
-        Ok(Written::by_update(current.map(Revision::from_i64), item.record.revision))
+        Ok(Written::unmatched(current.map(Revision::from_i64)))
     }
 }
 
@@ -139,7 +139,7 @@ impl Dialect for Postgres {
         let live = live(&rows)?;
         Ok(column(items, |item| match live.get(&item.key) {
             Some((true, _)) => Written::Done,
-            other => Written::by_update(other.map(|(_, current)| *current), item.record.revision),
+            other => Written::unmatched(other.map(|(_, current)| *current)),
         }))
     }
 
@@ -157,7 +157,7 @@ impl Dialect for Postgres {
         let live = live(&rows)?;
         Ok(column(items, |item| match live.get(&item.key) {
             Some((true, _)) => Written::Done,
-            other => Written::by_touch(other.map(|(_, current)| *current)),
+            other => Written::unmatched(other.map(|(_, current)| *current)),
         }))
     }
 

@@ -24,7 +24,6 @@ impl Sqlite {
         query: Query,
         items: &[&I],
         key_of: fn(&I) -> &Key,
-        unwritten: fn(&I, Option<Revision>) -> Written,
     ) -> sqlx::Result<Vec<Written>>
     where
         I: Sync,
@@ -40,7 +39,7 @@ impl Sqlite {
         }
         let outcome = |item: &&I| match written.contains(key_of(item)) {
             true => Written::Done,
-            false => unwritten(item, revisions.get(key_of(item)).copied()),
+            false => Written::unmatched(revisions.get(key_of(item)).copied()),
         };
         Ok(items.iter().map(outcome).collect())
     }
@@ -149,9 +148,7 @@ impl Dialect for Sqlite {
                 })
             }
         };
-        let unwritten =
-            |item: &UpdateItem, current| Written::by_update(current, item.record.revision);
-        self.outcome(connection, query, items, |item| &item.key, unwritten).await
+        self.outcome(connection, query, items, |item| &item.key).await
     }
 
     async fn touch(
@@ -163,8 +160,7 @@ impl Dialect for Sqlite {
             let query = query.bind(owned(&item.key)).bind(item.expected.to_i64());
             query.bind(millis(item.ttl))
         });
-        let unwritten = |_: &TouchItem, current| Written::by_touch(current);
-        self.outcome(connection, query, items, |item| &item.key, unwritten).await
+        self.outcome(connection, query, items, |item| &item.key).await
     }
 
     async fn destroy(

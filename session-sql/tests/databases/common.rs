@@ -153,6 +153,18 @@ pub(crate) async fn each_of_a_batch_has_its_own_result(backend: &dyn BatchBacken
         }
     }
 
+    // Over another revision it is a conflict, even with what is stored already.
+    for ttl in [None, Some(LIFE * 2)] {
+        let update = Update { expected: revision(9), ttl };
+        let item = |number| UpdateItem { key: key(number), record: record(4), update };
+        for numbers in [0..1, 0..3] {
+            let items: Vec<_> = numbers.map(item).collect();
+            for updated in backend.update_many(&items).await {
+                assert_eq!(kind(updated), ErrorKind::Conflict);
+            }
+        }
+    }
+
     let life = |number: u32| LIFE * 4 + Duration::from_secs((number % 3).into());
     let items: Vec<_> = (0..40)
         .map(|number| TouchItem { key: key(number), expected: revision(4), ttl: life(number) })
