@@ -300,7 +300,8 @@ impl Client {
     async fn save_together(&mut self, handle: &mut Handle) {
         handle.update();
         handle.begin_save();
-        let destroys = self.chance(30);
+        // A late sign-in begins another session, which would be the one that is destroyed.
+        let destroys = self.chance(30) && !handle.signs_in;
         if destroys {
             handle.doubt();
             handle.begin_destroy();

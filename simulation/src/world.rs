@@ -146,13 +146,15 @@ impl World {
             self.log(|| {
                 format!("  operation {operation} sends {name}: {trip:?}, refused {refused}")
             });
+            // Copies of one request that arrive together arrive in their order.
+            let tie = self.network.tie();
             let mut item = Item { number: None, stores, refused };
             for (copy, at) in trip.arrivals.iter().enumerate().filter(|_| !refused) {
                 self.last += 1;
                 if answered == Some(copy) {
                     item.number = Some(self.last);
                 }
-                let order = (*at, self.network.tie(), self.last);
+                let order = (*at, tie, self.last);
                 self.on_the_way.push(Message { order, request: request.clone() });
             }
             items.push(item);
