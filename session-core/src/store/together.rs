@@ -92,7 +92,8 @@ impl Save<'_> {
     /// Waits until no leader can write the changes of an earlier save that was cut off.
     pub(super) async fn leave_queue(&self, ticket: Ticket) -> Result<()> {
         if let Leaving::Taken(Some(leading)) = self.context.queues.leave(ticket) {
-            self.calls.deadline.limit(async { Ok(drop(leading.lock().await)) }).await?;
+            let ended = async { Ok(leading.lock().await) };
+            drop(self.calls.deadline.limit(ended).await?);
         }
         self.session.state(|state| state.queued = None);
         Ok(())
