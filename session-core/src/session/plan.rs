@@ -27,7 +27,12 @@ impl State {
         }
         let target = match &self.stored {
             None if self.late && self.changes.sign_in.is_none() => {
-                return if self.changes.any() { Err(rotated()) } else { Ok(Plan::Nothing) };
+                if !self.changes.any() {
+                    return Ok(Plan::Nothing);
+                }
+                self.give_up(self.changes.last());
+                self.changes.reset();
+                return Err(rotated());
             }
             None if !self.worth_storing() => return Ok(Plan::Nothing),
             None => Target::Create(new()?),

@@ -67,6 +67,8 @@ pub(crate) struct Ended {
     pub(crate) unread: bool,
     /// How long a cookie of it could still live.
     pub(crate) expires_in: Duration,
+    /// It was sent once, and failed: the record may be gone, and the destruction not confirmed.
+    pub(crate) tried: bool,
 }
 
 /// What the client has, to know what it must be told.
@@ -202,6 +204,7 @@ impl State {
             revision: None,
             unread: true,
             expires_in: longest,
+            tried: false,
         }));
         match self.stored.take() {
             Some(stored) => self.ended.push(Ended {
@@ -209,6 +212,7 @@ impl State {
                 revision: Some(stored.revision),
                 unread: false,
                 expires_in: stored.expires_in(Instant::now()).max(longest),
+                tried: false,
             }),
             // A sign-out with the old id ends the session, wherever it is now.
             None => self.ended.extend(self.elsewhere.take().map(|key| Ended {
@@ -216,6 +220,7 @@ impl State {
                 revision: None,
                 unread: false,
                 expires_in: longest,
+                tried: false,
             })),
         }
         // After the old id, so that a rotation that arrives late finds no session to move.
@@ -226,6 +231,7 @@ impl State {
                 revision: None,
                 unread: true,
                 expires_in: ttl.unwrap_or_default().max(longest),
+                tried: false,
             });
         }
         self.base = Document::new(unix_millis());
@@ -234,6 +240,13 @@ impl State {
         self.doubt = None;
         self.late = false;
         self.life += 1;
+    }
+
+    /// A destruction was sent and failed.
+    pub(crate) fn tried(&mut self, key: Key) {
+        for ended in self.ended.iter_mut().filter(|ended| ended.key == key) {
+            ended.tried = true;
+        }
     }
 
     /// A destruction was carried out.

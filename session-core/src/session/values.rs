@@ -116,10 +116,8 @@ impl Session {
     /// As [`get`](Self::get); the value remains then.
     pub fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let value = self.get(name)?;
-        if value.is_some() {
-            self.remove(name);
-        }
-        Ok(value)
+        // Of two clones that take it at once, one has removed it.
+        Ok(value.filter(|_| self.remove(name)))
     }
 
     /// Removes a value; whether there was one.

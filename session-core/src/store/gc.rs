@@ -3,12 +3,14 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 use super::SessionStore;
 use super::deadline::Deadline;
 use crate::Result;
 
+/// How long one step may take, even if operations have to be faster: stores collect for two seconds.
+const LONGEST_STEP: Duration = Duration::from_secs(5);
 /// How many expired records one step removes.
 const BATCH: usize = 1000;
 
@@ -28,7 +30,7 @@ impl SessionStore {
         };
         let mut total = 0;
         loop {
-            let deadline = Deadline::after(self.config().deadline);
+            let deadline = Deadline::after(self.config().deadline.max(LONGEST_STEP));
             let removed = deadline
                 .limit(backend.gc(BATCH))
                 .await
@@ -43,7 +45,7 @@ impl SessionStore {
 
     /// Runs [`gc`](Self::gc) in the background, about every `interval` (it varies by a tenth, so that
     /// many nodes don't do it in the same moment; at least a millisecond), until the handle is aborted
-    /// or the runtime ends. An error is logged and the next turn tries again.
+    /// or the runtime ends. An error or a panic of the backend is logged, and the next turn tries again.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -53,9 +55,20 @@ impl SessionStore {
         tokio::spawn(async move {
             loop {
                 tokio::time::sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
-                match store.gc().await {
-                    Ok(removed) => tracing::debug!(backend = store.backend_name(), removed, "gc"),
-                    Err(error) => tracing::warn!(%error, "gc failed; it will be tried again"),
+                let backend = store.backend_name();
+                // A task of its own, for panics; it ends with this one.
+                let mut task = JoinSet::new();
+                let store = store.clone();
+                task.spawn(async move { store.gc().await });
+                match task.join_next().await {
+                    Some(Ok(Ok(removed))) => tracing::debug!(backend, removed, "gc"),
+                    Some(Ok(Err(error))) => {
+                        tracing::warn!(%error, "gc failed; it will be tried again");
+                    }
+                    Some(Err(error)) if error.is_panic() => {
+                        tracing::error!(backend, "gc panicked; it will be tried again");
+                    }
+                    Some(Err(_)) | None => return,
                 }
             }
         })

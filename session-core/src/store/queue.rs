@@ -1,13 +1,13 @@
 //! Queues for sessions that several requests of this process save at once.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use crate::Key;
-use crate::session::{Session, Ticket};
+use crate::session::{Prepared, Session, Ticket, Version};
 
 const SHARDS: usize = 64;
 
@@ -23,6 +23,8 @@ struct Inner {
     shards: [Mutex<Shard>; SHARDS],
     /// How many sessions have a queue.
     count: AtomicUsize,
+    /// The number of the last save that began to wait.
+    last: AtomicU64,
 }
 
 /// The queues of some sessions.
@@ -31,8 +33,6 @@ type Shard = HashMap<Key, Queue>;
 /// The queue of a session. It exists as long as somebody leads.
 struct Queue {
     waiting: VecDeque<Waiter>,
-    /// The number of the last save that began to wait.
-    last: u64,
     /// Locked as long as the present leader leads.
     leading: Arc<tokio::sync::Mutex<()>>,
 }
@@ -47,7 +47,7 @@ pub(super) struct Waiter {
 pub(super) enum Answer {
     /// The leader wrote its changes; whether the client's cookie is out of date.
     Written { issued: bool },
-    /// It leads now.
+    /// It leads now, perhaps as a member of a write that is in doubt.
     Lead(Lead),
 }
 
@@ -67,7 +67,7 @@ pub(super) enum Leaving {
 impl Queues {
     pub(super) fn new() -> Self {
         let shards = std::array::from_fn(|_| Mutex::default());
-        Self(Arc::new(Inner { shards, count: AtomicUsize::new(0) }))
+        Self(Arc::new(Inner { shards, count: AtomicUsize::new(0), last: AtomicU64::new(0) }))
     }
 
     /// Whether no session has a queue, which is what a save finds nearly always.
@@ -86,9 +86,9 @@ impl Queues {
             return Place::Leading(self.begin(&mut shard, key));
         };
         let (answer, receiver) = oneshot::channel();
-        queue.last += 1;
-        let ticket = Ticket { key: *key, number: queue.last };
-        queue.waiting.push_back(Waiter { session: session.clone(), answer, number: queue.last });
+        let number = self.0.last.fetch_add(1, Ordering::Relaxed) + 1;
+        let ticket = Ticket { key: *key, number };
+        queue.waiting.push_back(Waiter { session: session.clone(), answer, number });
         Place::Waiting(receiver, ticket)
     }
 
@@ -116,8 +116,8 @@ impl Queues {
     fn begin(&self, shard: &mut Shard, key: &Key) -> Lead {
         self.0.count.fetch_add(1, Ordering::Relaxed);
         let (leading, guard) = locked();
-        shard.insert(*key, Queue { waiting: VecDeque::new(), last: 0, leading });
-        Lead { queues: self.clone(), key: *key, _leading: guard }
+        shard.insert(*key, Queue { waiting: VecDeque::new(), leading });
+        Lead::new(self, key, guard)
     }
 
     /// No code panics while it holds the lock.
@@ -133,47 +133,64 @@ fn locked() -> (Arc<tokio::sync::Mutex<()>>, OwnedMutexGuard<()>) {
     (mutex, guard)
 }
 
-/// The right to write for all that wait. Dropped, it passes to the next one.
+/// The right to write for all that wait. Dropped, it passes to the next one, and with it the members
+/// of a write that is in doubt: their changes must not be written by anybody else before it is resolved.
 pub(super) struct Lead {
     queues: Queues,
     key: Key,
+    /// The saves that were taken out of the queue.
+    pub(super) members: Vec<Member>,
+    /// The common write that was sent, and whose outcome is not known.
+    pub(super) in_doubt: Option<Arc<Prepared>>,
     _leading: OwnedMutexGuard<()>,
 }
 
+/// A waiting save whose changes are part of a common write. Dropped, it is told to write alone.
+pub(super) struct Member {
+    pub(super) waiter: Waiter,
+    pub(super) version: Version,
+}
+
 impl Lead {
-    /// Takes up to `limit` waiting saves out of the queue, but none that needs a new id, which it has
-    /// to write by itself, nor any behind that.
-    pub(super) fn take(&self, limit: usize) -> Vec<Waiter> {
-        let (mut taken, mut left) = (Vec::new(), Vec::new());
+    fn new(queues: &Queues, key: &Key, leading: OwnedMutexGuard<()>) -> Self {
+        let queues = queues.clone();
+        Self { queues, key: *key, members: Vec::new(), in_doubt: None, _leading: leading }
+    }
+
+    /// Takes waiting saves out of the queue until there are `limit` members, but none that needs a new
+    /// id, which it has to write by itself, nor any behind that.
+    pub(super) fn take(&mut self, limit: usize) {
+        let mut left = Vec::new();
         let mut shard = self.queues.shard(&self.key);
         let queue = shard.get_mut(&self.key).expect("a queue exists while somebody leads");
-        let waiting = &mut queue.waiting;
-        while taken.len() < limit
-            && let Some(next) = waiting.pop_front()
+        while self.members.len() < limit
+            && let Some(next) = queue.waiting.pop_front()
         {
             if next.answer.is_closed() {
                 left.push(next);
             } else if next.session.state(|state| state.changes.new_id()) {
-                waiting.push_front(next);
+                queue.waiting.push_front(next);
                 break;
             } else {
-                taken.push(next);
+                let version = next.session.state(|state| state.version());
+                self.members.push(Member { waiter: next, version });
             }
         }
         // Their sessions are dropped outside the lock.
         drop(shard);
         drop(left);
-        taken
     }
 }
 
 impl Drop for Lead {
     fn drop(&mut self) {
+        let mut left = Vec::new();
+        let mut members = VecDeque::from(std::mem::take(&mut self.members));
         let mut shard = self.queues.shard(&self.key);
         let queue = shard.get_mut(&self.key).expect("a queue exists while somebody leads");
-        let mut left = Vec::new();
         let next = loop {
-            match queue.waiting.pop_front() {
+            let member = members.pop_front().map(|member| member.waiter);
+            match member.or_else(|| queue.waiting.pop_front()) {
                 Some(next) if next.answer.is_closed() => left.push(next),
                 next => break next,
             }
@@ -193,7 +210,9 @@ impl Drop for Lead {
         drop(shard);
         drop(left);
         if let Some((next, guard)) = next {
-            let lead = Self { queues: self.queues.clone(), key: self.key, _leading: guard };
+            let mut lead = Self::new(&self.queues, &self.key, guard);
+            lead.members = members.into();
+            lead.in_doubt = self.in_doubt.take();
             // If it has left meanwhile, the lead comes back, is dropped, and passes on.
             drop(next.answer.send(Answer::Lead(lead)));
         }

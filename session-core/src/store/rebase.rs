@@ -49,14 +49,14 @@ impl Save<'_> {
         let wrote = |revision| update.filter(|write| write.record.revision == revision);
         if let Some(write) = wrote(found.record.revision) {
             self.finish(write);
-            return Ok(Progress::Done);
+            return Ok(Progress::Done { moved: None });
         }
         match Content::decode(found.record.payload.clone())? {
             Content::Session(base) => install(self.session, version, &base, At::Record(found))?,
             Content::Tombstone(tombstone) => {
                 if let Some(write) = wrote(tombstone.replaced) {
                     self.finish_carried_along(write, tombstone.key);
-                    return Ok(Progress::Done);
+                    return Ok(Progress::Done { moved: Some(tombstone.key) });
                 }
                 become_late(self.session, version, tombstone.key)?;
             }
@@ -67,11 +67,16 @@ impl Save<'_> {
     /// A write was carried out, and another request took it along to a new id.
     pub(super) fn finish_carried_along(&mut self, write: &Prepared, new: Key) {
         self.finish(write);
-        let nothing = Document::new(unix_millis());
-        // What was changed since then can't be based on nothing if an update fails.
-        if install(self.session, write.version, &nothing, At::OtherId(new)).is_err() {
-            self.session.state(|state| state.set_gone(write.version));
-        }
+        move_away(self.session, write.version, new);
+    }
+}
+
+/// Another request took what was written along to a new id: this session is late.
+pub(super) fn move_away(session: &Session, version: Version, new: Key) {
+    let nothing = Document::new(unix_millis());
+    // What was changed since then can't be based on nothing if an update fails.
+    if install(session, version, &nothing, At::OtherId(new)).is_err() {
+        session.state(|state| state.set_gone(version));
     }
 }
 

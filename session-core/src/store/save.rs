@@ -36,7 +36,8 @@ pub(super) struct Save<'a> {
 
 /// What became of a write that did not fail.
 pub(super) enum Progress {
-    Done,
+    /// It was carried out. `moved` is the new key, if another request gave the session one since.
+    Done { moved: Option<Key> },
     /// Nothing was written, because another request was faster.
     Overtaken,
     /// Nothing was written that anybody can load. It has to be planned again, with a new id.
@@ -63,7 +64,8 @@ impl<'a> Save<'a> {
             let (ended, in_doubt) =
                 self.session.state(|state| (!state.ended.is_empty(), state.doubt.is_some()));
             if ended {
-                self.end_sessions().await?;
+                let result = self.end_sessions().await;
+                result.map_err(|error| self.done.and_then_failed(error))?;
             }
             let written = self.write_changes(in_doubt).await;
             let (ended, exists) =
@@ -94,13 +96,20 @@ impl<'a> Save<'a> {
             return self.remove_unread(&key).await;
         }
         for _ in 0..MAX_LOOKS {
-            if let Some(revision) = revision
-                && self.calls.destroy(&key, Some(revision)).await?
-            {
-                return Ok(());
+            if let Some(revision) = revision {
+                match self.calls.destroy(&key, Some(revision)).await {
+                    Ok(true) => return Ok(()),
+                    Ok(false) => {}
+                    Err(error) => {
+                        self.session.state(|state| state.tried(ended.key));
+                        return Err(error);
+                    }
+                }
             }
             let found = match self.calls.load(&key).await {
                 Ok(Some(found)) => found,
+                // Once more for a store that confirms destructions: the first was not confirmed.
+                Ok(None) if ended.tried => return self.remove_unread(&key).await,
                 Ok(None) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
                     return self.remove_unread(&key).await;
@@ -129,7 +138,9 @@ impl<'a> Save<'a> {
         for conflicts in 0..MAX_CONFLICTS {
             if let Some((key, version)) = self.contended().filter(|_| !queued) {
                 queued = true;
-                if let Progress::Done = self.join_queue(&key, version, PATIENCE, None).await? {
+                if let Progress::Done { .. } =
+                    self.join_queue(&key, version, PATIENCE, None).await?
+                {
                     return Ok(());
                 }
             }
@@ -144,7 +155,7 @@ impl<'a> Save<'a> {
                 }
                 Plan::Write(write) => {
                     let progress = self.write(&write).await?;
-                    if let Progress::Done = progress {
+                    if let Progress::Done { .. } = progress {
                         return Ok(());
                     }
                     let (key, version) = (write.stored_key(), write.version);
@@ -152,7 +163,7 @@ impl<'a> Save<'a> {
                 }
             };
             let key = match (progress, key) {
-                (Progress::Done, _) => return Ok(()),
+                (Progress::Done { .. }, _) => return Ok(()),
                 (Progress::Overtaken, Some(key)) => key,
                 (Progress::Overtaken | Progress::Replan, _) => continue,
             };
@@ -169,7 +180,7 @@ impl<'a> Save<'a> {
                 let patience = self.calls.deadline.left() / 2;
                 self.join_queue(&key, version, patience, write.as_ref()).await?
             };
-            if let Progress::Done = progress {
+            if let Progress::Done { .. } = progress {
                 return Ok(());
             }
         }
@@ -202,7 +213,7 @@ impl<'a> Save<'a> {
             Ok(()) => {
                 self.session.state(|state| state.renewed(later(begins, ttl), version));
                 self.done.write(true);
-                Ok(Progress::Done)
+                Ok(Progress::Done { moved: None })
             }
             // Another request saved the session: whether a renewal is due depends on what it wrote.
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(Progress::Overtaken),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use super::attempt::in_doubt;
 use super::calls::Calls;
 use super::context::Context;
 use super::deadline::Deadline;
@@ -153,7 +154,8 @@ impl<'a> SaveSealed<'a> {
 
     async fn run(&mut self) -> Result<Saved> {
         loop {
-            self.revoke_ended().await?;
+            let revoked = self.revoke_ended().await;
+            revoked.map_err(|error| self.done.and_then_failed(error))?;
             let written = self.write_changes().await;
             // Destroyed meanwhile: whatever became of the write, the session has to be revoked.
             if !self.session.state(|state| state.ended.is_empty()) {
@@ -190,9 +192,12 @@ impl<'a> SaveSealed<'a> {
                 }
                 Err(error) => error,
             };
-            if let NotSealed::InDoubt(error) = error {
-                return Err(error);
-            }
+            let error = match error {
+                NotSealed::InDoubt(error) => return Err(error),
+                // Its mark may be in the revocation store all the same: the doubt remains.
+                NotSealed::Failed(error) if is_resumed => return Err(in_doubt(error)),
+                error => error,
+            };
             self.session.state(|state| state.doubt = None);
             match error {
                 NotSealed::Rotated(new) => become_late(self.session, write.version, new)?,

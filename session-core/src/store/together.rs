@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-use super::queue::{Answer, Lead, Leaving, Place, Waiter};
-use super::rebase::{At, install};
+use super::queue::{Answer, Lead, Leaving, Member, Place};
+use super::rebase::{At, install, move_away};
 use super::save::{Progress, Save};
 use crate::document::Document;
 use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version};
@@ -17,12 +17,6 @@ use crate::{Error, Key, Loaded, Result};
 const MAX_TOGETHER: usize = 64;
 /// How often a leader starts again because another process was faster.
 const MAX_CONFLICTS: u32 = 100;
-
-/// A waiting save whose changes are part of the write. Dropped, it is told to write alone.
-struct Member {
-    waiter: Waiter,
-    version: Version,
-}
 
 impl Save<'_> {
     /// Waits for a save that writes this one's changes, too, or leads. `refused` is this save's write
@@ -43,25 +37,27 @@ impl Save<'_> {
                 None => return self.rebase(key, version, Some(write)).await,
             },
         };
-        let lead = match place {
+        let mut lead = match place {
             Place::Leading(lead) => lead,
             Place::Waiting(answer, ticket) => match self.wait(answer, ticket, patience).await? {
                 Some(Answer::Lead(lead)) => lead,
                 Some(Answer::Written { issued }) => {
                     self.done.write(issued);
-                    return Ok(Progress::Done);
+                    return Ok(Progress::Done { moved: None });
                 }
-                // It has to be written alone, or the leader left in the middle of a common write.
-                None => {
-                    self.resolve_doubt().await?;
-                    return Ok(Progress::Replan);
-                }
+                // It has to be written alone.
+                None => return Ok(Progress::Replan),
             },
         };
+        if let Some(progress) = self.take_over(&mut lead).await? {
+            return Ok(progress);
+        }
         if self.session.state(|state| state.changes.new_id()) {
             return self.rebase_and_write(key, version, refused).await;
         }
-        self.lead(&lead, key, version, refused).await
+        let doubt = self.session.state(|state| state.doubt.clone());
+        let conflicted = doubt.filter(|doubt| doubt.conflicted).map(|doubt| doubt.write);
+        self.lead(&mut lead, key, version, refused.cloned().or(conflicted)).await
     }
 
     /// Waits for an answer: with patience until a leader has taken this save, and then, because that
@@ -99,6 +95,32 @@ impl Save<'_> {
         Ok(())
     }
 
+    /// Finds out what became of the common write of a leader that left. This save is part of it.
+    async fn take_over(&mut self, lead: &mut Lead) -> Result<Option<Progress>> {
+        let Some(write) = lead.in_doubt.clone() else {
+            return Ok(None);
+        };
+        // This save may have been destroyed or discarded meanwhile, or may be no member.
+        let is_member = self.session.state(|state| {
+            state.doubt.as_ref().is_some_and(|doubt| is_same(doubt, &write) && !doubt.discarded)
+        });
+        if !is_member {
+            if lead.members.is_empty() {
+                lead.in_doubt = None;
+                return Ok(None);
+            }
+            return Ok(Some(Progress::Replan)); // the lead passes on
+        }
+        let progress = self.resolve_doubt().await?;
+        lead.in_doubt = None;
+        if let Progress::Done { moved } = progress {
+            lead.members.drain(..).for_each(|member| answer_written(member, &write, moved));
+            return Ok(Some(progress));
+        }
+        lead.members.iter().for_each(|member| end_doubt(member, &write));
+        Ok(None)
+    }
+
     /// A new id is for this session only: nothing is written together with it.
     async fn rebase_and_write(
         &mut self,
@@ -107,8 +129,9 @@ impl Save<'_> {
         refused: Option<&Arc<Prepared>>,
     ) -> Result<Progress> {
         let refused = refused.map(|write| &**write);
-        if let Progress::Done = self.rebase(key, version, refused).await? {
-            return Ok(Progress::Done);
+        let progress = self.rebase(key, version, refused).await?;
+        if let Progress::Done { .. } = progress {
+            return Ok(progress);
         }
         let context = self.context;
         match self.session.state(|state| state.plan(&context.config, || context.new_identity()))? {
@@ -120,19 +143,17 @@ impl Save<'_> {
     /// Writes the changes of this save and of those that wait, until one write is accepted.
     async fn lead(
         &mut self,
-        lead: &Lead,
+        lead: &mut Lead,
         key: &Key,
         version: Version,
-        refused: Option<&Arc<Prepared>>,
+        mut refused: Option<Arc<Prepared>>,
     ) -> Result<Progress> {
-        let mut members: Vec<Member> = Vec::new();
-        let mut refused = refused.cloned();
         for conflicts in 0..MAX_CONFLICTS {
             let found = self.load_current(key, refused.as_deref()).await?;
             let progress = self.rebase_onto(found.as_ref(), version, refused.as_deref())?;
-            if let (Progress::Done, Some(write)) = (progress, &refused) {
-                members.into_iter().for_each(|member| answer_written(member, write));
-                return Ok(Progress::Done);
+            if let (Progress::Done { moved }, Some(write)) = (&progress, &refused) {
+                lead.members.drain(..).for_each(|member| answer_written(member, write, *moved));
+                return Ok(progress);
             }
             let Some(found) = found else {
                 return Ok(Progress::Replan);
@@ -148,26 +169,27 @@ impl Save<'_> {
                 self.session.state(|state| state.doubt = None); // destroyed meanwhile
                 return Ok(Progress::Replan);
             }
-            members.retain(|member| !member.waiter.answer.is_closed());
-            let more = lead.take(MAX_TOGETHER.saturating_sub(members.len()));
-            members.extend(more.into_iter().map(|waiter| {
-                let version = waiter.session.state(|state| state.version());
-                Member { waiter, version }
-            }));
-            let write = self.combine(&own, &found, &mut members);
-            match self.write(&write).await {
-                Ok(Progress::Done) => {
-                    members.into_iter().for_each(|member| answer_written(member, &write));
-                    return Ok(Progress::Done);
+            lead.members.retain(|member| !member.waiter.answer.is_closed());
+            lead.take(MAX_TOGETHER);
+            let write = self.combine(&own, &found, &mut lead.members);
+            lead.in_doubt = Some(Arc::clone(&write));
+            let written = self.write(&write).await;
+            match written {
+                Ok(Progress::Done { moved }) => {
+                    lead.in_doubt = None;
+                    lead.members.drain(..).for_each(|member| answer_written(member, &write, moved));
+                    return Ok(Progress::Done { moved });
                 }
                 // The next load shows whether a driver sent it twice, so the members remain in doubt.
                 Ok(_) => {
-                    members.iter().for_each(|member| conflicted(member, &write));
+                    lead.in_doubt = None;
+                    lead.members.iter().for_each(|member| conflicted(member, &write));
                     refused = Some(write);
                 }
                 Err(error) => {
                     if error.nothing_was_written() {
-                        members.iter().for_each(|member| end_doubt(member, &write));
+                        lead.in_doubt = None;
+                        lead.members.iter().for_each(|member| end_doubt(member, &write));
                     }
                     return Err(error);
                 }
@@ -268,12 +290,17 @@ impl Save<'_> {
     }
 }
 
-fn answer_written(member: Member, write: &Prepared) {
+/// Tells a member that the common write was carried out. `moved` is the new key, if another request took
+/// the session to one since.
+fn answer_written(member: Member, write: &Prepared, moved: Option<Key>) {
     let Member { waiter, version } = member;
     let issued = waiter.session.state(|state| {
         let doubt = state.doubt.as_ref().filter(|doubt| is_same(doubt, write)).cloned();
         doubt.is_some_and(|doubt| state.is_same_life(version) && state.written(&doubt.write, None))
     });
+    if let Some(new) = moved {
+        move_away(&waiter.session, version, new);
+    }
     drop(waiter.answer.send(Answer::Written { issued }));
 }
 

@@ -17,21 +17,24 @@ impl Save<'_> {
     }
 
     /// Finds out what became of the write of an earlier save, and completes it.
-    pub(super) async fn resolve_doubt(&mut self) -> Result<()> {
+    pub(super) async fn resolve_doubt(&mut self) -> Result<Progress> {
         let Some(doubt) = self.session.state(|state| state.doubt.clone()) else {
-            return Ok(());
+            return Ok(Progress::Replan);
         };
         if doubt.discarded {
-            return self.end_discarded(&doubt).await;
+            self.end_discarded(&doubt).await?;
+            return Ok(Progress::Replan);
         }
         let progress = match doubt.conflicted {
             true => Progress::Overtaken,
             false => self.resume(&doubt.write, doubt.created, true).await?,
         };
-        if let (Progress::Overtaken, Some(key)) = (progress, doubt.write.stored_key()) {
-            self.rebase(&key, doubt.write.version, Some(&doubt.write)).await?;
+        match (progress, doubt.write.stored_key()) {
+            (Progress::Overtaken, Some(key)) => {
+                self.rebase(&key, doubt.write.version, Some(&doubt.write)).await
+            }
+            (progress, _) => Ok(progress),
         }
-        Ok(())
     }
 
     /// A write whose changes were discarded is not sent again, but it may have been carried out.
@@ -114,7 +117,7 @@ impl Save<'_> {
                 if created {
                     self.finish(write);
                 }
-                Ok(if created { Progress::Done } else { Progress::Replan })
+                Ok(if created { Progress::Done { moved: None } } else { Progress::Replan })
             }
             Target::Update { key, expected } => self.update(write, key, *expected, ask_first).await,
             Target::Rotate(rotation) => {
@@ -186,7 +189,7 @@ impl Save<'_> {
         match self.swap(key, &write.record, expected, ttl, ask_first).await {
             Fate::Written => {
                 self.finish(write);
-                Ok(Progress::Done)
+                Ok(Progress::Done { moved: None })
             }
             Fate::Refused(error) => match error.kind() {
                 ErrorKind::Conflict => {
@@ -235,7 +238,7 @@ impl Save<'_> {
         match fate {
             Fate::Written => {
                 self.finish(write);
-                Ok(Progress::Done)
+                Ok(Progress::Done { moved: None })
             }
             Fate::Unknown(error) => Err(in_doubt(error)),
             Fate::Refused(error) if error.kind() != ErrorKind::Gone => {
@@ -275,7 +278,7 @@ impl Save<'_> {
         let (base, at) = match Content::decode(found.record.payload.clone())? {
             Content::Tombstone(tombstone) if tombstone.replaced == write.record.revision => {
                 self.finish_carried_along(write, tombstone.key);
-                return Ok(Progress::Done);
+                return Ok(Progress::Done { moved: Some(tombstone.key) });
             }
             Content::Tombstone(tombstone) if tombstone.replaced == expected => {
                 become_late(self.session, write.version, tombstone.key)?;
