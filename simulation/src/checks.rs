@@ -109,8 +109,10 @@ fn check_life<'a>(
 }
 
 /// The latest moment at which a session of the store's lifetime may expire, by the virtual clock.
-/// `created` is what the session says, by the clock of a server that is off by `skew` at most. A rotation
-/// gives what was left when its request loaded the session, so each may add as much as a load takes.
+/// `created` is what the session says, by the clock of a server that is off by `skew` at most. A life
+/// begins when the request arrives, which may be as late as the network and the store can make it; that
+/// is so for each rotation, too.
 pub(crate) fn latest_expiry(created: u64, skew: u64, rotations: u64) -> u64 {
-    created.saturating_sub(EPOCH) + 2 * skew + Setup::LIFETIME + (2 + rotations) * Setup::DEADLINE
+    let late = (1 + rotations) * 8 * Setup::DEADLINE;
+    created.saturating_sub(EPOCH) + 2 * skew + Setup::LIFETIME + late
 }

@@ -16,8 +16,10 @@ pub(crate) struct Handle {
     pub(crate) generation: usize,
     /// Of the id that it knows.
     pub(crate) key: Option<Key>,
-    /// The changes that are not acknowledged, and whether a save has tried to write them.
-    pending: Vec<(u32, bool)>,
+    /// The changes that are not acknowledged, and the first save that tried to write them; 0: none.
+    pending: Vec<(u32, u32)>,
+    /// The number of the last save.
+    saves: u32,
     /// Sessions that it has to destroy, by the keys that it knew.
     ending: Vec<Key>,
     /// When the application made a new session of it.
@@ -47,6 +49,7 @@ impl Handle {
             generation: 0,
             key: None,
             pending: Vec::new(),
+            saves: 0,
             ending: Vec::new(),
             created: sim.now(),
             began: None,
@@ -62,7 +65,7 @@ impl Handle {
     /// A new change, and the value that tells a new session from others.
     pub(crate) fn new_change(&mut self) -> u32 {
         let change = self.sim.with(|world| world.model.new_change());
-        self.pending.push((change, false));
+        self.pending.push((change, 0));
         if self.key.is_none() && !self.late && !self.session.contains(ORIGIN) {
             self.session.insert(ORIGIN, change).expect("a number can be stored");
         }
@@ -137,7 +140,7 @@ impl Handle {
         let pending = std::mem::take(&mut self.pending);
         self.sim.with(|world| {
             for (change, sent) in pending {
-                if !sent {
+                if sent == 0 {
                     *world.model.fate(change) = Fate::Discarded;
                 }
             }
@@ -146,7 +149,10 @@ impl Handle {
 
     /// Before an operation that writes what is pending.
     pub(crate) fn begin_save(&mut self) {
-        self.pending.iter_mut().for_each(|(_, sent)| *sent = true);
+        self.saves += 1;
+        for (_, sent) in self.pending.iter_mut().filter(|(_, sent)| *sent == 0) {
+            *sent = self.saves;
+        }
         self.began.get_or_insert(self.sim.now());
         self.sim.with(|world| {
             let key = self.key.map(|key| world.name(&key));
@@ -182,9 +188,10 @@ impl Handle {
         } else {
             let kind = error.kind();
             self.sim.with(|world| {
-                // Only then is it about them, and not about what came later.
-                let doubted = |(change, _): &(u32, bool)| *world.model.fate(*change) == Fate::Doubt;
-                let all_doubted = !self.others && self.pending.iter().all(doubted);
+                // It may be about what came later, and an earlier save may have found them written.
+                let first = self.pending.first().map(|(_, sent)| *sent);
+                let together = self.pending.iter().all(|(_, sent)| Some(*sent) == first);
+                let all_doubted = together && !self.others;
                 for (change, _) in &self.pending {
                     let fate = world.model.fate(*change);
                     *fate = match *fate {
@@ -223,7 +230,7 @@ impl Handle {
         let updates: Vec<u32> = self.session.get(UPDATES).ok().flatten().unwrap_or_default();
         for (change, sent) in std::mem::take(&mut self.pending) {
             let there = updates.contains(&change) || self.session.contains(&name_of(change));
-            if !sent {
+            if sent == 0 {
                 self.pending.push((change, sent));
                 continue;
             }

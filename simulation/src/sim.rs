@@ -73,16 +73,20 @@ impl Sim {
     ) -> Option<T> {
         let mut work = pin!(work);
         let mut end = pin!(self.sleep_until(until));
+        let (mut began, mut over) = (false, false);
         let outcome = poll_fn(|cx| {
-            if polls == 0 || end.as_mut().poll(cx).is_ready() {
+            over = over || end.as_mut().poll(cx).is_ready();
+            // It is polled once: a future that never was has done nothing, and is no operation.
+            if over && began {
                 return Poll::Ready(None);
             }
+            began = true;
             polls -= 1;
             self.set_wall_clock(skew);
             let outer = OPERATION.replace(operation);
             let polled = work.as_mut().poll(cx);
             OPERATION.set(outer);
-            if polled.is_pending() && polls == 0 {
+            if polled.is_pending() && (over || polls == 0) {
                 return Poll::Ready(None);
             }
             polled.map(Some)
