@@ -141,9 +141,10 @@ impl SessionStore {
     ///   carried out. The session is consistent: save it again, and this is found out first. If
     ///   another request saved meanwhile, it can't be found out; the message says so.
     ///
-    /// Where another request gave the session a new id, and where it can't be found out, the changes
-    /// are given up: another `save` has nothing to write and succeeds
-    /// ([`changed`](Session::changed) is `false`). After any other error they wait for the next save.
+    /// Where it can't be found out, and where another request gave the session a new id since it was
+    /// loaded, the changes are given up: another `save` has nothing to write and succeeds
+    /// ([`changed`](Session::changed) is `false`). After any other error they wait for the next save,
+    /// which is `Gone` again if the session is.
     pub async fn save(&self, session: &Session) -> Result<Saved> {
         let saved = medium!(self, medium => medium.save(&self.0.context, session).await);
         saved.map_err(|error| self.explain(error, "save"))

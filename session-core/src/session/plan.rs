@@ -27,12 +27,7 @@ impl State {
         }
         let target = match &self.stored {
             None if self.late && self.changes.sign_in.is_none() => {
-                if !self.changes.any() {
-                    return Ok(Plan::Nothing);
-                }
-                self.give_up(self.changes.last());
-                self.changes.reset();
-                return Err(rotated());
+                return if self.changes.any() { Err(rotated()) } else { Ok(Plan::Nothing) };
             }
             None if !self.worth_storing() => return Ok(Plan::Nothing),
             None => Target::Create(new()?),

@@ -71,7 +71,7 @@ impl Save<'_> {
     }
 }
 
-/// Another request took what was written along to a new id: this session is late.
+/// Another request took what was written along to a new id: this handle is late.
 pub(super) fn move_away(session: &Session, version: Version, new: Key) {
     let nothing = Document::new(unix_millis());
     // What was changed since then can't be based on nothing if an update fails.
@@ -98,6 +98,7 @@ pub(super) fn become_late(session: &Session, version: Version, new: Key) -> Resu
         if state.is_same_life(version) {
             state.set_late(new);
             state.give_up(state.changes.last());
+            state.changes.reset();
         }
     });
     tracing::debug!("a request came with an id that was replaced: its changes are not stored");
