@@ -8,7 +8,7 @@ use time::Duration;
 
 const LIFE: Duration = Duration::hours(2);
 
-/// Each value is a JSON text of its own.
+/// Each value is a separate JSON text.
 type State = HashMap<String, String>;
 
 pub(crate) struct Store(RedisSessionStore);

@@ -1,8 +1,8 @@
-//! Work of session-core and session-cookie alone, for counting instructions:
-//! `scripts/instructions.sh` runs it under callgrind and makes the table in the README.
+//! Runs operations of session-core and session-cookie without a store, to count their instructions:
+//! `scripts/instructions.sh` runs this program under callgrind and prints the table of the README.
 //!
-//! `instructions NAME COUNT` does it COUNT times. The difference of two runs is the work without the
-//! preparation.
+//! `instructions NAME COUNT` repeats the operation COUNT times. The difference of two runs does not include
+//! the preparation.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -67,7 +67,7 @@ fn new_session() -> Session {
     session
 }
 
-/// What a store gets of the workload's session.
+/// The record that a store gets for the session of the workload.
 async fn payload() -> Bytes {
     let cookie = Cookie::new(Bytes::new());
     let store = SessionStore::new_cookie(cookie.store);
@@ -102,11 +102,11 @@ impl Cookie {
     }
 }
 
-/// A store that does nothing, so that what remains is session-core's own work.
+/// A store that does nothing, so that only the work of session-core is counted.
 #[derive(Debug)]
 struct Fixed {
     record: Record,
-    /// Whether every other save finds that another request was faster.
+    /// Whether every other save is a conflict.
     conflicts: bool,
     saves: AtomicU64,
 }

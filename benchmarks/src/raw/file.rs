@@ -1,4 +1,4 @@
-//! std::fs: a file for each session, written beside its place and renamed, in one blocking hop.
+//! std::fs: one file for each session, written to a temporary file and renamed, on a blocking thread.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -14,7 +14,7 @@ use super::{Key, LIFE, change, changed_number, payload, random_key};
 pub(crate) struct Raw {
     directory: Arc<Path>,
     payload: Vec<u8>,
-    /// Whether the data must be on the disk before a write counts.
+    /// Whether the data must be on the disk before a write ends.
     sync: bool,
 }
 
@@ -118,7 +118,7 @@ impl Subject for Raw {
         self.put(random_key(), &self.payload, life).await;
     }
 
-    /// Looks at every file, as there is no index.
+    /// Reads every file, because there is no index.
     async fn gc(&self) -> Option<u64> {
         let directory = Arc::clone(&self.directory);
         Some(blocking(move || collect(&directory)).await)

@@ -1,4 +1,4 @@
-//! dashmap, keys to bytes.
+//! dashmap from keys to bytes.
 
 use std::time::{Duration, Instant};
 
@@ -70,7 +70,7 @@ impl Subject for Raw {
         self.sessions.remove(&key);
     }
 
-    /// A load and a save, as with a store that knows no compare-and-swap.
+    /// A load and a save, as with a store without compare-and-swap.
     async fn increment(&self, key: &Key) {
         let mut session = self.open(key).await;
         let count = self.counter(key).await + 1;
