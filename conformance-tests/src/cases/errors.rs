@@ -15,7 +15,7 @@ cases! { "errors":
     "the promise that no write is applied twice" => lost_answer_to_a_rotation,
     "the promise that no write is applied twice" => answers_lost_again_and_again,
     "the promise that logout always wins" => lost_answer_to_a_destroy,
-    "the promise that a write that was lost is tried again" => lost_request_is_applied_once,
+    "the promise that a lost write is sent again" => lost_request_is_applied_once,
     "the promise that an outage is never an empty session" => outage_is_unavailable,
     "the promise that every wait is bounded" => hanging_store_is_unavailable_in_time,
     "the promise that a dropped save is all or nothing" => dropped_saves_apply_once,

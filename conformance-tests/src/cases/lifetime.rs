@@ -9,8 +9,8 @@ use crate::visitor::Visitor;
 
 cases! { "lifetime":
     "the promise that a fixed lifetime stays fixed" => fixed_stays_fixed_when_written_often,
-    "the promise that use keeps a session alive" => idle_timeout_is_renewed,
-    "the promise that nothing lives past the lifetime" => ends_however_busy,
+    "the promise that use renews a session" => idle_timeout_is_renewed,
+    "the promise that no session outlives the lifetime" => ends_however_busy,
     "the promise that an expired session is gone" => save_of_expired_is_gone,
     "the promise that an idle session expires" => idle_session_expires,
     "the promise of a lifetime for one session" => set_lifetime_is_for_this_session,

@@ -7,7 +7,7 @@ use crate::visitor::Visitor;
 
 cases! { "merge":
     "the promise that no change is lost" => different_keys_survive,
-    "the promise that of one key the later save wins" => later_save_of_a_key_wins,
+    "the promise that the later save of a value wins" => later_save_of_a_key_wins,
     "the promise that no change is lost" => removal_and_insert_survive,
     "the promise that no increment is lost" => sixty_four_increments_are_64,
     "the promise that no increment is lost" => updates_are_applied_again,

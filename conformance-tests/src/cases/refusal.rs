@@ -13,11 +13,11 @@ use crate::visitor::Visitor;
 cases! { "refusal":
     "the chapter \"What to return\"" => of_any_kind_has_written_nothing,
     "the chapter \"What to return\"" => what_is_too_large_is_refused_or_kept,
-    "the promise that a refusal costs two writes at most" => of_an_update_needs_no_inquiry,
-    "the promise that a refusal costs two writes at most" => of_a_create_needs_no_inquiry,
-    "the promise that a refusal costs two writes at most" => of_a_rotation_keeps_the_old_id,
-    "the promise that a refusal costs two writes at most" => of_a_renewal_needs_no_inquiry,
-    "the promise that a refusal costs two writes at most" => of_a_destroy_is_reported,
+    "the promise that a refusal costs at most two writes" => of_an_update_needs_no_inquiry,
+    "the promise that a refusal costs at most two writes" => of_a_create_needs_no_inquiry,
+    "the promise that a refusal costs at most two writes" => of_a_rotation_keeps_the_old_id,
+    "the promise that a refusal costs at most two writes" => of_a_renewal_needs_no_inquiry,
+    "the promise that a refusal costs at most two writes" => of_a_destroy_is_reported,
     "the promise that a refused save can be repeated" => is_over_when_the_store_accepts_again,
     "the promise that no write is applied twice" => unknown_outcome_is_inquired,
 }

@@ -14,8 +14,8 @@ use crate::visitor::Visitor;
 cases! { "tombstone":
     "the promise that logout always wins" => logout_between_the_steps_wins,
     "the promise that no change is lost" => save_between_the_steps_is_not_lost,
-    "the promise that of two rotations one wins" => rotation_between_the_steps_wins,
-    "the promise that of two rotations one wins" => one_of_many_rotations_wins,
+    "the promise that one of two rotations wins" => rotation_between_the_steps_wins,
+    "the promise that one of two rotations wins" => one_of_many_rotations_wins,
     "the promise that no change is lost" => acknowledged_saves_move_along,
     "the promise that no write is applied twice" => lost_steps_are_found_out,
     "the promise that no write is applied twice" => lost_save_is_carried_along,

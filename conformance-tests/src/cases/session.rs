@@ -7,19 +7,19 @@ use crate::case::{CaseResult, Context, Failure, cases, ensure, owner, refused};
 use crate::visitor::Visitor;
 
 cases! { "session":
-    "the promise that values come back as they were" => values_round_trip,
-    "the promise that values come back as they were" => number_extremes,
-    "the promise that values come back as they were" => hostile_keys_and_values,
-    "the promise that values come back as they were" => all_of_unicode,
-    "the promise that values come back as they were" => ten_thousand_keys,
-    "the promise that values come back as they were" => value_of_almost_one_mebibyte,
-    "the promise that crawlers get no session" => new_and_empty_is_not_stored,
+    "the promise that values are stored exactly" => values_round_trip,
+    "the promise that values are stored exactly" => number_extremes,
+    "the promise that values are stored exactly" => hostile_keys_and_values,
+    "the promise that values are stored exactly" => all_of_unicode,
+    "the promise that values are stored exactly" => ten_thousand_keys,
+    "the promise that values are stored exactly" => value_of_almost_one_mebibyte,
+    "the promise that an empty new session is not stored" => new_and_empty_is_not_stored,
     "the promise that every change is saved" => every_mutator_alone_is_saved,
     "the promise that every change is saved" => clear_is_saved,
-    "the promise that an empty session is still one" => emptied_session_still_exists,
-    "the promise that nothing is written when nothing changed" => unchanged_is_not_saved,
+    "the promise that an empty session exists" => emptied_session_still_exists,
+    "the promise that an unchanged session is not written" => unchanged_is_not_saved,
     "the promise that the owner is stored with the session" => owner_is_saved,
-    "the promise that what is too large leaves the old session" => too_large_keeps_the_old,
+    "the promise that a save that is too large keeps the old session" => too_large_keeps_the_old,
     "clause 1" => survives_reopening,
 }
 
