@@ -1,4 +1,4 @@
-//! What the client is told to keep.
+//! The cookie value that the client gets.
 
 use session_core::{Config, Saved};
 
@@ -69,7 +69,7 @@ async fn has_only_cookie_characters(cx: &Context) -> CaseResult {
         );
         ensure!(
             cx.is_cookie() || cookie.len() == 43,
-            "an id has 43 characters, but {} are there",
+            "an id must have 43 characters, but has {}",
             cookie.len()
         );
     }

@@ -1,4 +1,4 @@
-//! Answers that are lost, servers that hang, requests that end in the middle.
+//! Lost responses, servers that hang, and saves that are dropped.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ cases! { "errors":
     "the promise that a dropped save is all or nothing" => dropped_saves_apply_once,
 }
 
-/// A store whose answers the case can spoil, and a session in it with `n` = 1.
+/// A store whose outcomes the case can change, and a session in it with `n` = 1.
 async fn spoiled(cx: &Context) -> CaseResult<(Spy, Visitor, Session)> {
     spoiled_with(cx, Config::default()).await
 }
@@ -91,7 +91,7 @@ async fn answers_lost_again_and_again(cx: &Context) -> CaseResult {
         spy.fail_writes(&[Injected::LoseAnswer, Injected::LoseAnswer]);
         spy.fail_loads(&[Injected::LoseRequest]);
         let unknown = visitor.save(&session).await;
-        refused(unknown, ErrorKind::Unavailable, "a save that can't find out what became of it")?;
+        refused(unknown, ErrorKind::Unavailable, "a save that can't find out its outcome")?;
         spy.fail_writes(&[]);
         visitor.save(&session).await?;
         counts(&visitor, must).await?;
@@ -118,7 +118,10 @@ async fn lost_answer_to_a_destroy(cx: &Context) -> CaseResult {
     let _ = visitor.save(&session).await;
     spy.fail_writes(&[]);
     visitor.save(&session).await?;
-    ensure!(visitor.store.load(&old).await?.is_none(), "a destroy that is repeated must hold");
+    ensure!(
+        visitor.store.load(&old).await?.is_none(),
+        "a repeated destroy must remove the session"
+    );
     Ok(())
 }
 

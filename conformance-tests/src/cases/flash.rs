@@ -1,4 +1,4 @@
-//! What is shown once.
+//! Flash entries, which are delivered once.
 
 use session_core::{Config, FlashMode, Level};
 
@@ -94,7 +94,7 @@ async fn peek_leaves_it(cx: &Context) -> CaseResult {
         let notice = session.flash().peek::<String>("notice")?;
         ensure!(
             notice.as_deref() == Some("saved"),
-            "peek must leave a flash, but it is {notice:?}"
+            "peek must not remove a flash, but it is {notice:?}"
         );
         visitor.save(&session).await?;
     }
@@ -128,6 +128,9 @@ async fn unused_request_ages_nothing(cx: &Context) -> CaseResult {
     let unused = visitor.session().await?;
     visitor.save(&unused).await?;
     let session = visitor.session().await?;
-    ensure!(session.flash().contains("notice"), "a request that uses no session must age no flash");
+    ensure!(
+        session.flash().contains("notice"),
+        "a request that uses no session must leave its flash"
+    );
     Ok(())
 }
