@@ -1,17 +1,17 @@
-//! What caches may do with a response that has to do with a session.
+//! The headers that tell caches how to treat a response with a session.
 
 use http::header::{CACHE_CONTROL, EXPIRES, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-/// Headers that overrule `Cache-Control` in one cache or another. Their names that end in
-/// `cdn-cache-control` (RFC 9213) are recognised by that.
+/// Headers that some caches follow instead of `Cache-Control`. Headers whose names end in
+/// `cdn-cache-control` (RFC 9213) are recognised by this ending.
 const OVERRULING: [HeaderName; 3] = [
     HeaderName::from_static("surrogate-control"),
     HeaderName::from_static("x-accel-expires"),
     HeaderName::from_static("edge-control"),
 ];
 
-/// Says that the response depends on the cookie: a cache must not give it to somebody else.
+/// Tells caches that the response depends on the cookie, so that they do not send it to other clients.
 pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
     let said = headers
         .get_all(VARY)
@@ -24,14 +24,14 @@ pub(crate) fn vary_on_cookie(headers: &mut HeaderMap) {
 }
 
 /// Keeps a response that sets the cookie out of shared caches. `Cache-Control: private` and
-/// `no-store` do so already and stay as they are; anything else becomes `no-store`.
+/// `no-store` already do and stay unchanged; any other value is replaced by `no-store`.
 pub(crate) fn keep_out_of_shared_caches(headers: &mut HeaderMap) {
     let says = |wanted: &[&[u8]], read: fn(&[u8]) -> &[u8]| {
         let mut said = headers.get_all(CACHE_CONTROL).iter().flat_map(directives);
         said.any(|one| wanted.iter().any(|wanted| read(one).eq_ignore_ascii_case(wanted)))
     };
-    // `private="field"` restricts that field only, and within quotes a comma separates nothing: who
-    // quotes is not understood.
+    // `private="field"` restricts that field only, and a comma within quotes is not a separator. A value
+    // with quotes is not parsed but replaced.
     let quotes =
         headers.get_all(CACHE_CONTROL).iter().any(|value| value.as_bytes().contains(&b'"'));
     let kept_out = !quotes && says(&[b"private", b"no-store"], |directive| directive);

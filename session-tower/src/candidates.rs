@@ -3,16 +3,16 @@
 use http::{HeaderMap, header};
 
 /// How many different values of the cookie are tried, in the order in which the client sent them.
-/// More than one means that a cookie was set for another path or domain, or planted; the bound keeps
-/// a client from buying many store calls with one request.
+/// A request has several values if a cookie was also set for another path or domain, or by an attacker.
+/// The limit prevents that one request causes many store calls.
 const MAX_CANDIDATES: usize = 4;
 
 /// The values under which the client may have a session.
 ///
-/// The name is compared byte by byte, without trimming, unquoting or percent-decoding: anything
-/// more lenient lets another cookie pass as a `__Host-` one (CVE-2020-7070, CVE-2022-31629,
-/// CVE-2023-23934). A value with a character that the server never sends is left out, and so is
-/// one that `is_plausible` refuses; neither counts against the bound.
+/// The name is compared byte by byte, without trimming, unquoting or percent-decoding. A more lenient
+/// comparison would accept another cookie as a `__Host-` cookie (CVE-2020-7070, CVE-2022-31629,
+/// CVE-2023-23934). Values that are not `is_plausible`, or that have a character which the server never
+/// sends, are left out and do not count towards the limit.
 pub(crate) fn candidates(
     headers: &HeaderMap,
     name: &str,
@@ -38,8 +38,8 @@ pub(crate) fn candidates(
     found
 }
 
-/// The pair's value, if it has this name and only characters of an unquoted value (RFC 6265bis,
-/// 4.1.1).
+/// The value of the pair, if the pair has this name and the value has only the characters of an unquoted
+/// value (RFC 6265bis, 4.1.1).
 fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a str> {
     let value = pair.strip_prefix(name)?.strip_prefix(b"=")?;
     let allowed =

@@ -12,13 +12,13 @@ const MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
 /// (RFC 6265bis, 5.6).
 const MAX_BYTES: usize = 4096;
 
-/// What a session id takes of it.
+/// The length of a session id.
 const ID_CHARS: usize = 43;
 
-/// The longest one, see [`MAX_AGE`].
+/// The longest `Max-Age` attribute, see [`MAX_AGE`].
 const LONGEST_MAX_AGE: &str = "; Max-Age=34560000";
 
-/// What the layer writes into `Set-Cookie`.
+/// The name and attributes that the layer writes into `Set-Cookie`.
 #[derive(Debug, Clone)]
 pub(crate) struct Cookie {
     name: CookieName,
@@ -40,26 +40,26 @@ impl Cookie {
         self.expire_on_close
     }
 
-    /// There must be room for an id beside the attributes, or for what a cookie store seals; it
-    /// reserves this many bytes for them.
+    /// Checks that the cookie is not too long: with a session id, or with a value of a cookie store, which
+    /// reserves `reserve` bytes for the attributes.
     pub(crate) fn check_room(&self, reserve: Option<usize>) -> Result<()> {
         let attributes = self.attributes.len() + LONGEST_MAX_AGE.len();
         if let Some(reserve) = reserve.filter(|reserve| attributes > *reserve) {
             return Err(Error::invalid_config(format!(
-                "the cookie's attributes take {attributes} bytes and the cookie store keeps {reserve} \
-                 free for them: give it with_attribute_reserve({attributes})"
+                "the cookie's attributes need {attributes} bytes, but the cookie store reserves {reserve} \
+                 for them: configure it using with_attribute_reserve({attributes})"
             )));
         }
         if self.name().len() + "=".len() + ID_CHARS + attributes > MAX_BYTES {
             return Err(Error::invalid_config(
-                "the cookie's name and attributes are so long that browsers would reject the cookie",
+                "the cookie's name and attributes are too long: browsers would reject the cookie",
             ));
         }
         Ok(())
     }
 
-    /// The Set-Cookie that gives the client this value, for this long or, without one, until the
-    /// browser is closed.
+    /// The `Set-Cookie` that gives the client this value, for the time `life` or, if it is `None`, until
+    /// the browser is closed.
     pub(crate) fn set(&self, value: &CookieValue, life: Option<Duration>) -> Result<HeaderValue> {
         let mut text = format!("{}={}{}", self.name(), value.as_str(), self.attributes);
         if let Some(life) = life {
@@ -68,32 +68,33 @@ impl Cookie {
         if text.len() > MAX_BYTES {
             return Err(Error::new(
                 ErrorKind::TooLarge,
-                "browsers need not keep a cookie of more than 4096 bytes: keep less in the session",
+                "the cookie has more than 4096 bytes, which browsers may reject: keep less in the session",
             ));
         }
         secret_header(&text)
     }
 
-    /// The Set-Cookie that removes it.
+    /// The `Set-Cookie` that removes the cookie.
     pub(crate) fn remove(&self) -> Result<HeaderValue> {
         secret_header(&format!("{}={}; Max-Age=0", self.name(), self.attributes))
     }
 }
 
-/// Whole seconds, rounded up and at least one: a Max-Age of 0 would remove the cookie, also of a
-/// session that a cookie store's leeway keeps alive, and a cookie that outlives its session for a
-/// moment does no harm.
+/// Whole seconds, rounded up and at least one. A `Max-Age` of 0 would remove the cookie, although the
+/// leeway of a cookie store may keep the session alive. A cookie that outlives its session for a moment
+/// does no harm.
 fn max_age(life: Duration) -> u64 {
     let life = life.clamp(Duration::from_secs(1), MAX_AGE);
     life.as_secs() + u64::from(life.subsec_nanos() > 0)
 }
 
-/// Marked as sensitive, so that neither a `Debug` of the headers nor HTTP/2 compression shows it.
+/// A header marked as sensitive, so that neither a `Debug` of the headers nor HTTP/2 compression reveals
+/// it.
 fn secret_header(text: &str) -> Result<HeaderValue> {
     let mut header = HeaderValue::from_str(text).map_err(|_| {
         Error::new(
             ErrorKind::Other,
-            "the store gave a cookie value that does not fit into a header",
+            "the store returned a cookie value with characters that a header can't have",
         )
     })?;
     header.set_sensitive(true);

@@ -11,21 +11,22 @@ const MAX_ATTRIBUTE_BYTES: usize = 1024;
 
 const DEFAULT_NAME: &str = "__Host-id";
 
-/// The cookie's name and attributes. What browsers would reject is refused when the layer is built.
+/// The cookie's name and attributes. A combination that browsers would reject is an error when the layer is
+/// built.
 ///
 /// | setting | default |
 /// |---|---|
-/// | [`name`](Self::name) | `__Host-id`; with a cookie store the name that its values are sealed for |
+/// | [`name`](Self::name) | `__Host-id`; with a cookie store the name that the store seals its values for |
 /// | [`secure`](Self::secure) | yes |
 /// | [`http_only`](Self::http_only) | yes |
 /// | [`same_site`](Self::same_site) | [`SameSite::Lax`] |
 /// | [`path`](Self::path) | `/` |
-/// | [`domain`](Self::domain) | none: the cookie goes to the host that set it, and to no other |
+/// | [`domain`](Self::domain) | none: the cookie is sent only to the host that set it |
 /// | [`partitioned`](Self::partitioned) | no |
-/// | [`expire_on_close`](Self::expire_on_close) | no: `Max-Age` is the rest of the session's life |
+/// | [`expire_on_close`](Self::expire_on_close) | no: `Max-Age` is the remaining life of the session |
 ///
-/// With the feature `serde` it can be read from a configuration file. A setting that is missing has
-/// its default; an unknown one is an error, and so is a value that browsers would reject.
+/// With the feature `serde` it can be read from a configuration file. A missing setting has its default.
+/// An unknown setting and a value that browsers would reject are errors.
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "file::File"))]
@@ -48,10 +49,10 @@ pub struct CookieConfig {
 pub enum SameSite {
     /// None.
     Strict,
-    /// Only navigations with a safe method, so that a link from elsewhere finds the visitor logged
-    /// in and a form from elsewhere does not.
+    /// Only navigations with a safe method: a visitor who follows a link from another site is logged in,
+    /// but a form of another site is sent without the cookie.
     Lax,
-    /// All. The application then has to defend itself against cross-site request forgery.
+    /// All. The application then needs its own protection against cross-site request forgery.
     None,
 }
 
@@ -71,7 +72,7 @@ impl CookieConfig {
     }
 
     /// The cookie's name, a [`CookieName`]. The prefixes `__Host-`, `__Secure-`, `__Http-` and
-    /// `__Host-Http-` make browsers refuse the cookie unless it is as protected as they say.
+    /// `__Host-Http-` make browsers reject the cookie unless it has the attributes that they require.
     pub fn name(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.name = Some(name.into());
         self
@@ -83,7 +84,7 @@ impl CookieConfig {
         self
     }
 
-    /// Whether scripts on the page are kept from reading the cookie.
+    /// Whether the cookie is hidden from scripts on the page.
     pub fn http_only(mut self, http_only: bool) -> Self {
         self.http_only = http_only;
         self
@@ -95,45 +96,45 @@ impl CookieConfig {
         self
     }
 
-    /// Below which path the cookie is sent. It is no protection: pages of one host reach each other.
+    /// The path below which the cookie is sent. It does not protect the cookie: the pages of one host can
+    /// access each other.
     pub fn path(mut self, path: impl Into<Cow<'static, str>>) -> Self {
         self.path = path.into();
         self
     }
 
-    /// Gives the cookie to this domain and to all its sub-domains.
+    /// Sends the cookie to this domain and to all of its subdomains.
     pub fn domain(mut self, domain: impl Into<Cow<'static, str>>) -> Self {
         self.domain = Some(domain.into());
         self
     }
 
-    /// Whether an embedded page has one cookie per site that embeds it (CHIPS).
+    /// Whether an embedded page has a separate cookie for each site that embeds it (CHIPS).
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
         self
     }
 
-    /// Whether the browser forgets the cookie when it is closed. The session on the server lives
-    /// its life all the same.
+    /// Whether the browser removes the cookie when it is closed. This does not change the expiry of the
+    /// session on the server.
     ///
-    /// A session with a lifetime of its own
-    /// ([`set_lifetime`](session_core::Session::set_lifetime), "remember me") has a persistent cookie
-    /// all the same; [`reset_lifetime`](session_core::Session::reset_lifetime) takes it back.
+    /// A session with its own lifetime
+    /// ([`set_lifetime`](session_core::Session::set_lifetime), "remember me") nevertheless has a
+    /// persistent cookie; [`reset_lifetime`](session_core::Session::reset_lifetime) undoes that.
     pub fn expire_on_close(mut self, expire_on_close: bool) -> Self {
         self.expire_on_close = expire_on_close;
         self
     }
 
-    /// The default cookie of this store. The defaults suit any name, and every cookie store keeps
-    /// room for them.
+    /// The default cookie of this store. The defaults are valid with any name, and every cookie store
+    /// reserves enough room for them.
     pub(crate) fn default_for(store: &SessionStore) -> Cookie {
         let default = Self::new();
         let name = store.web().cookie_name().cloned();
         default.cookie(name.unwrap_or_else(default_name))
     }
 
-    /// The cookie with these settings, for a store that may dictate its name and the room for
-    /// attributes.
+    /// The cookie with these settings. A cookie store determines its name and the room for attributes.
     pub(crate) fn build(self, store: &SessionStore) -> Result<Cookie> {
         self.check(store.web().cookie_name(), store.web().attribute_reserve())
     }
@@ -143,8 +144,8 @@ impl CookieConfig {
         let name = match (name_of_store, &self.name) {
             (Some(dictated), Some(name)) if dictated.as_str() != name => {
                 return Err(Error::invalid_config(format!(
-                    "the cookie store seals its values for the name {:?}: give the name to the store, \
-                     not {name:?} to the layer",
+                    "the cookie store seals its values for the name {:?}: configure the name of the store \
+                     instead of giving {name:?} to the layer",
                     dictated.as_str()
                 )));
             }
@@ -177,7 +178,7 @@ impl CookieConfig {
         ])
     }
 
-    /// The prefix of a name is a promise about the attributes (RFC 6265bis, 4.1.3).
+    /// The prefix of a name requires attributes (RFC 6265bis, 4.1.3).
     fn check_prefix(&self, name: &str) -> Result<()> {
         let lower = name.to_ascii_lowercase();
         let for_host = lower.starts_with("__host-");
@@ -185,12 +186,12 @@ impl CookieConfig {
         refuse(&[
             (
                 !self.secure && (for_host || for_http || lower.starts_with("__secure-")),
-                "the prefix of the cookie's name needs Secure: choose a name without one to go without",
+                "the prefix of the cookie's name needs Secure: choose a name without a prefix",
             ),
-            (for_host && self.path != "/", "a __Host- cookie has Path=/: choose another name"),
+            (for_host && self.path != "/", "a __Host- cookie needs Path=/: choose another name"),
             (
                 for_host && self.domain.is_some(),
-                "a __Host- cookie has no Domain: choose another name, for example with __Secure-",
+                "a __Host- cookie can't have a Domain: choose another name, for example with __Secure-",
             ),
             (
                 for_http && !self.http_only,
@@ -230,10 +231,10 @@ impl Default for CookieConfig {
 }
 
 fn default_name() -> CookieName {
-    CookieName::new(DEFAULT_NAME).expect("it has the characters of a cookie name only")
+    CookieName::new(DEFAULT_NAME).expect("it is a valid cookie name")
 }
 
-/// The first rule that is broken.
+/// Fails with the first rule that is broken.
 fn refuse(rules: &[(bool, &'static str)]) -> Result<()> {
     match rules.iter().find(|(broken, _)| *broken) {
         Some((_, why)) => Err(Error::invalid_config(*why)),
@@ -245,8 +246,8 @@ fn check_path(path: &str) -> Result<()> {
     let allowed = |byte: u8| (0x20..0x7f).contains(&byte) && byte != b';';
     if !path.starts_with('/') || !path.bytes().all(allowed) || path.ends_with(' ') {
         return Err(Error::invalid_config(format!(
-            "{path:?} is not a path for a cookie: it begins with '/', and other characters than ASCII \
-             are percent-encoded"
+            "{path:?} is not a valid cookie path: it must begin with '/', and characters outside of ASCII \
+             must be percent-encoded"
         )));
     }
     if path.len() > MAX_ATTRIBUTE_BYTES {
@@ -265,14 +266,14 @@ fn check_domain(domain: &str) -> Result<()> {
     let labels = domain.strip_prefix('.').unwrap_or(domain);
     if domain.len() > 254 || !labels.split('.').all(is_label) {
         return Err(Error::invalid_config(format!(
-            "{domain:?} is not a domain for a cookie: write it like example.org, international ones in \
-             their xn-- form"
+            "{domain:?} is not a valid cookie domain: write it like example.org, and an international \
+             domain in its xn-- form"
         )));
     }
     Ok(())
 }
 
-/// The form of a configuration file.
+/// The settings as they are in a configuration file.
 #[cfg(feature = "serde")]
 mod file {
     use session_core::{Error, Result};

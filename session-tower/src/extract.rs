@@ -8,8 +8,8 @@ use session_core::Error;
 
 use crate::{OptionalSession, Session, SessionFailure, SessionHandle};
 
-/// Loads the session when a handler names it. Rejects with [`SessionFailure`] when the store can't be
-/// asked, and where no [`SessionLayer`](crate::SessionLayer) is around the route.
+/// Loads the session. Rejects with [`SessionFailure`] when the store fails, and when the route has no
+/// [`SessionLayer`](crate::SessionLayer).
 impl<S: Sync> FromRequestParts<S> for Session {
     type Rejection = SessionFailure;
 
@@ -18,7 +18,7 @@ impl<S: Sync> FromRequestParts<S> for Session {
     }
 }
 
-/// Rejects only where no [`SessionLayer`](crate::SessionLayer) is around the route.
+/// Rejects only when the route has no [`SessionLayer`](crate::SessionLayer).
 impl<S: Sync> FromRequestParts<S> for OptionalSession {
     type Rejection = SessionFailure;
 
@@ -29,7 +29,7 @@ impl<S: Sync> FromRequestParts<S> for OptionalSession {
 
 fn handle(parts: &Parts) -> Result<SessionHandle, SessionFailure> {
     parts.extensions.get::<SessionHandle>().cloned().ok_or_else(|| {
-        Error::invalid_config("no SessionLayer is around this route: add it to the router").into()
+        Error::invalid_config("this route has no SessionLayer: add one to the router").into()
     })
 }
 
@@ -37,7 +37,7 @@ impl IntoResponse for SessionFailure {
     fn into_response(self) -> Response {
         let text = match self.status() {
             http::StatusCode::SERVICE_UNAVAILABLE => {
-                "The session store is out of reach. Please try again in a moment.\n"
+                "The session store is unavailable. Please try again in a moment.\n"
             }
             http::StatusCode::CONFLICT => {
                 "The session ended or changed meanwhile. Please load the page again.\n"

@@ -1,4 +1,4 @@
-//! What the client gets when a session can't be used.
+//! The response to the client when a session can't be used.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -7,25 +7,26 @@ use std::sync::Arc;
 use http::StatusCode;
 use session_core::{Error, ErrorKind};
 
-/// A session that could not be loaded, used or saved: 503 when the store is out of reach, 409 when a
-/// save of the handler's own found the session ended (`Gone`) or others saving it again and again
-/// (`Conflict`), otherwise 500. The response says no more than that.
+/// A session that could not be loaded, used or saved. The status is 503 when the store is unavailable,
+/// 409 when an explicit save by the handler failed with `Gone` (the session ended) or `Conflict` (other
+/// requests saved it again and again), and otherwise 500. The response does not mention the cause.
 ///
-/// Handlers turn any [`Error`] of their session into one with `?`. It is logged once, when it is
-/// made; 409, which is in the course of things, at debug level only. What such a handler changed and
-/// did not save is dropped, as with a 5xx. The response carries a copy among its extensions, so that a middleware outside
-/// [`SessionLayer`](crate::SessionLayer) can put the application's own page in its place.
+/// The `?` operator converts any [`Error`] of a session into it. The error is logged once, when it is
+/// converted; a 409 is expected in normal operation and logged at debug level only. The unsaved changes
+/// of a handler that returns it are discarded, as with a 5xx. The response carries a copy in its
+/// extensions, so a middleware outside [`SessionLayer`](crate::SessionLayer) can replace the response
+/// with the application's own page.
 #[derive(Debug, Clone)]
 pub struct SessionFailure(Arc<Error>);
 
 impl SessionFailure {
-    /// What the store said.
+    /// The error of the session or its store.
     #[must_use]
     pub fn error(&self) -> &Error {
         &self.0
     }
 
-    /// The response's status.
+    /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
         match self.0.kind() {

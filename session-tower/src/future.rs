@@ -1,4 +1,4 @@
-//! What happens between the handler's response and the client.
+//! Saves the session after the handler has responded, and completes the response.
 
 use std::fmt;
 use std::future::Future;
@@ -18,12 +18,12 @@ use crate::failure::log;
 use crate::{SessionFailure, SessionHandle};
 
 pin_project! {
-    /// The future of [`SessionService`](crate::SessionService): the handler's response, once the
-    /// session is saved.
+    /// The future of [`SessionService`](crate::SessionService). It returns the handler's response after
+    /// the session is saved.
     ///
-    /// Dropped while the handler runs, it keeps nothing of what the handler did to the session,
-    /// except [`destroy`](session_core::Session::destroy). Dropped while the session is saved, it
-    /// lets the save go on.
+    /// If it is dropped while the handler runs, the handler's changes to the session are discarded,
+    /// except [`destroy`](session_core::Session::destroy). If it is dropped while the session is saved,
+    /// the save is still carried out.
     pub struct ResponseFuture<F, R, E> {
         #[pin]
         handler: F,
@@ -34,7 +34,7 @@ pin_project! {
 
 type Save = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
-/// The response, waiting for its session to be saved.
+/// A response whose session is being saved.
 struct Saving<R, E> {
     response: Result<R, E>,
     save: Save,
@@ -78,11 +78,11 @@ where
     }
 }
 
-/// A request on its way through the handler and the save.
+/// The state of a request, from the handler to the end of the save.
 struct Request {
     handle: SessionHandle,
     handled: bool,
-    /// The handler left the session as it was, so a save can do no more than renew it.
+    /// The handler did not change the session, so the save can only renew it.
     only_read: bool,
     /// Where the handler runs; the request may be dropped elsewhere.
     runtime: Option<Handle>,
@@ -102,15 +102,15 @@ impl Request {
         }
         self.only_read = !session.changed() && !shared.store.web().ended(&session);
         let save = save(self.handle.clone(), session);
-        // What the handler did is carried out even when the client leaves meanwhile: a task of its
-        // own is not cancelled. A session that was only read needs none.
+        // The handler's changes are saved even if the client disconnects meanwhile: a spawned task is not
+        // cancelled. A session that was only read needs no task.
         Some(if self.only_read { Box::pin(save) } else { Box::pin(in_a_task(save)) })
     }
 
-    /// The response with what the outcome of the save asks for.
+    /// Completes the response according to the outcome of the save.
     fn finish<B: Default>(&self, mut response: Response<B>, saved: Result<()>) -> Response<B> {
-        // The cookie follows the session, whatever became of this save: the handler may have saved,
-        // renewed or destroyed it before.
+        // The cookie depends on the state of the session and not on this save: the handler may have
+        // saved, renewed or destroyed the session before.
         let set_cookie = self.set_cookie();
         let (set_cookie, outcome) = match set_cookie {
             Ok(cookie) => (cookie, saved),
@@ -118,13 +118,13 @@ impl Request {
         };
         match outcome {
             Ok(()) => {}
-            // Logged out, expired or given a new id while the request ran or before: what it changed
-            // is not stored and there is no cookie to set. The handler's response is sent as it is.
+            // The session was destroyed, expired or got a new id, before or during the request. The
+            // changes are not stored, no cookie is set, and the handler's response is sent unchanged.
             Err(error) if error.kind() == ErrorKind::Gone => {
                 tracing::debug!("the changes of a request are not stored: {error}");
             }
-            // The handler has answered from a session that is right. It expires when it did before;
-            // the next request tries again to renew it.
+            // The handler's response is correct. The expiry of the session stays as it was, and the next
+            // request tries to renew it again.
             Err(error) if self.only_read => log("a session was not renewed", &error),
             Err(error) => {
                 let failure = SessionFailure::from(error);
@@ -140,7 +140,7 @@ impl Request {
         self.mark(response)
     }
 
-    /// The response, marked for caches if the request asked for its session.
+    /// Adds `Vary: Cookie` if the request asked for its session.
     fn mark<B>(&self, mut response: Response<B>) -> Response<B> {
         if self.handle.was_asked() {
             vary_on_cookie(response.headers_mut());
@@ -154,12 +154,13 @@ impl Request {
             return Ok(None);
         };
         let web = shared.store.web();
-        // With `expire_on_close`, only "remember me" makes the cookie survive the browser.
+        // With `expire_on_close`, the cookie is persistent only if the session has its own lifetime
+        // ("remember me").
         let survives = !shared.cookie.expires_on_close() || web.is_persistent(session);
         let life = session.expires_in().filter(|_| survives);
         match web.cookie_change(session) {
             CookieChange::Keep => Ok(None),
-            // A cookie that expires with the browser does not tell when the session does.
+            // A cookie without `Max-Age` does not depend on the expiry of the session.
             CookieChange::Renew(_) if !survives => Ok(None),
             CookieChange::Set(value) | CookieChange::Renew(value) => {
                 shared.cookie.set(&value, life).map(Some)
@@ -169,8 +170,8 @@ impl Request {
     }
 }
 
-/// A handler that did not return, because the client left or it panicked, has failed: as after a 5xx,
-/// a destruction is all that is carried out.
+/// A handler that did not return, because it panicked or the client disconnected, has failed. As after a
+/// 5xx, its changes are discarded and only a `destroy` is carried out.
 impl Drop for Request {
     fn drop(&mut self) {
         if self.handled {
@@ -184,7 +185,9 @@ impl Drop for Request {
             return;
         }
         let Some(runtime) = &self.runtime else {
-            tracing::error!("a session was not destroyed: its request ran outside a tokio runtime");
+            tracing::error!(
+                "a session was not destroyed: its request ran outside of a tokio runtime"
+            );
             return;
         };
         let save = save(self.handle.clone(), session.clone());
@@ -196,8 +199,8 @@ impl Drop for Request {
     }
 }
 
-/// Saves the session. If the client's session was destroyed, now or by the handler itself, those of its
-/// other cookies end, too, whatever took its place.
+/// Saves the session. If the client's session was destroyed, by this save or by the handler, the sessions
+/// of its other cookies are destroyed, too, even if a new session took its place.
 async fn save(handle: SessionHandle, session: Session) -> Result<()> {
     let store = &handle.shared().store;
     store.save(&session).await?;
@@ -214,8 +217,8 @@ async fn in_a_task(save: impl Future<Output = Result<()>> + Send + 'static) -> R
     })
 }
 
-/// Whether what the handler did to the session counts for nothing. A time limit inside the layer cuts the
-/// handler off in the middle of its changes and answers 408.
+/// Whether the handler's changes to the session are discarded. A time limit inside the layer cancels the
+/// handler in the middle of its changes and answers 408.
 fn has_failed<B>(response: &Response<B>) -> bool {
     let status = response.status();
     status.is_server_error()
@@ -223,7 +226,7 @@ fn has_failed<B>(response: &Response<B>) -> bool {
         || response.extensions().get::<SessionFailure>().is_some()
 }
 
-/// What the client gets in place of a response whose session could not be saved.
+/// The response that replaces one whose session could not be saved.
 fn failed<B: Default>(failure: SessionFailure) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = failure.status();

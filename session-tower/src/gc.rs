@@ -1,4 +1,4 @@
-//! Removing expired sessions on the way.
+//! Removes expired sessions in the background of requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +7,7 @@ use session_core::{Error, Result, SessionStore};
 
 use crate::failure::log;
 
-/// Starts `gc` now and then, in the background, one at a time.
+/// Starts `gc` at random requests, in the background, one at a time.
 #[derive(Debug, Clone)]
 pub(crate) struct Gc {
     probability: f64,
@@ -18,7 +18,7 @@ impl Gc {
     pub(crate) fn new(probability: f64) -> Result<Self> {
         if !(0.0..=1.0).contains(&probability) {
             return Err(Error::invalid_config(
-                "the probability of a garbage collection is a number from 0 (never) to 1",
+                "the probability of a garbage collection must be a number from 0 (never) to 1",
             ));
         }
         Ok(Self { probability, running: Arc::default() })
@@ -37,7 +37,7 @@ impl Gc {
             let _running = running;
             match store.gc().await {
                 Ok(removed) => tracing::debug!(removed, "removed expired sessions"),
-                Err(error) => log("expired sessions not removed", &error),
+                Err(error) => log("expired sessions were not removed", &error),
             }
         });
     }
@@ -49,7 +49,7 @@ impl Default for Gc {
     }
 }
 
-/// Lets the next one start, also after a panic.
+/// Allows the next collection to start when it is dropped, also after a panic.
 struct Running(Arc<AtomicBool>);
 
 impl Drop for Running {

@@ -14,24 +14,24 @@ use crate::failure::log;
 use crate::shared::Shared;
 use crate::{Session, SessionFailure};
 
-/// Loads the session of one request: [`SessionLayer`](crate::SessionLayer) puts it into the request's
+/// Loads the session of one request. [`SessionLayer`](crate::SessionLayer) puts it into the request's
 /// extensions.
 ///
-/// With axum the extractors do this; elsewhere:
+/// With axum, use the extractors. Without axum:
 ///
 /// ```
 /// use session_tower::{SessionFailure, SessionHandle};
 ///
 /// async fn visits<B>(request: http::Request<B>) -> Result<u64, SessionFailure> {
-///     let handle = request.extensions().get::<SessionHandle>().expect("a SessionLayer is around");
+///     let handle = request.extensions().get::<SessionHandle>().expect("there is a SessionLayer");
 ///     let session = handle.session().await?;
 ///     Ok(session.update_and_save("visits", |n: Option<u64>| n.unwrap_or(0) + 1).await?)
 /// }
 /// ```
 ///
-/// Clones give the same session. The layer saves it when the handler has returned its response; a task
-/// that outlives the response, for example a websocket's, can go on reading, and saves what it writes
-/// with [`Session::save`].
+/// Clones give the same session. The layer saves it after the handler has returned its response. A task
+/// that outlives the response, for example a websocket, can continue to read, and saves its changes with
+/// [`Session::save`].
 #[derive(Clone)]
 pub struct SessionHandle(Arc<Inner>);
 
@@ -43,17 +43,17 @@ struct Inner {
     session: OnceCell<Result<Loaded, SessionFailure>>,
 }
 
-/// What the candidates led to.
+/// The session that was found with the candidates.
 #[derive(Debug, Clone)]
 struct Loaded {
     session: session_core::Session,
-    /// The place of its cookie among the candidates; none for a new session.
+    /// The index of its cookie among the candidates; none for a new session.
     candidate: Option<usize>,
 }
 
 impl SessionHandle {
     pub(crate) fn new(shared: Arc<Shared>, headers: &HeaderMap) -> Self {
-        // A store on the server is asked for ids only; to a cookie store any value may be one.
+        // Other stores than cookie stores know ids only, so any other value can be left out.
         let ids_only = shared.store.web().cookie_name().is_none();
         let is_plausible = |value: &str| !ids_only || SessionId::parse(value).is_some();
         let candidates = candidates(headers, shared.cookie.name(), is_plausible);
@@ -67,22 +67,21 @@ impl SessionHandle {
         }))
     }
 
-    /// The request's session: the client's own, or a new one where the client has none that is
-    /// alive.
+    /// The request's session: the client's live session, or a new one if the client has none.
     ///
-    /// The store is asked the first time only, and not at all when the request has no cookie.
+    /// Only the first call loads from the store, and only if the request has a cookie.
     ///
-    /// Call it before the response is returned. If a streaming body is the first to ask, the head of
-    /// the response was sent already: without `Vary: Cookie`, without a cookie, and the layer does not
-    /// save the session.
+    /// Call it before the response is returned. If a streaming body makes the first call, the head of the
+    /// response was sent already: it has no `Vary: Cookie` and sets no cookie, and the layer does not save
+    /// the session.
     ///
     /// # Errors
-    /// What the store said, the same at every call of this request: an outage never looks like an
-    /// empty session. A corrupt record is no error; it is logged, its bytes are kept, and the
-    /// request has a new session.
+    /// The error of the store; every call of this request returns the same one. An outage never looks
+    /// like an empty session. A corrupt record is not an error: it is logged and kept, and the request
+    /// gets a new session.
     ///
     /// # Cancellation
-    /// A dropped call leaves nothing behind; the next one asks the store.
+    /// A dropped call has no effect; the next one loads the session.
     pub async fn session(&self) -> Result<Session, SessionFailure> {
         self.0.asked.store(true, Ordering::Relaxed);
         let loaded = self.0.session.get_or_init(|| self.0.load()).await;
@@ -104,8 +103,8 @@ impl SessionHandle {
         Some(&self.0.loaded()?.session)
     }
 
-    /// Ends the sessions of the client's other cookies of this name, which the next request would
-    /// find after a logout.
+    /// Destroys the sessions of the client's other cookies of this name. The next request after a logout
+    /// would find them.
     pub(crate) async fn destroy_others(&self) -> Result<(), Error> {
         let store = &self.0.shared.store;
         let own = self.0.loaded().and_then(|loaded| loaded.candidate);
@@ -145,7 +144,7 @@ impl Inner {
                 }
                 Ok(Found::Nothing) => {}
                 Err(error) if error.kind() == ErrorKind::Corrupt => {
-                    log("a session is unreadable and counts as none", &error);
+                    log("a session can't be read and is ignored", &error);
                     unreadable.get_or_insert_with(|| store.web().create_instead_of(value));
                 }
                 Err(error) => return Err(error.into()),
@@ -153,7 +152,8 @@ impl Inner {
         }
         if let Some(late) = late {
             if self.is_navigation {
-                // Navigations follow each other: this client never got the new id.
+                // A browser navigates after it has received the previous response, so this client never
+                // received the new id.
                 store.web().begin_anew(&late.session);
             }
             return Ok(late);
@@ -162,8 +162,8 @@ impl Inner {
     }
 }
 
-/// Whether the browser's window goes to another page, and not only an embedded frame or a page that is
-/// fetched in advance (Fetch Metadata, <https://www.w3.org/TR/fetch-metadata/>).
+/// Whether the request is a top-level navigation: not one of an embedded frame, and not a prefetch
+/// (Fetch Metadata, <https://www.w3.org/TR/fetch-metadata/>).
 fn is_navigation(headers: &HeaderMap) -> bool {
     let says = |name: &str, value: &str| headers.get(name).map(|sent| sent == value);
     says("sec-fetch-mode", "navigate") == Some(true)

@@ -13,11 +13,11 @@ use crate::gc::Gc;
 use crate::shared::Shared;
 use crate::{CookieConfig, ResponseFuture, SessionHandle};
 
-/// Gives every request behind it a session: loaded when it is asked for, saved before the response
-/// is sent.
+/// Gives every request a session. The session is loaded when the handler asks for it, and saved before
+/// the response is sent.
 ///
-/// A request that doesn't ask for its session costs no store call and no header. Layers may be nested
-/// when their cookies differ; a handler then sees the session of the innermost one. It needs a
+/// A request that does not ask for its session causes no store call and no header. Layers may be nested
+/// if their cookies differ; a handler then sees the session of the innermost layer. The layer needs a
 /// tokio runtime.
 #[derive(Clone)]
 pub struct SessionLayer {
@@ -25,8 +25,8 @@ pub struct SessionLayer {
 }
 
 impl SessionLayer {
-    /// A layer with the defaults of [`CookieConfig`], which are safe.
-    /// With a cookie store the cookie has the name that its values are sealed for.
+    /// A layer with the defaults of [`CookieConfig`], which are safe. With a cookie store, the cookie has
+    /// the name that the store seals its values for.
     #[must_use]
     pub fn new(store: SessionStore) -> Self {
         let cookie = CookieConfig::default_for(&store);
@@ -34,23 +34,23 @@ impl SessionLayer {
         Self { shared: Arc::new(shared) }
     }
 
-    /// The cookie's name and attributes.
+    /// Sets the cookie's name and attributes.
     ///
     /// # Errors
-    /// `InvalidConfig` for a combination that browsers reject, and for another name than a cookie
-    /// store dictates or longer attributes than it keeps room for.
+    /// `InvalidConfig` for a combination that browsers reject. With a cookie store also for another name
+    /// than that of the store, and for attributes that are longer than the room that it reserves.
     pub fn with_cookie(self, config: CookieConfig) -> Result<Self> {
         let cookie = config.build(&self.shared.store)?;
         Ok(self.with(|shared| shared.cookie = cookie))
     }
 
-    /// With which probability a request that asks for its session starts a removal of expired ones,
-    /// in the background and never two at a time: from 0 (never; then
-    /// [`SessionStore::spawn_gc`] should do it) to 1. The default is 0.02. Stores that expire by
-    /// themselves are left alone.
+    /// Sets the probability with which a request that asks for its session starts the removal of expired
+    /// sessions in the background, from 0 to 1. The default is 0.02. With 0, run
+    /// [`SessionStore::spawn_gc`] instead. Only one removal runs at a time. A store that removes expired
+    /// records by itself never gets one.
     ///
     /// # Errors
-    /// `InvalidConfig` for any other number.
+    /// `InvalidConfig` unless the number is between 0 and 1.
     pub fn with_gc_probability(self, probability: f64) -> Result<Self> {
         let gc = Gc::new(probability)?;
         Ok(self.with(|shared| shared.gc = gc))
@@ -81,15 +81,15 @@ impl fmt::Debug for SessionLayer {
     }
 }
 
-/// The service that [`SessionLayer`] makes.
+/// The service that [`SessionLayer`] creates.
 #[derive(Clone)]
 pub struct SessionService<S> {
     inner: S,
     shared: Arc<Shared>,
 }
 
-/// The body has a default because a response whose session could not be saved is replaced by an
-/// empty one.
+/// The body must implement `Default` because a response whose session could not be saved is replaced by
+/// one with an empty body.
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SessionService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,

@@ -2,8 +2,8 @@
 //!
 //! # Without axum
 //!
-//! The extractors are behind the feature `axum`, on by default. Any other tower service gets the session
-//! from the [`SessionHandle`] among the request's extensions.
+//! The extractors need the feature `axum`, which is on by default. Any other tower service gets the session
+//! from the [`SessionHandle`] in the request's extensions.
 //!
 //! # Features
 //!

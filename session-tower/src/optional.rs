@@ -1,4 +1,4 @@
-//! Going on without a session.
+//! A session for routes that can do without it.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -6,17 +6,17 @@ use session_core::{Error, Result};
 
 use crate::{Session, SessionFailure, SessionHandle};
 
-/// A session that may be out of reach: for pages that are worth showing without one.
+/// A session that may be unavailable: for pages that can be shown without it.
 ///
-/// A route that asks for it instead of the session is served although the store fails. Reads then
-/// find nothing and writes are refused with an error, so that nothing is lost silently.
+/// A handler that takes it instead of [`Session`] runs even when the store fails. Reads then find
+/// nothing and writes return an error, so no change is lost silently.
 ///
 /// ```
 /// use session_tower::{OptionalSession, SessionFailure};
 ///
 /// async fn page(session: OptionalSession) -> Result<String, SessionFailure> {
 ///     let theme: Option<String> = session.get("theme")?;
-///     let note = if session.is_available() { "" } else { " (your settings are out of reach)" };
+///     let note = if session.is_available() { "" } else { " (your settings are unavailable)" };
 ///     Ok(format!("{}{note}", theme.as_deref().unwrap_or("light")))
 /// }
 /// ```
@@ -24,7 +24,7 @@ use crate::{Session, SessionFailure, SessionHandle};
 pub struct OptionalSession(Result<Session, SessionFailure>);
 
 impl OptionalSession {
-    /// The session of this handle's request.
+    /// Loads the session of this handle's request.
     pub async fn load(handle: &SessionHandle) -> Self {
         Self(handle.session().await)
     }
@@ -35,7 +35,7 @@ impl OptionalSession {
         self.0.is_ok()
     }
 
-    /// The value of this name; `None` while the store is out of reach.
+    /// The value of this name; `None` while the store is unavailable.
     ///
     /// # Errors
     /// As [`session_core::Session::get`].
@@ -49,20 +49,22 @@ impl OptionalSession {
     /// Sets a value.
     ///
     /// # Errors
-    /// `Unavailable` while the store is out of reach; otherwise as
+    /// `Unavailable` while the store is unavailable; otherwise as
     /// [`session_core::Session::insert`].
     pub fn insert(&self, name: &str, value: impl Serialize) -> Result<()> {
         self.session()?.insert(name, value)
     }
 
-    /// The session, for everything else.
+    /// The session, for all other methods.
     ///
     /// # Errors
-    /// `Unavailable` while the store is out of reach; the source tells what it said.
+    /// `Unavailable` while the store is unavailable; the source is the error of the load.
     pub fn session(&self) -> Result<&Session> {
         self.0.as_ref().map_err(|failure| {
-            Error::unavailable("this request goes on without its session: nothing can be written")
-                .with_source(failure.clone())
+            Error::unavailable(
+                "the session of this request could not be loaded: nothing can be written",
+            )
+            .with_source(failure.clone())
         })
     }
 }

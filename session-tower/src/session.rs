@@ -19,12 +19,12 @@ use session_core::{Result, SessionStore};
 /// }
 /// ```
 ///
-/// [`SessionLayer`](crate::SessionLayer) saves it when the handler has returned its response. Clones are
-/// the same session and can be moved to other tasks; a task that outlives the response calls
+/// [`SessionLayer`](crate::SessionLayer) saves it after the handler has returned its response. Clones
+/// refer to the same session and can be moved to other tasks; a task that outlives the response calls
 /// [`save`](Self::save).
 ///
-/// While the store is out of reach the route is not entered and the client gets 503, its cookie
-/// untouched. [`OptionalSession`](crate::OptionalSession) is for routes that can go on without.
+/// While the store is unavailable the handler does not run; the client gets 503 and keeps its cookie.
+/// [`OptionalSession`](crate::OptionalSession) is for routes that can do without the session.
 #[derive(Clone)]
 pub struct Session {
     session: session_core::Session,
@@ -37,10 +37,11 @@ impl Session {
     }
 
     /// Saves the session now: for tasks that outlive the response, and for handlers that must know
-    /// that it is stored before they go on. What was saved is kept, whatever the response is.
+    /// that it is stored before they continue. The saved changes are kept even if the response is an
+    /// error.
     ///
-    /// The layer sets the cookie when the handler returns. After the response was sent nothing can,
-    /// so a task must not give the session a new id then.
+    /// The layer sets the cookie when the handler returns. The cookie can't be set after the response
+    /// was sent, so a task that outlives the response must not give the session a new id.
     ///
     /// # Errors
     /// As [`SessionStore::save`]; `Gone` after a logout.
@@ -50,10 +51,11 @@ impl Session {
     }
 
     /// Changes a value, saves the session and returns the value **that was written**: N parallel
-    /// requests that increment get N different numbers. For limits and counters that decide something.
+    /// requests that increment a counter get N different numbers. Use it for limits and for counters
+    /// whose value matters.
     ///
-    /// Like [`save`](Self::save), it is kept whatever the response is. A cookie store can't merge
-    /// parallel requests, so there the numbers are not unique.
+    /// As with [`save`](Self::save), the change is kept even if the response is an error. A cookie store
+    /// can't merge parallel requests, so there the numbers are not unique.
     ///
     /// # Errors
     /// As [`SessionStore::update`].
@@ -65,8 +67,8 @@ impl Session {
         self.store.update(&self.session, name, f).await
     }
 
-    /// Whether the session is still alive: for tasks that must end with it, for example a websocket's.
-    /// One call of the store.
+    /// Whether the session is still alive: for tasks that must end with it, for example websockets.
+    /// Costs one call to the store.
     ///
     /// # Errors
     /// As [`SessionStore::is_alive`].

@@ -1,4 +1,4 @@
-//! What all requests of a layer share.
+//! The state that all requests of a layer share.
 
 use session_core::SessionStore;
 
