@@ -38,7 +38,7 @@ pub(crate) fn change(payload: &mut [u8], number: u64) {
 pub(crate) fn changed_number(payload: &[u8]) -> u64 {
     let at = payload.len() - CHANGED_FROM_END;
     let digits = std::str::from_utf8(&payload[at..at + 20]).ok();
-    digits.and_then(|digits| digits.parse().ok()).expect("digits stand there")
+    digits.and_then(|digits| digits.parse().ok()).expect("the payload has digits there")
 }
 
 /// Where the changed value begins, counted from the end: before `","theme":"…"}`.

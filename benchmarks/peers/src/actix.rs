@@ -57,7 +57,7 @@ impl Subject for Store {
     }
 
     async fn open(&self, id: &String) -> Self::Session {
-        (id.clone(), self.get(id).await.expect("it is there"))
+        (id.clone(), self.get(id).await.expect("it exists"))
     }
 
     async fn save(&self, (id, state): &mut Self::Session, number: u64) {

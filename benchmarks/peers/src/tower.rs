@@ -161,7 +161,7 @@ macro_rules! store {
             }
 
             async fn open(&self, id: &Self::Id) -> Self::Session {
-                self.get(id).await.expect("it is there")
+                self.get(id).await.expect("it exists")
             }
 
             async fn save(&self, record: &mut Self::Session, number: u64) {

@@ -33,7 +33,7 @@ async fn work(name: &str, count: u64) {
     let store = SessionStore::new(Fixed::new(payload().await, name == "rebase"));
     let id = SessionId::from_bytes([7; 32]);
     let value = id.expose();
-    let loaded = store.load(&value).await.expect("load works").expect("it is there");
+    let loaded = store.load(&value).await.expect("load works").expect("it exists");
     let cookie = Cookie::new(payload().await);
     let sealed = cookie.seal();
     for number in 0..count {
@@ -42,7 +42,7 @@ async fn work(name: &str, count: u64) {
             "decode" => drop(black_box(store.load(black_box(&value)).await.expect("load works"))),
             "decode_get" => {
                 let session = store.load(black_box(&value)).await.expect("load works");
-                let session = session.expect("it is there");
+                let session = session.expect("it exists");
                 black_box(session.get::<String>(READ_KEY).expect("it is a string"));
             }
             "encode" | "rebase" => {
@@ -75,7 +75,7 @@ async fn payload() -> Bytes {
     let _ = store.save(&session).await.expect("it can be sealed");
     let value = store.cookie_value(&session).expect("it is sealed");
     let Cookie { store, .. } = Cookie::new(Bytes::new());
-    let opened = store.open(value.as_str()).expect("it is authentic").expect("it is there");
+    let opened = store.open(value.as_str()).expect("it is authentic").expect("it exists");
     opened.record.payload
 }
 

@@ -137,7 +137,7 @@ macro_rules! subject {
             }
 
             async fn open(&self, key: &Key) -> Self::Session {
-                (*key, self.get(key).await.expect("it is there"))
+                (*key, self.get(key).await.expect("it exists"))
             }
 
             async fn save(&self, (key, payload): &mut Self::Session, number: u64) {
@@ -147,8 +147,8 @@ macro_rules! subject {
 
             async fn touch(&self, (key, _): &mut Self::Session) {
                 // The same expiry twice in a millisecond would not cause a write.
-                let deadline = now() + millis(LIFE) + fastrand::i64(0..1000);
-                let query = sqlx::query(self.statements.touch).bind(deadline).bind(&key[..]);
+                let expiry = now() + millis(LIFE) + fastrand::i64(0..1000);
+                let query = sqlx::query(self.statements.touch).bind(expiry).bind(&key[..]);
                 query.execute(&self.pool).await.expect("UPDATE works");
             }
 
@@ -158,14 +158,14 @@ macro_rules! subject {
             }
 
             async fn increment(&self, key: &Key) {
-                let mut payload = self.get(key).await.expect("it is there");
+                let mut payload = self.get(key).await.expect("it exists");
                 let count = changed_number(&payload) + 1;
                 change(&mut payload, count);
                 self.write(self.statements.upsert, key, &payload, LIFE).await;
             }
 
             async fn counter(&self, key: &Key) -> u64 {
-                changed_number(&self.get(key).await.expect("it is there"))
+                changed_number(&self.get(key).await.expect("it exists"))
             }
 
             async fn create_short(&self, life: Duration) {

@@ -25,7 +25,7 @@ cases! { "gc":
 
 const BRIEF: Duration = Duration::from_millis(30);
 
-/// More than any case has, in no round number.
+/// A limit that is greater than the number of records of any case.
 const PLENTY: usize = 1_000;
 
 async fn of_nothing_is_zero(cx: &Context) -> CaseResult {

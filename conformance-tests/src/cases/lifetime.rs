@@ -8,7 +8,7 @@ use crate::case::{CaseResult, Context, SHORT, SLACK, cases, ensure, lives, outli
 use crate::visitor::Visitor;
 
 cases! { "lifetime":
-    "the promise that a fixed lifetime stays fixed" => fixed_stays_fixed_when_written_often,
+    "the promise that use does not prolong the lifetime" => fixed_stays_fixed_when_written_often,
     "the promise that use renews a session" => idle_timeout_is_renewed,
     "the promise that no session outlives the lifetime" => ends_however_busy,
     "the promise that an expired session is gone" => save_of_expired_is_gone,
@@ -32,7 +32,7 @@ async fn fixed_stays_fixed_when_written_often(cx: &Context) -> CaseResult {
         };
         ensure!(
             asked <= lifetime + SLACK,
-            "a lifetime of {lifetime:?} must stay fixed, but the session is alive after {asked:?}"
+            "use must not prolong a lifetime of {lifetime:?}, but the session is alive after {asked:?}"
         );
         session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
         let saved = visitor.save(&session).await;
@@ -166,6 +166,6 @@ async fn created_at_stays(cx: &Context) -> CaseResult {
     session.regenerate();
     visitor.save(&session).await?;
     let after = visitor.session().await?.created_at();
-    ensure!(after == created, "created_at must stay, but moved from {created:?} to {after:?}");
+    ensure!(after == created, "created_at must stay {created:?}, but is {after:?}");
     Ok(())
 }

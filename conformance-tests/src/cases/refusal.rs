@@ -62,7 +62,7 @@ async fn of_any_kind_has_written_nothing(cx: &Context) -> CaseResult {
     wrote_nothing(result, invalid, "a touch with a ttl of zero")?;
     crate::case::absent(&*store, &missing, "after refused writes").await?;
     let left = holds(&*store, &key, &old, "after refused writes").await?.expires_in;
-    ensure!(left <= LONG, "refused writes must leave the expiry, but {left:?} are left");
+    ensure!(left <= LONG, "refused writes must not change the expiry, but {left:?} are left");
     Ok(())
 }
 
@@ -108,7 +108,7 @@ fn cost_little<T: std::fmt::Debug>(spy: &Spy, result: Result<T, Error>, what: &s
     wrote_nothing(result, ErrorKind::Unavailable, what)?;
     ensure!(
         asked.len() <= AT_MOST && !asked.contains(&"load"),
-        "{what} must cost {AT_MOST} writes at most and no load, but cost {asked:?}"
+        "{what} must cost at most {AT_MOST} writes and no load, but cost {asked:?}"
     );
     Ok(())
 }

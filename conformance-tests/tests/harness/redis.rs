@@ -73,7 +73,7 @@ impl Harness for Redis {
             }
         };
         let clean_up = move || async move {
-            clean_up(&server, &prefix).await.expect("the server is there until the end");
+            clean_up(&server, &prefix).await.expect("the server runs until the end");
         };
         Ok(Fixture::connecting(connect).dumping(dump).finally(clean_up))
     }

@@ -1,4 +1,4 @@
-//! The store is down, the handler fails, the client leaves.
+//! Outages of the store, handlers that fail, and clients that disconnect.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use session_core::{Config, ErrorKind};
 use crate::app::{Slow, app_with, start};
 use crate::support::{Client, Probe, eventually, quiet, serve};
 
-/// axum_session swallows a read error and overwrites the real record with an empty one; glimr's load
-/// failure looks empty.
+/// axum_session ignores a read error and overwrites the record with an empty one. In glimr a failed load
+/// looks like an empty session.
 #[tokio::test]
 async fn axum_session_glimr_an_outage_is_503_and_never_an_empty_session() {
     let probe = Probe::default();
@@ -86,7 +86,7 @@ async fn a_renewal_that_fails_leaves_the_response_and_the_cookie_alone() {
         assert_eq!(
             client.get("/extend").await.status / 100,
             5,
-            "what was asked for is not lost silently"
+            "an explicit renewal is not lost silently"
         );
     }
     probe.recover();
@@ -194,7 +194,7 @@ async fn a_handler_that_panics_after_a_logout_has_logged_out() {
 
 /// If the client disconnects while its logout is carried out, the logout is completed.
 #[tokio::test]
-async fn a_dropped_request_lets_its_save_go_on() {
+async fn a_dropped_request_completes_its_save() {
     let probe = Probe::default();
     let mut client = start(&probe).await;
     client.get("/login/ann").await;

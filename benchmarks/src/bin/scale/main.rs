@@ -70,7 +70,7 @@ async fn measure(name: &str, args: &Args) {
 
     println(&progress, &format!("{name}, {} sessions", args.sessions));
     println(&progress, &format!("  filled in {:.0} s", filled.as_secs_f64()));
-    println(&progress, &format!("  bytes a session: {room}"));
+    println(&progress, &format!("  bytes per session: {room}"));
     println(&progress, &line(&format!("load, {SMALL} sessions"), small, small));
     println(&progress, &line(&format!("load, {} sessions", args.sessions), large, small));
     if !store.guarantees().expires_natively {

@@ -125,9 +125,9 @@ fn resident() -> u64 {
 fn disk(directory: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let mut bytes = 0;
-    for entry in std::fs::read_dir(directory).expect("it is there") {
+    for entry in std::fs::read_dir(directory).expect("it exists") {
         let entry = entry.expect("it can be listed");
-        let metadata = entry.metadata().expect("it is there");
+        let metadata = entry.metadata().expect("it exists");
         bytes += metadata.blocks() * 512;
         if metadata.is_dir() {
             bytes += disk(&entry.path());

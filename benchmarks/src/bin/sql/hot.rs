@@ -16,7 +16,7 @@ const LIFE: Duration = Duration::from_secs(7_200);
 
 /// Three tables: with the index of session-sql, with an index on the hour of the expiry, and without an index.
 const TABLES: [(&str, &str); 3] = [
-    ("on_the_deadline", ""),
+    ("on_the_expiry", ""),
     (
         "on_its_hour",
         "DROP INDEX on_its_hour_expires_at; \
