@@ -80,7 +80,7 @@ async fn lost_answer_to_a_rotation(cx: &Context) -> CaseResult {
     ensure!(saved == Saved::Issued, "a rotation must be Issued, but is {saved:?}");
     counts(&visitor, 2).await?;
     let revived = visitor.store.load(&old).await?;
-    ensure!(revived.is_none(), "the old id must be dead after a rotation whose answer was lost");
+    ensure!(revived.is_none(), "the old id must not work after a rotation whose answer was lost");
     Ok(())
 }
 

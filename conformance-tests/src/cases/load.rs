@@ -106,7 +106,7 @@ async fn every_handle_sees_the_same(cx: &Context) -> CaseResult {
         writer.touch(&key, second.revision, LONG * 2).await?;
         let left = holds(&**reader, &key, &second, "that another handle renewed").await?.expires_in;
         ensure!(left > LONG, "a renewal by another handle must be visible, but {left:?} are left");
-        ensure!(writer.destroy(&key, None).await?, "the record must be there to be destroyed");
+        ensure!(writer.destroy(&key, None).await?, "the record must exist before it is destroyed");
         for handle in [reader, writer] {
             absent(&**handle, &key, "after another handle destroyed it").await?;
         }

@@ -13,7 +13,7 @@ cases! { "merge":
     "the promise that no increment is lost" => updates_are_applied_again,
     "the promise that no message is lost" => messages_of_both_survive,
     "the promise that no change is lost" => save_and_regenerate_survive,
-    "the promise that the old id is dead" => save_after_regenerate_is_gone,
+    "the promise that the old id does not work" => save_after_regenerate_is_gone,
 }
 
 /// Two application servers with one store, and a visitor with a session.

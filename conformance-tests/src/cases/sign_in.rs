@@ -14,7 +14,7 @@ use crate::visitor::Visitor;
 cases! { "sign_in":
     "the promise of a new id at sign-in" => renews_id_owner_and_life,
     "the promise that regenerate keeps the expiry" => regenerate_keeps_the_life,
-    "the promise that the old id is dead" => old_cookie_is_dead,
+    "the promise that the old id does not work" => old_cookie_is_dead,
     "the promise that no change is lost" => keeps_what_others_saved_before,
     "the promise that a late request changes nothing" => late_session_is_empty_and_stores_nothing,
     "the promise that a sign-in always counts" => late_sign_in_has_an_id_of_its_own,

@@ -14,12 +14,12 @@ use crate::spy::{Save, Spy};
 use crate::visitor::Visitor;
 
 cases! { "tombstone":
-    "the promise that the old id is dead" => old_id_is_none_and_the_new_one_has_all,
+    "the promise that the old id does not work" => old_id_is_none_and_the_new_one_has_all,
     "the promise of few store calls" => costs_a_create_and_an_update,
-    "the promise that the old id is dead" => holds_nothing_of_the_session,
-    "the promise that the old id is dead" => never_outlives_the_session,
-    "the promise that the old id is dead" => ends_on_time,
-    "the promise that the old id is dead" => late_requests_change_nothing,
+    "the promise that the old id does not work" => holds_nothing_of_the_session,
+    "the promise that the old id does not work" => never_outlives_the_session,
+    "the promise that the old id does not work" => ends_on_time,
+    "the promise that the old id does not work" => late_requests_change_nothing,
     "the promise that logout always wins" => logout_with_the_new_id_ends_both,
     "the promise that logout always wins" => logout_with_the_old_session_follows,
     "the promise that logout always wins" => logout_follows_two_rotations,
