@@ -1,7 +1,7 @@
 #!/bin/sh
-# Measures our stores beside the bare drivers, then other session libraries, and draws the charts of
-# the README. Takes about half an hour; do nothing else on the machine meanwhile. Arguments go to both programs, for
-# example: scripts/bench.sh --backend redis --seconds 5
+# Measures the stores beside the bare drivers, then other session libraries, and draws the charts of the
+# README. This takes about half an hour, during which the machine should be idle. Arguments are passed to
+# both programs, for example: scripts/bench.sh --backend redis --seconds 5
 set -eu
 cd "$(dirname "$0")/.."
 results=benchmarks/results

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes stand-ins for the images that test-servers asks for (redis:7, postgres:15, mariadb:10.11) from
-# the Debian packages installed on this machine, for engines that can reach no registry. They take the
-# same environment and arguments as far as test-servers uses them. Needs docker, and root for the
+# Builds replacements for the images that test-servers uses (redis:7, postgres:15, mariadb:10.11) from the
+# Debian packages that are installed on this machine, for Docker engines without access to a registry. They
+# accept the environment variables and arguments that test-servers uses. Needs docker, and root to set the
 # owners of the data directories.
 #
 #     apt-get install redis-server postgresql mariadb-server
@@ -11,7 +11,7 @@ set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Adds programs and files, with the libraries they need, under the same paths.
+# Adds programs and files, and the libraries that they need, under the same paths.
 add() {
     local root=$1 file
     shift
@@ -21,13 +21,13 @@ add() {
             readlink -f "$file"
             ldd "$file" 2>/dev/null | grep -o '/[^ ]*' || true
         } | while read -r path; do
-            # --parents keeps the path; -L gives the file where a library is a link.
+            # --parents keeps the path; -L copies the file if a library is a link.
             cp -L --parents "$path" "$root" 2>/dev/null || cp -r --parents "$path" "$root"
         done
     done
 }
 
-# A root directory with a shell, users, and what a server expects to exist.
+# Creates a root directory with a shell, users, and the files that a server expects.
 base() {
     local root=$1
     mkdir -p "$root"/{tmp,run,etc,var,data}
@@ -37,7 +37,7 @@ base() {
     cp /etc/passwd /etc/group /etc/nsswitch.conf "$root/etc/"
 }
 
-# An image of a root directory whose entry point is the script on standard input.
+# Builds an image from a root directory, with the script on standard input as its entry point.
 import() {
     local root=$1 image=$2 port=$3
     cat >"$root/entrypoint.sh"
@@ -68,7 +68,7 @@ postgres() {
     cp -r --parents /usr/share/postgresql/15 /usr/share/zoneinfo "$root"
     chown postgres "$root/data"
     chmod 755 "$work" "$root"
-    # Not under $PWD, which the server's user may not be allowed to enter.
+    # Not under $PWD, because the user of the server may not have access to it.
     (cd / && runuser -u postgres -- "$bin/initdb" -D "$root/data/pg" -U postgres -A trust \
         -E UTF8 --locale=C --no-sync >/dev/null)
     echo 'host all all all trust' >>"$root/data/pg/pg_hba.conf"

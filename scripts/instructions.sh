@@ -1,6 +1,6 @@
 #!/bin/sh
-# Instructions that session-core and session-cookie take for one operation, counted by callgrind: the
-# same on a busy machine. Needs valgrind (Debian: apt-get install valgrind).
+# Counts the instructions of one operation of session-core and session-cookie with callgrind. The counts do
+# not depend on the load of the machine. Needs valgrind (Debian: apt-get install valgrind).
 set -eu
 cd "$(dirname "$0")/.."
 cargo build --quiet --release -p benchmarks --bin instructions
@@ -8,7 +8,7 @@ program="${CARGO_TARGET_DIR:-target}/release/instructions"
 counts=$(mktemp)
 trap 'rm -f "$counts"' EXIT
 
-# The instructions of a run of so many operations.
+# The instructions of a run with this number of operations.
 count() {
     valgrind --tool=callgrind --callgrind-out-file=/dev/null "$program" "$1" "$2" 2>"$counts" ||
         { cat "$counts" >&2; exit 1; }

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Everything that is proven about this project, in one command.
+# All checks and tests of this project.
 #
-#   scripts/test.sh          installs what is missing on Debian (as root), then checks and tests all
-#   scripts/test.sh fast     the same without servers' conformance, documentation and the browser
+#   scripts/test.sh          installs missing programs on Debian (as root), then runs all checks and tests
+#   scripts/test.sh fast     the same without the tests on servers, documentation and the browser
 #
-# Servers (Redis, PostgreSQL, MariaDB) and the browser are started privately by the tests, on free
-# ports in temporary directories, and ended with them.
+# The tests start private servers (Redis, PostgreSQL, MariaDB) and a browser, on free ports in temporary
+# directories, and end them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 step() { printf '\n== %s\n' "$*"; }
 
-# -- what the tests need ---------------------------------------------------------------------------
+# -- programs that the tests need ------------------------------------------------------------------
 
-# program:Debian package; the server programs of Debian are not all on the PATH.
+# program:Debian package. Some server programs of Debian are not on the PATH.
 needed=(
     cc:gcc
     python3:python3
@@ -44,13 +44,13 @@ provide() {
     fi
     printf 'Missing: %s\n' "${missing[*]}" >&2
     printf 'On Debian or Ubuntu:  sudo apt-get install %s\n' "${packages[*]}" >&2
-    printf 'Elsewhere: the packages that bring these programs, or point the tests to servers of\n' >&2
-    printf 'yours with SESSION_TEST_REDIS_URL, SESSION_TEST_POSTGRES_URL, SESSION_TEST_MYSQL_URL.\n' >&2
+    printf 'Elsewhere: install the packages with these programs, or set SESSION_TEST_REDIS_URL,\n' >&2
+    printf 'SESSION_TEST_POSTGRES_URL and SESSION_TEST_MYSQL_URL to the URLs of your servers.\n' >&2
     exit 1
 }
 
 command -v cargo >/dev/null || {
-    echo 'Missing: cargo. Get Rust 1.95 or newer from https://rustup.rs' >&2
+    echo 'Missing: cargo. Install Rust 1.95 or newer from https://rustup.rs' >&2
     exit 1
 }
 [ "${1:-}" = fast ] || provide
@@ -86,22 +86,22 @@ fi
 step 'documentation'
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --all-features --no-deps --quiet
 
-# A missing server is a failure from here on, not a skip.
+# From here on a missing server is a failure and its cases are not skipped.
 export CONFORMANCE_STRICT=1
 
-# Servers in containers, too, where an engine answers. It may reach no registry: then stand-ins for the
-# images are built from the packages that are installed here.
+# Servers in containers are tested if a Docker engine answers. If it has no access to a registry, replacement
+# images are built from the installed packages.
 images() { docker image inspect redis:7 postgres:15 mariadb:10.11 >/dev/null 2>&1; }
 if command -v docker >/dev/null && docker info >/dev/null 2>&1; then
     images || { step 'images for the container tests'; scripts/build-test-images.sh; } ||
-        echo 'no images: the container tests are skipped'
+        echo 'there are no images: the container tests are skipped'
     if images; then export SESSION_TEST_CONTAINERS=1; fi
 fi
 
 step 'tests: units, documentation examples, conformance of every backend, self check, browser'
 cargo test --workspace --all-features --no-fail-fast
 
-# Redis and Valkey differ in what WAIT confirms and in what INFO tells, for example.
+# Redis and Valkey differ, for example in the meaning of WAIT and in the output of INFO.
 if command -v valkey-server >/dev/null; then
     step 'session-redis on Valkey'
     valkey=$(mktemp -d)
@@ -109,7 +109,7 @@ if command -v valkey-server >/dev/null; then
     ln -s "$(command -v valkey-server)" "$valkey/redis-server"
     PATH="$valkey:$PATH" cargo test -p session-redis --all-features --tests
 else
-    echo 'no valkey-server: session-redis is tested on redis-server only'
+    echo 'valkey-server is missing: session-redis is tested on redis-server only'
 fi
 
 step 'a store of a stranger, outside the workspace'

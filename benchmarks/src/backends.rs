@@ -1,4 +1,4 @@
-//! Which contenders each backend has.
+//! The contenders of each backend.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -70,14 +70,14 @@ fn contenders(ours: SessionStore, raw: impl Subject) -> Vec<Contender> {
     vec![Contender::new("ours", Ours::new(ours)), Contender::new("raw", raw)]
 }
 
-/// A server of its own, as durable as it is by default in production.
+/// A private server with the default durability.
 fn server(name: &str, start: fn(Options) -> Result<Server, Missing>) -> Server {
-    // Redis by default keeps no log of writes.
+    // By default Redis has no append-only file.
     let durable = name != "redis";
     start(Options::default().durable(durable)).unwrap_or_else(|missing| panic!("{missing}"))
 }
 
-/// There is no place where sessions could expire or collide.
+/// A cookie store has no storage, so destroy, hot and gc are not measured.
 async fn cookie(args: &Args, report: &mut Report, progress: &ProgressBar) {
     use Operation::{Create, LoadHit, LoadMiss, Save};
     let signed = || {

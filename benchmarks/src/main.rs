@@ -1,4 +1,4 @@
-//! Every backend beside its raw driver: `cargo run --release -p benchmarks -- --help`.
+//! Measures every backend beside its bare driver: `cargo run --release -p benchmarks -- --help`.
 
 mod backends;
 mod raw;

@@ -1,4 +1,4 @@
-//! The same work through the bare drivers: what a store of ours is put in proportion to.
+//! The same work with the bare drivers, to which the stores of this project are compared.
 
 pub(crate) mod cookie;
 pub(crate) mod file;
@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use bench_harness::{changed_value, values};
 
-/// How long a session lives, as by default with ours.
+/// The lifetime of a session, the same as the default of this project.
 const LIFE: Duration = Duration::from_secs(7200);
 
-/// A key as ours are: 32 bytes.
+/// A key of 32 bytes, like those of this project.
 pub(crate) type Key = [u8; 32];
 
 pub(crate) fn random_key() -> Key {
@@ -22,23 +22,23 @@ pub(crate) fn random_key() -> Key {
     key
 }
 
-/// The payload as it is written: made once, since a bare driver only moves bytes.
+/// The payload that is written. It is encoded once, since a bare driver only moves bytes.
 pub(crate) fn payload() -> Vec<u8> {
     let map: std::collections::BTreeMap<_, _> = values().into_iter().collect();
     serde_json::to_vec(&map).expect("strings are JSON")
 }
 
-/// Puts another value of the same length into a payload.
+/// Writes another value of the same length into a payload.
 pub(crate) fn change(payload: &mut [u8], number: u64) {
     let at = payload.len() - CHANGED_FROM_END;
     payload[at..at + 20].copy_from_slice(changed_value(number).as_bytes());
 }
 
-/// The number in the changed value: the bare drivers' counter in the hot workload.
+/// The number in the changed value, which is the counter of the bare drivers in the hot workload.
 pub(crate) fn changed_number(payload: &[u8]) -> u64 {
     let at = payload.len() - CHANGED_FROM_END;
     let digits = std::str::from_utf8(&payload[at..at + 20]).ok();
-    digits.and_then(|digits| digits.parse().ok()).expect("digits stand there")
+    digits.and_then(|digits| digits.parse().ok()).expect("the payload has digits there")
 }
 
 /// Where the changed value begins, counted from the end: before `","theme":"…"}`.

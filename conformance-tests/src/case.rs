@@ -1,4 +1,4 @@
-//! What a case is, and what it is given.
+//! Cases, their context, and the helpers that they share.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use session_core::{
 
 use crate::fixture::{BoxFuture, Fixture, Kind};
 
-/// A life that no case outlives.
+/// A ttl that is longer than any case.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
-/// What clocks may differ by: this machine's and the server's run at slightly different speeds, and
-/// stores count whole milliseconds.
+/// The tolerance of comparisons of time: the clocks of this machine and of the server run at slightly
+/// different speeds, and stores count whole milliseconds.
 pub(crate) const SLACK: Duration = Duration::from_millis(20);
 
-/// Settings for many requests at the same moment: a machine that is busy is no outage.
+/// Settings for many concurrent requests, which must not fail because the machine is busy.
 pub(crate) fn patient() -> Config {
     Config::default().deadline(Duration::from_secs(40))
 }
@@ -27,12 +27,12 @@ pub(crate) fn patient() -> Config {
 pub(crate) struct Case {
     /// `group::fact`.
     pub(crate) name: &'static str,
-    /// The clause of the contract, or the promise of the session, that it proves.
+    /// The clause of the contract, or the promise of the session, that the case tests.
     pub(crate) promise: &'static str,
     pub(crate) run: fn(Arc<Context>) -> BoxFuture<CaseResult>,
 }
 
-/// The list of a module's cases: the promise, then the function of the case's name.
+/// The cases of a module: the promise, then the function, whose name is the name of the case.
 macro_rules! cases {
     ($group:literal: $($promise:literal => $case:ident,)+) => {
         pub(crate) const CASES: &[$crate::case::Case] = &[$($crate::case::Case {
@@ -70,24 +70,24 @@ impl From<Error> for Failure {
     }
 }
 
-/// The store that a case examines.
+/// The store that a case tests.
 pub(crate) struct Context {
     pub(crate) fixture: Fixture,
-    /// What the harness expects of the backend.
+    /// The capabilities that the harness expects of the backend.
     pub(crate) capabilities: Capabilities,
 }
 
 impl Context {
-    /// A handle to the store's data; another one with each call where the harness can.
+    /// A backend for the data of the store; each call returns another object if the harness can open several.
     pub(crate) async fn backend(&self) -> CaseResult<Arc<dyn Backend>> {
         match &self.fixture.kind {
             Kind::Backend(connect) => Ok(connect().await?),
-            Kind::Cookie(_) => Err(skip("the cookie is the store: it has no Backend")),
+            Kind::Cookie(_) => Err(skip("a cookie store has no Backend")),
             Kind::Missing(reason) => Err(skip(reason)),
         }
     }
 
-    /// The store that applications hold; another one with each call where the harness can.
+    /// The store as applications use it; each call returns another object if the harness can open several.
     pub(crate) async fn store(&self, config: Config) -> CaseResult<SessionStore> {
         let store = match &self.fixture.kind {
             Kind::Backend(connect) => SessionStore::new(connect().await?),
@@ -97,10 +97,10 @@ impl Context {
         Ok(store.with_config(config)?)
     }
 
-    /// Skips the case for a cookie store: of two responses, the later cookie replaces the earlier.
+    /// Skips the case for a cookie store: the cookie of a later response replaces that of an earlier one.
     pub(crate) fn needs_conflicts(&self) -> CaseResult {
         if self.is_cookie() {
-            return Err(skip("the cookie is the store: it can't know of another request's write"));
+            return Err(skip("a cookie store can't detect a write of another request"));
         }
         Ok(())
     }
@@ -112,7 +112,7 @@ impl Context {
         Err(skip("without revocation an old cookie is valid until it expires"))
     }
 
-    /// Whether a destroyed session is dead for a client that kept its cookie.
+    /// Whether a destroyed session has also ended for a client that kept its cookie.
     pub(crate) fn is_revocable(&self) -> bool {
         !self.is_cookie() || self.fixture.revocable
     }
@@ -134,7 +134,7 @@ pub(crate) fn skip(reason: impl Into<String>) -> Failure {
     Failure::Skipped(reason.into())
 }
 
-/// A key that no other case and no other call uses.
+/// A new random key.
 pub(crate) fn key() -> Key {
     Key::from_bytes(std::array::from_fn(|_| fastrand::u8(..)))
 }
@@ -143,7 +143,7 @@ pub(crate) fn revision() -> Revision {
     Revision::from_u64(fastrand::u64(..))
 }
 
-/// A record without an owner, with a revision of its own.
+/// A record without an owner, with a new revision.
 pub(crate) fn record(payload: impl AsRef<[u8]>) -> Record {
     Record { payload: Bytes::copy_from_slice(payload.as_ref()), revision: revision(), owner: None }
 }
@@ -156,7 +156,7 @@ pub(crate) const fn create(ttl: Duration) -> Write {
     Write::Create { ttl }
 }
 
-/// An update over the record that was seen.
+/// An update that expects the revision of the loaded record.
 pub(crate) const fn update(seen: &Record, ttl: Option<Duration>) -> Write {
     Write::Update(over(seen, ttl))
 }
@@ -183,7 +183,7 @@ pub(crate) fn refused<T: Debug>(
     }
 }
 
-/// The live record under the key, which must be there.
+/// The live record under the key; fails if there is none.
 pub(crate) async fn live(backend: &dyn Backend, key: &Key, after: &str) -> CaseResult<Loaded> {
     match backend.load(key).await? {
         Some(loaded) => Ok(loaded),
@@ -191,7 +191,7 @@ pub(crate) async fn live(backend: &dyn Backend, key: &Key, after: &str) -> CaseR
     }
 }
 
-/// Fails unless exactly this record is live under the key.
+/// Fails unless this record is live under the key.
 pub(crate) async fn holds(
     backend: &dyn Backend,
     key: &Key,
@@ -203,14 +203,14 @@ pub(crate) async fn holds(
     Ok(loaded)
 }
 
-/// Fails unless no live record is under the key.
+/// Fails if there is a live record under the key.
 pub(crate) async fn absent(backend: &dyn Backend, key: &Key, after: &str) -> CaseResult {
     let loaded = backend.load(key).await?;
     ensure!(loaded.is_none(), "load must be None {after}, but gave {loaded:?}");
     Ok(())
 }
 
-/// Says which part of a record is not what it must be.
+/// Fails with the part of the record that differs from the expected one.
 pub(crate) fn same(found: &Record, expected: &Record, after: &str) -> CaseResult {
     let (is, must) = (&found.payload, &expected.payload);
     if is != must {
@@ -237,23 +237,23 @@ pub(crate) fn same(found: &Record, expected: &Record, after: &str) -> CaseResult
     Ok(())
 }
 
-/// Waits until a life that began at or before this moment has surely ended.
+/// Waits until a record with a ttl that began at or before this moment has certainly expired.
 pub(crate) async fn outlive(ttl: Duration) {
     tokio::time::sleep(ttl + SLACK).await;
 }
 
-/// Short lives, to be tried in turn: where a case must act within a life and the machine or the
-/// server was too slow for the first, the next will do.
+/// Short ttls, which a case tries one after another: if it must act before the expiry and the machine or the
+/// server was too slow for a ttl, it tries the next, longer one.
 pub(crate) const SHORT: [Duration; 3] =
     [Duration::from_millis(120), Duration::from_millis(800), Duration::from_secs(5)];
 
-/// Whether a refusal may be due to a life that ended before the store was asked.
+/// Whether the record may have expired before the store carried out the operation that it refused.
 pub(crate) fn too_late<T>(result: &Result<T, Error>, began: Instant, ttl: Duration) -> bool {
     began.elapsed() + SLACK >= ttl
         && matches!(result, Err(error) if error.kind() == ErrorKind::Gone)
 }
 
-/// Fails unless what is left of a life that was given between the two moments fits to it.
+/// Fails unless the remaining life is right for a ttl that began between the two moments.
 pub(crate) fn lives(left: Duration, ttl: Duration, before: Instant, what: &str) -> CaseResult {
     let at_least = ttl.saturating_sub(before.elapsed() + SLACK);
     ensure!(
@@ -263,7 +263,7 @@ pub(crate) fn lives(left: Duration, ttl: Duration, before: Instant, what: &str) 
     Ok(())
 }
 
-/// Runs the futures at the same moment, on the threads that the runtime has.
+/// Runs the futures concurrently on the threads of the runtime.
 pub(crate) async fn together<F>(futures: impl IntoIterator<Item = F>) -> Vec<F::Output>
 where
     F: Future<Output: Send + 'static> + Send + 'static,

@@ -1,4 +1,4 @@
-//! The cases, a module for each group.
+//! The cases, with one module for each group.
 
 mod calls;
 mod concurrency;
@@ -28,7 +28,7 @@ mod wrapper;
 
 use crate::case::Case;
 
-/// All cases, in the order of their listing.
+/// All cases, in the order in which they are listed.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     [
         load::CASES,

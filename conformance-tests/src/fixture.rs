@@ -1,4 +1,4 @@
-//! How the suite gets at a store.
+//! How the suite opens a store.
 
 use std::fmt;
 use std::future::Future;
@@ -16,20 +16,19 @@ pub trait Harness: Send + Sync + 'static {
     /// The name, for example `"redis"`.
     fn name(&self) -> &str;
 
-    /// What the backend is expected to claim; one that claims something else fails. For a cookie
-    /// store: `durable`, and nothing else.
+    /// The capabilities that the backend must claim. A cookie store has only `durable`.
     fn capabilities(&self) -> Capabilities;
 
-    /// A fresh, empty store that shares nothing with any other: a directory, a table, a prefix of
-    /// its own. Called once for each case, by several at the same moment, on one runtime that lives
-    /// as long as the harness; a server is started here by the first call and kept in the harness.
+    /// Opens an empty store that shares no data with any other: it has its own directory, table or prefix.
+    /// This is called once for each case, concurrently, on one runtime that lives as long as the harness.
+    /// If the store needs a server, the first call starts it, and the harness keeps it.
     ///
     /// # Errors
-    /// Any error fails the case. A server that can't be had is [`Fixture::missing`] instead.
+    /// Any error fails the case. If there is no server, return [`Fixture::missing`] instead.
     async fn open(&self) -> Result<Fixture>;
 }
 
-/// A fresh, empty store for one case.
+/// An empty store for one case.
 pub struct Fixture {
     pub(crate) kind: Kind,
     pub(crate) revocable: bool,
@@ -48,7 +47,7 @@ impl Fixture {
         Self { kind, revocable: false, dump: None, finally: None }
     }
 
-    /// A store that is reached through this one object.
+    /// A store that is used through this one object.
     #[must_use]
     pub fn new(backend: impl Backend) -> Self {
         let backend: Arc<dyn Backend> = Arc::new(backend);
@@ -58,9 +57,9 @@ impl Fixture {
         })))
     }
 
-    /// A store that `connect` opens: each call gives an independent object (another pool, another
-    /// connection) that reaches the **same data**. A case that needs two application servers calls
-    /// it twice; one that closes and reopens a durable store drops what it has and calls it again.
+    /// A store that `connect` opens. Each call returns an independent object (another pool, another
+    /// connection) for the **same data**. A case with two application servers calls it twice. A case that
+    /// reopens a durable store drops the first object and calls it again.
     #[must_use]
     pub fn connecting<F, B>(connect: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -73,28 +72,29 @@ impl Fixture {
         })))
     }
 
-    /// A store whose medium is the cookie. Each call of `open` gives one with the same keys.
+    /// A cookie store. Each call of `open` returns one with the same keys.
     #[must_use]
     pub fn cookie<B: CookieBackend>(open: impl Fn() -> B + Send + Sync + 'static) -> Self {
         Self::of(Kind::Cookie(Box::new(move || SessionStore::new_cookie(open()))))
     }
 
-    /// No store: say why, and how to get it. The cases are skipped, or fail in strict mode.
+    /// There is no store. The reason should say how to get one. The cases are skipped; in strict mode they
+    /// fail.
     #[must_use]
     pub fn missing(why_and_how_to_get_it: impl Into<String>) -> Self {
         Self::of(Kind::Missing(why_and_how_to_get_it.into()))
     }
 
-    /// The cookie store has a revocation store: a destroyed session is dead also for a client that
-    /// kept its cookie. A store on a server is always revocable.
+    /// The cookie store has a revocation store, so a destroyed session has also ended for a client that kept
+    /// its cookie. Other stores are always revocable.
     #[must_use]
     pub fn revocable(mut self) -> Self {
         self.revocable = true;
         self
     }
 
-    /// How to read everything that the store holds at rest, in any order and form that shows the
-    /// stored bytes: files, rows, keys and values.
+    /// Reads everything that the store holds: files, rows, keys and values, in any order and in any form that
+    /// contains the stored bytes.
     #[must_use]
     pub fn dumping<F>(mut self, dump: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -104,7 +104,7 @@ impl Fixture {
         self
     }
 
-    /// What to do after the case, passed or failed: drop the table, for example.
+    /// Runs after the case, whether it passed or failed, for example to drop the table.
     #[must_use]
     pub fn finally<F>(mut self, clean_up: impl FnOnce() -> F + Send + Sync + 'static) -> Self
     where

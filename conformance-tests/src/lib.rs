@@ -1,15 +1,14 @@
-//! The suite that proves a session store.
+//! A test suite for session stores.
 //!
-//! A case is a named fact, such as `save::update_after_destroy_is_gone`, and proves a clause of
-//! the contract in the documentation of [`Backend`](session_core::Backend). Tell the suite how to
-//! open your store ([`Harness`], [`Fixture`]) and let [`main`] do the rest: it lists one trial per
-//! store and case, takes the command line of an ordinary Rust test (filters, `--list`, `--exact`,
-//! `--test-threads`), and shows each case that it skips with the reason. With
-//! `CONFORMANCE_STRICT=1` a store that is missing is a failure.
+//! A case is a named fact, such as `save::update_after_destroy_is_gone`, and tests a clause of the
+//! contract in the documentation of [`Backend`](session_core::Backend). Implement [`Harness`] to open
+//! your store as a [`Fixture`], and call [`main`]. It runs one trial for each store and case, accepts the
+//! command line of an ordinary Rust test (filters, `--list`, `--exact`, `--test-threads`), and shows each
+//! skipped case with the reason. With `CONFORMANCE_STRICT=1` a missing store is a failure.
 //!
-//! [`check`] runs one case and gives its [`Outcome`]; [`cases`] names them all.
+//! [`check`] runs one case and returns its [`Outcome`]; [`cases`] returns the names of all cases.
 
-// The README is this crate's manual; its example is compiled as a test.
+// The README is the manual of this crate; its example is compiled as a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

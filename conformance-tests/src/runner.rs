@@ -12,23 +12,23 @@ use crate::cases::all;
 use crate::fixture::Kind;
 use crate::{Fixture, Harness};
 
-/// A case that takes longer hangs.
+/// The time limit of a case.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
-/// Most cases wait for something, so that more of them than cores run well together.
+/// Most cases wait most of the time, so more cases than cores can run concurrently.
 const MIN_THREADS: usize = 4;
 
-/// What became of a case.
+/// The outcome of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Outcome {
     /// The fact holds.
     Passed,
-    /// The case can't be asked of this store; the reason.
+    /// The case does not apply to this store, for this reason.
     Skipped(String),
-    /// The store is not there; why, and how to get it.
+    /// There is no store, for this reason.
     Missing(String),
-    /// The fact does not hold: the clause of the contract, and what the store did instead.
+    /// The fact does not hold: the clause of the contract, and the behaviour of the store.
     Failed(String),
 }
 
@@ -37,15 +37,15 @@ pub fn cases() -> impl Iterator<Item = &'static str> {
     all().map(|case| case.name)
 }
 
-/// The clause of the contract, or the promise of the session, that the case of this name proves.
+/// The clause of the contract, or the promise of the session, that the case of this name tests.
 #[must_use]
 pub fn promise(name: &str) -> Option<&'static str> {
     all().find(|case| case.name == name).map(|case| case.promise)
 }
 
-/// Runs the case of this name against a fresh store of the harness.
+/// Runs the case of this name against a new store of the harness.
 ///
-/// Call it within a multi-threaded tokio runtime.
+/// Must be called within a multi-threaded tokio runtime.
 pub async fn check(harness: &dyn Harness, name: &str) -> Outcome {
     match all().find(|case| case.name == name) {
         Some(case) => run(harness, case).await,
@@ -53,18 +53,18 @@ pub async fn check(harness: &dyn Harness, name: &str) -> Outcome {
     }
 }
 
-/// The `main` of a test binary (`harness = false` in its `[[test]]` section): a trial for each
-/// harness and case, by the command line of an ordinary Rust test.
+/// The `main` of a test binary (`harness = false` in its `[[test]]` section). It runs a trial for each
+/// harness and case, and accepts the command line of an ordinary Rust test.
 ///
-/// In strict mode (`CONFORMANCE_STRICT=1`) a store that is missing fails.
+/// In strict mode (`CONFORMANCE_STRICT=1`) a missing store is a failure.
 ///
 /// # Panics
-/// When the operating system gives no threads to the runtime.
+/// When the runtime can't start its threads.
 #[must_use]
 pub fn main(harnesses: impl IntoIterator<Item = Box<dyn Harness>>) -> ExitCode {
     let runtime =
         Arc::new(Runtime::new().expect("the operating system gives a runtime its threads"));
-    // Harnesses end their servers when they are dropped, which may need the runtime.
+    // Harnesses stop their servers when they are dropped, which may need the runtime.
     let _entered = runtime.enter();
     let harnesses: Vec<Arc<dyn Harness>> = harnesses.into_iter().map(Arc::from).collect();
     let strict = std::env::var_os("CONFORMANCE_STRICT").is_some_and(|value| value == "1");
@@ -125,7 +125,7 @@ async fn run(harness: &dyn Harness, case: &'static Case) -> Outcome {
     }
 }
 
-/// In a task of its own, so that a panic of the store is a failure with a message like any other.
+/// Runs the case in its own task, so that a panic of the store becomes a failure of the case.
 async fn carry_out(case: &'static Case, context: Context) -> CaseResult {
     let mut task = tokio::spawn((case.run)(Arc::new(context)));
     match tokio::time::timeout(TIME_LIMIT, &mut task).await {

@@ -1,4 +1,4 @@
-//! A store that records what it is asked, and fails or waits on demand.
+//! A backend that records its calls, and fails or waits on demand.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,7 +12,7 @@ use session_core::{
 
 use crate::fixture::BoxFuture;
 
-/// Wraps the store under test, and forwards only what every wrapper has to forward.
+/// Wraps the backend under test, and forwards only the methods that every wrapper must forward.
 #[derive(Debug, Clone)]
 pub(crate) struct Spy {
     inner: Arc<dyn Backend>,
@@ -27,15 +27,15 @@ struct Notes {
     loads: Plans,
 }
 
-/// What happens to the next operations of a kind, the first one first.
+/// The injected outcomes of the next operations of a kind, in order.
 #[derive(Default)]
 struct Plans {
     errors: VecDeque<Injected>,
-    /// What comes before them: how many operations come first, and what is done then.
+    /// A hook: the number of operations before it, and its action.
     before: Option<(usize, BoxFuture<()>)>,
 }
 
-/// A save that the store was asked for.
+/// A recorded save.
 #[derive(Debug, Clone)]
 pub(crate) struct Save {
     pub(crate) key: Key,
@@ -45,7 +45,7 @@ pub(crate) struct Save {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Injected {
-    /// Carried out and answered, as ever.
+    /// Carried out and answered as usual.
     Nothing,
     /// Not carried out, and reported as a refusal.
     Refusal,
@@ -64,32 +64,32 @@ impl Spy {
         Self { inner, notes: Arc::default() }
     }
 
-    /// The store without the spy.
+    /// The backend without the spy.
     pub(crate) fn inner(&self) -> &dyn Backend {
         &*self.inner
     }
 
-    /// What the store was asked since the last time.
+    /// The calls since the last time this method was called.
     pub(crate) fn asked(&self) -> Vec<&'static str> {
         std::mem::take(&mut self.notes().asked)
     }
 
-    /// The saves that the store was asked for since the last time.
+    /// The saves since the last time this method was called.
     pub(crate) fn saves(&self) -> Vec<Save> {
         std::mem::take(&mut self.notes().saves)
     }
 
-    /// What happens to the next writes (save, touch, destroy).
+    /// Sets the outcomes of the next writes (save, touch, destroy).
     pub(crate) fn fail_writes(&self, errors: &[Injected]) {
         self.notes().writes.errors = errors.iter().copied().collect();
     }
 
-    /// What happens to the next loads.
+    /// Sets the outcomes of the next loads.
     pub(crate) fn fail_loads(&self, errors: &[Injected]) {
         self.notes().loads.errors = errors.iter().copied().collect();
     }
 
-    /// Lets `first` writes pass and does this before the next one.
+    /// Lets `first` writes pass, and runs the action before the next one.
     pub(crate) fn before_write(
         &self,
         first: usize,
@@ -98,7 +98,7 @@ impl Spy {
         self.notes().writes.before = Some((first, Box::pin(act)));
     }
 
-    /// Does this before the next load.
+    /// Runs the action before the next load.
     pub(crate) fn before_load(&self, act: impl Future<Output = ()> + Send + 'static) {
         self.notes().loads.before = Some((0, Box::pin(act)));
     }
@@ -150,7 +150,7 @@ async fn carry_out<T>(
         Injected::LoseRequest => Err(Error::unavailable("the suite lost the request")),
         Injected::LoseAnswer => {
             operation.await?;
-            Err(Error::unavailable("the suite lost the answer"))
+            Err(Error::unavailable("the suite lost the response"))
         }
         Injected::HangBefore => pending().await,
         Injected::Hang => {

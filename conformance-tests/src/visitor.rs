@@ -1,4 +1,4 @@
-//! What a browser does: it keeps the cookie that it was told.
+//! A visitor, who keeps a cookie as a browser does.
 
 use session_core::{Error, Saved, Session, SessionStore};
 
@@ -10,12 +10,12 @@ pub(crate) struct Visitor {
 }
 
 impl Visitor {
-    /// Comes without a cookie.
+    /// A visitor without a cookie.
     pub(crate) fn new(store: &SessionStore) -> Self {
         Self { store: store.clone(), cookie: None }
     }
 
-    /// Comes with a session that holds `"user": "alice"`.
+    /// A visitor with a session that holds `"user": "alice"`.
     pub(crate) async fn known(store: &SessionStore) -> CaseResult<Self> {
         let mut visitor = Self::new(store);
         let session = store.create();
@@ -24,7 +24,7 @@ impl Visitor {
         Ok(visitor)
     }
 
-    /// The session of this visitor's cookie, if it has one that is alive.
+    /// The session of this visitor's cookie, if it is alive.
     pub(crate) async fn load(&self) -> CaseResult<Option<Session>> {
         match &self.cookie {
             Some(cookie) => Ok(self.store.load(cookie).await?),
@@ -52,7 +52,7 @@ impl Visitor {
         Ok(saved)
     }
 
-    /// The cookie, which must be there.
+    /// The cookie; fails if there is none.
     pub(crate) fn cookie(&self) -> CaseResult<&str> {
         let cookie = self.cookie.as_deref();
         cookie

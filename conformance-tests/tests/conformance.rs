@@ -1,4 +1,4 @@
-//! The suite against every store of this workspace.
+//! Runs the suite on every store of this workspace.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The suite proves itself: the reference store passes every case, each broken store fails the cases
-//! named for it, and every case over the `Backend` has a store that fails it.
+//! Tests of the suite: the reference store passes every case, each broken store fails the cases that are listed
+//! for it, and every case that uses `Backend` has a store that fails it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use broken::{BROKEN, BrokenHarness};
 use support::reference::{CLAIMS, Reference};
 use support::valid::{VALID, Valid};
 
-/// The groups whose cases use the `Backend` itself.
+/// The groups whose cases use `Backend` directly.
 const BACKEND_GROUPS: [&str; 9] =
     ["load", "save", "touch", "expiry", "destroy", "gc", "concurrency", "data", "owner"];
 
@@ -42,7 +42,7 @@ impl Harness for Sound {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn the_sound_store_passes_every_case() {
+async fn the_reference_store_passes_every_case() {
     let (mut skipped, mut failed) = (Vec::new(), Vec::new());
     for name in cases() {
         match check(&Sound, name).await {
@@ -51,12 +51,12 @@ async fn the_sound_store_passes_every_case() {
             other => failed.push(format!("{name}: {other:?}")),
         }
     }
-    assert!(failed.is_empty(), "the sound store fails:\n{}", failed.join("\n"));
+    assert!(failed.is_empty(), "the reference store fails:\n{}", failed.join("\n"));
     // It does not claim to be durable; nothing else may be skipped.
     assert_eq!(skipped, ["load::finds_records_after_reopening", "session::survives_reopening"]);
 }
 
-/// A wrong alarm would cost a maintainer more than a missed defect.
+/// A case that rejects a correct store would cost a maintainer more time than a defect that is not found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn equally_valid_stores_pass_every_case() {
     let (mut failed, mut running) = (Vec::new(), JoinSet::new());
@@ -79,7 +79,7 @@ async fn equally_valid_stores_pass_every_case() {
     assert!(failed.is_empty(), "valid stores fail:\n{}", failed.join("\n"));
 }
 
-/// A handle waits for a slow store, but not for ever: what it does then must lose and double nothing.
+/// The handle stops waiting for a slow store at its deadline; even then no write may be lost or applied twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn a_store_that_stalls_loses_and_doubles_nothing() {
     let concurrent = [
@@ -103,7 +103,7 @@ async fn a_store_that_stalls_loses_and_doubles_nothing() {
     assert!(failed.is_empty(), "on a store that stalls:\n{}", failed.join("\n"));
 }
 
-/// How often a case may try to catch a broken store.
+/// How often a case may try to find a defect.
 const ATTEMPTS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
@@ -117,7 +117,7 @@ async fn each_broken_store_fails_the_cases_named_for_it() {
             }
             running.spawn(async move {
                 let mut outcome = check(&BrokenHarness(defect), name).await;
-                // On a busy machine a case may miss a race, but not again and again.
+                // On a busy machine a case may miss a race, but not in every attempt.
                 for _ in 1..ATTEMPTS {
                     if let Outcome::Passed = outcome {
                         outcome = check(&BrokenHarness(defect), name).await;
@@ -130,7 +130,7 @@ async fn each_broken_store_fails_the_cases_named_for_it() {
                             message.starts_with(clause)
                                 && !message.contains('\n')
                                 && !message.contains("an operation hangs"),
-                            "{name} must say in one line what is broken: {message}"
+                            "{name} must describe the defect in one line: {message}"
                         );
                         println!("{defect:?}: {name}: {message}");
                         None
@@ -143,7 +143,7 @@ async fn each_broken_store_fails_the_cases_named_for_it() {
     for survivor in running.join_all().await {
         survivors.extend(survivor);
     }
-    assert!(survivors.is_empty(), "holes in the suite:\n{}", survivors.join("\n"));
+    assert!(survivors.is_empty(), "the suite misses defects:\n{}", survivors.join("\n"));
 }
 
 #[test]
@@ -151,7 +151,7 @@ fn every_case_over_the_backend_has_a_store_that_fails_it() {
     let caught: BTreeSet<&str> = BROKEN.iter().flat_map(|(_, named)| *named).copied().collect();
     let known: BTreeSet<&str> = cases().collect();
     let unknown: Vec<_> = caught.difference(&known).collect();
-    assert!(unknown.is_empty(), "no cases: {unknown:?}");
+    assert!(unknown.is_empty(), "there are no such cases: {unknown:?}");
     let (mut over_backend, mut over_handle) = (Vec::new(), Vec::new());
     for name in known.difference(&caught) {
         let group = name.split("::").next().unwrap();
@@ -164,8 +164,8 @@ fn every_case_over_the_backend_has_a_store_that_fails_it() {
             false => over_handle.push(name),
         }
     }
-    println!("{} stores, {} of {} cases caught one", BROKEN.len(), caught.len(), known.len());
-    println!("cases of the handle, which no store can fail alone: {over_handle:?}");
+    println!("{} stores, {} of {} cases found one", BROKEN.len(), caught.len(), known.len());
+    println!("cases of the handle, without a broken store: {over_handle:?}");
     assert!(BROKEN.len() >= 25);
     assert!(over_backend.is_empty(), "no broken store fails these: {over_backend:?}");
 }
@@ -211,7 +211,7 @@ fn every_case_that_the_contract_names_exists_and_cites_its_place() {
 fn every_clause_names_a_case_and_every_case_cites_a_clause_that_exists() {
     let contract = contract();
     let clauses = || contract.iter().filter(|(place, _)| place.starts_with("clause "));
-    // What stored bytes are not a record only the backends' own tests can know.
+    // Only the tests of each backend know which stored bytes are corrupt.
     let without: Vec<_> =
         clauses().filter(|(_, named)| named.is_empty()).map(|(clause, _)| clause).collect();
     assert_eq!(without, ["clause 4"], "these clauses name no case");
@@ -231,7 +231,7 @@ fn every_clause_names_a_case_and_every_case_cites_a_clause_that_exists() {
 }
 
 #[test]
-fn there_are_at_least_sixty_cases_with_names_of_their_own() {
+fn there_are_at_least_sixty_cases_with_distinct_names() {
     let names: Vec<_> = cases().collect();
     let distinct: BTreeSet<_> = names.iter().collect();
     assert!(names.len() >= 60 && distinct.len() == names.len());

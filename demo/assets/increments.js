@@ -1,4 +1,4 @@
-// Fires 50 requests at once and counts whether each of them counted.
+// Sends 50 requests at the same time and checks that none of their increments is lost.
 "use strict";
 
 const REQUESTS = 50;
@@ -19,10 +19,10 @@ button.addEventListener("click", async () => {
     await Promise.all(Array.from({ length: REQUESTS }, () => post("/increments")));
     const took = Math.round(performance.now() - begin);
     const counted = Number(await (await fetch("/increments")).text());
-    const verdict = counted === REQUESTS ? "none was lost" : `${REQUESTS - counted} were lost`;
-    output.textContent = `${REQUESTS} requests in ${took} ms, ${counted} counted: ${verdict}. Reload the page to see the counter in the panel.`;
+    const result = counted === REQUESTS ? "none was lost" : `${REQUESTS - counted} were lost`;
+    output.textContent = `${REQUESTS} requests in ${took} ms, ${counted} counted: ${result}. Reload the page to see the counter in the panel.`;
   } catch (error) {
-    output.textContent = `That failed: ${error.message}.`;
+    output.textContent = `The requests failed: ${error.message}.`;
   }
   button.disabled = false;
 });

@@ -1,4 +1,4 @@
-//! A small web application on any session store: `cargo run -p demo`, then open what it prints.
+//! A small web application on any session store: run `cargo run -p demo` and open the printed URL.
 
 mod options;
 mod pages;
@@ -34,12 +34,12 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
     let address = listener.local_addr()?;
     writeln!(stdout(), "http://{address}/ (sessions in: {})", store.backend_name())?;
-    // It may be killed at any moment: a session is saved before its response is sent.
+    // There is no graceful shutdown: every session is saved before its response is sent.
     axum::serve(listener, router).await?;
     Ok(())
 }
 
-/// An error and its causes.
+/// The text of an error and its causes.
 fn sentence(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -7,18 +7,18 @@ use clap::Parser;
 use session_core::Config;
 use session_tower::CookieConfig;
 
-/// A small web application that shows sessions on any store. Open what it prints in a browser.
+/// A small web application that shows sessions on any store. Open the printed URL in a browser.
 #[derive(Debug, Parser)]
 pub(crate) struct Options {
     /// Where sessions live.
     ///
-    /// memory: | file:DIRECTORY | cookie: (a new key at every start) | cookie:KEY_FILE (made when
-    /// it is missing, with a directory KEY_FILE.revoked for logouts) | sqlite:FILE | postgres://… | mysql://… | redis://… | redis+cluster://… |
-    /// redis+sentinel://…
+    /// memory: | file:DIRECTORY | cookie: (a new key at every start) | cookie:KEY_FILE (created if it
+    /// is missing, with a directory KEY_FILE.revoked for logouts) | sqlite:FILE | postgres://… |
+    /// mysql://… | redis://… | redis+cluster://… | redis+sentinel://…
     #[arg(long, value_name = "URL", default_value = "file:demo-sessions")]
     pub(crate) store: String,
 
-    /// How long a session lives at most.
+    /// The maximum lifetime of a session.
     #[arg(long, value_name = "SECONDS", default_value_t = 7200)]
     lifetime: u64,
 
@@ -26,12 +26,12 @@ pub(crate) struct Options {
     #[arg(long, value_name = "SECONDS")]
     idle_timeout: Option<u64>,
 
-    /// The address to listen on; with port 0 a free one is chosen.
+    /// The address to listen on; port 0 selects a free port.
     #[arg(long, default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
 
-    /// A cookie named `id` without `Secure`, for browsers that refuse secure ones from
-    /// `http://127.0.0.1`, as Safari does.
+    /// Use a cookie named `id` without `Secure`, for browsers that reject `Secure` cookies from
+    /// `http://127.0.0.1`, such as Safari.
     #[arg(long)]
     insecure_cookie: bool,
 }

@@ -1,4 +1,4 @@
-//! The pages. Everything that comes from a visitor is escaped by the template library.
+//! The pages. The template library escapes all input of visitors.
 
 use axum::http::StatusCode;
 use maud::{DOCTYPE, Markup, html};
@@ -9,7 +9,7 @@ use crate::panel::Panel;
 use crate::sign_in::Form;
 use crate::theme::Theme;
 
-/// What every page with a session shows.
+/// The contents that every page with a session shows.
 pub(crate) struct Page {
     theme: Theme,
     name: Option<String>,
@@ -17,7 +17,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// Takes the flash messages: this page shows them, and no other will.
+    /// Takes the flash messages, so that no other page shows them.
     pub(crate) fn of(session: &Session) -> Result<Self> {
         Ok(Self {
             theme: session.get("theme")?.unwrap_or_default(),
@@ -57,14 +57,14 @@ pub(crate) fn home(
         @if sign_in_needed && page.name.is_none() {
             p.flash data-level="warning" role="status" { "Please sign in to see your account." }
         }
-        (who(page, form))
+        (sign_in(page, form))
         (theme(page.theme))
         (increments(loses_updates))
     };
     page.render("Home", &main, panel)
 }
 
-fn who(page: &Page, form: &Form) -> Markup {
+fn sign_in(page: &Page, form: &Form) -> Markup {
     html! {
         section {
             @if let Some(name) = &page.name {
@@ -84,8 +84,8 @@ fn who(page: &Page, form: &Form) -> Markup {
                     button #sign-in { "Sign in" }
                 }
                 p.note {
-                    "Any name and any password of four characters will do. A refused form comes back "
-                    "with what you typed, except the password."
+                    "Use any name and any password of at least four characters. If the form is refused, "
+                    "it is shown again with your input, except the password."
                 }
             }
         }
@@ -124,19 +124,19 @@ fn theme(theme: Theme) -> Markup {
 fn increments(loses_updates: bool) -> Markup {
     html! {
         section {
-            h2 { "50 requests at once" }
+            h2 { "50 parallel requests" }
             p {
-                "Each adds one to the same counter in your session, at the same moment."
+                "Each request adds one to the same counter in your session, at the same time."
             }
             @if loses_updates {
                 p.note {
-                    "This store keeps the session in the cookie: of parallel requests the last answer "
-                    "wins, so it loses some. Every other store keeps them all."
+                    "This store keeps the session in the cookie. The last response of parallel requests "
+                    "wins, so some increments are lost. The other stores lose none."
                 }
             }
-            button #increment type="button" { "Fire 50 increments" }
+            button #increment type="button" { "Send 50 increments" }
             output #increments aria-live="polite" {}
-            noscript { p.note { "This is the one thing here that needs JavaScript." } }
+            noscript { p.note { "Only this button needs JavaScript." } }
             script src="/increments.js" defer {}
         }
     }
@@ -163,7 +163,7 @@ pub(crate) fn account(page: &Page, panel: &Panel) -> Markup {
         section {
             p #account {
                 "This page is for members, and you are " b { (page.name.as_deref().unwrap_or_default()) }
-                ". Without a session you would have been sent to the sign-in form."
+                ". A visitor who is not signed in is sent to the sign-in form."
             }
             form method="post" action="/sign-out" { button { "Sign out" } }
         }
@@ -180,26 +180,26 @@ pub(crate) fn about(theme: Theme, available: bool) -> Markup {
                 h1 { "About" }
                 @if !available {
                     p.flash data-level="warning" role="status" {
-                        "The session store is out of reach. This page goes on without your session, so it "
+                        "The session store is unavailable. This page works without your session, but it "
                         "does not know your theme."
                     }
                 }
                 section {
                     p {
-                        "The same application runs on every session store; which one is a word on the "
-                        "command line: " code { "--store memory:" } ", " code { "file:PATH" } ", "
+                        "The same application runs on every session store. An option selects the store: "
+                        code { "--store memory:" } ", " code { "file:PATH" } ", "
                         code { "cookie:" } ", " code { "sqlite:FILE" } ", " code { "postgres://…" } ", "
                         code { "mysql://…" } ", " code { "redis://…" } "."
                     }
                     p {
                         "No other site can send the forms in your name: the cookie is "
                         code { "SameSite=Lax" } ", and a POST whose " code { "Sec-Fetch-Site" } " or "
-                        code { "Origin" } " names another site is refused, also one that would only "
-                        "sign you in as somebody else."
+                        code { "Origin" } " names another site is refused. This also prevents another "
+                        "site from signing you in to somebody else's account."
                     }
                     p {
-                        "Stop the server and start it again on the same address: with a store that outlives "
-                        "the process, you are still signed in."
+                        "Stop the server and start it again on the same address. With a store that survives "
+                        "a restart, you are still signed in."
                     }
                 }
             }
@@ -216,8 +216,8 @@ pub(crate) fn signed_out() -> Markup {
                 h1 { "Signed out" }
                 section {
                     p #signed-out {
-                        "Your session has ended, and every copy of its cookie is worthless. This page does "
-                        "not ask for a session: it causes no call to the store."
+                        "Your session has ended, and no copy of its cookie is valid any more. This page "
+                        "does not use a session, so it causes no call to the store."
                     }
                     p { a href="/" { "Back to the start" } }
                 }
@@ -238,12 +238,13 @@ pub(crate) fn failure(status: StatusCode) -> Markup {
                 section {
                     @if unavailable {
                         p #unavailable {
-                            "The session store is out of reach, so we can't tell who you are. Nothing is "
-                            "lost and your cookie is untouched: as soon as the store is back, so are you."
+                            "The session store is unavailable, so your session could not be loaded. "
+                            "Nothing is lost: your cookie is unchanged, and you are signed in again as soon "
+                            "as the store is available."
                         }
                         p {
-                            "Try again, or read what the server's log says about the store. "
-                            "The page " a href="/about" { "About" } " works without it."
+                            "Try again, or look for the cause in the server's log. "
+                            "The page " a href="/about" { "About" } " works without the store."
                         }
                     } @else if status == StatusCode::CONFLICT {
                         p { "Your session ended or changed meanwhile. Please load the page again." }

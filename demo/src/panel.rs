@@ -1,4 +1,4 @@
-//! What the session holds, for the panel beside the page.
+//! The panel beside the page, which shows the contents of the session.
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -17,7 +17,7 @@ pub(crate) struct Panel {
 }
 
 impl Panel {
-    /// To be asked before the page takes the flash.
+    /// Must be called before the page takes the flash messages.
     pub(crate) fn new(session: &Session, store: &SessionStore) -> Result<Self> {
         let value = |key: String| {
             let value: Option<serde_json::Value> = session.get(&key)?;
@@ -55,7 +55,7 @@ impl Panel {
                 } @else {
                     p #no-session {
                         "You have no session yet. Nothing is stored in " b { (self.store) }
-                        " and no cookie is set until there is something to remember."
+                        " and no cookie is set until there is something to store."
                     }
                 }
                 h3 { "Values" }
@@ -66,7 +66,7 @@ impl Panel {
                 h3 { "Flash, delivered with this page" }
                 @if self.flash.is_empty() { p.none { "none" } }
                 ul { @for text in &self.flash { li { (text) } } }
-                p.note { "The id is never shown: who has it, is you." }
+                p.note { "The id is a secret and never shown: anybody with it has your session." }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The application: its routes and what they do with the session.
+//! The routes of the application, and the handlers that use the session.
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Form, Query, Request, State};
@@ -19,7 +19,7 @@ use crate::panel::Panel;
 use crate::theme::Theme;
 use crate::{same_origin, sign_in};
 
-/// Our longest form has three short fields.
+/// The longest form has three short fields.
 const MAX_FORM_BYTES: usize = 4096;
 
 pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router> {
@@ -74,7 +74,8 @@ async fn home(
     Ok(pages::home(&page, &form, query.sign_in.is_some(), loses_updates, &panel))
 }
 
-/// Each visit has a number of its own, however many tabs are opened at once. A HEAD is no visit.
+/// Each visit has its own number, even if several tabs are opened at the same time. A HEAD request does not
+/// count as a visit.
 async fn visits(
     method: Method,
     session: Session,
@@ -136,7 +137,8 @@ async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     ([(CONTENT_TYPE, kind)], text)
 }
 
-/// axum answers HEAD with the handler of GET. Nobody sees that page, so the flash waits for the next.
+/// axum answers HEAD with the handler of GET. No visitor sees that page, so the flash messages are kept for
+/// the next one.
 async fn head_changes_nothing(
     method: Method,
     session: Session,
@@ -150,8 +152,8 @@ async fn head_changes_nothing(
     response
 }
 
-/// Puts a helpful page in the place of the layer's plain answer. Everything else of it stays: what
-/// caches may do with it, and what becomes of the cookie.
+/// Replaces the plain error response of the layer with a helpful page. The status and the headers stay,
+/// because caches and the client's cookie depend on them.
 async fn own_error_page(response: Response) -> Response {
     if response.extensions().get::<SessionFailure>().is_none() {
         return response;
@@ -163,7 +165,7 @@ async fn own_error_page(response: Response) -> Response {
     Response::from_parts(kept, body)
 }
 
-/// Nothing but our own files, and no embedding.
+/// Allows only the application's own files, and forbids embedding.
 async fn strict_browser(mut response: Response) -> Response {
     const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; \
                           connect-src 'self'; img-src data:; form-action 'self'; \

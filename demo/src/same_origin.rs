@@ -1,4 +1,4 @@
-//! No other site may send our forms, not even the one for signing in, which needs no cookie.
+//! Refuses forms that another site sends, also the sign-in form, which needs no cookie.
 
 use axum::extract::Request;
 use axum::http::header::{HOST, ORIGIN};
@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// Refuses what another site's page sends. Clients that are no browsers send neither header, and
-/// carry nobody's cookies by themselves.
+/// Refuses requests from pages of other sites. Clients other than browsers send neither header, and do not
+/// add a visitor's cookies by themselves.
 pub(crate) async fn only(request: Request, next: Next) -> Response {
     let is_safe = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
     if is_safe || is_same_origin(request.headers()) {
@@ -24,7 +24,7 @@ fn is_same_origin(headers: &HeaderMap) -> bool {
     let Some(origin) = text(ORIGIN.as_str()) else {
         return true;
     };
-    // A page without an origin says "null".
+    // The browser sends "null" for a page without an origin.
     let host = origin.split_once("://").map(|(_, host)| host);
     host.zip(text(HOST.as_str())).is_some_and(|(origin, host)| origin.eq_ignore_ascii_case(host))
 }
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_another_site_sends_is_told_by_its_headers() {
+    fn requests_of_other_sites_are_recognised_by_their_headers() {
         for (sent, expected) in [
             (&[][..], true),
             (&[("sec-fetch-site", "same-origin")], true),

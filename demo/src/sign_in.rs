@@ -1,4 +1,4 @@
-//! Signing in and out, and the guard in front of members' pages.
+//! Sign-in, sign-out, and the guard of the members' pages.
 
 use axum::extract::{Form as FormBody, Request};
 use axum::middleware::Next;
@@ -8,13 +8,13 @@ use session_core::{Level, Owner, Result};
 use session_tower::{Session, SessionFailure};
 use std::time::Duration;
 
-/// How much of a refused name goes back into the form.
+/// The maximum length of a refused name that is shown in the form again.
 const SHOWN_CHARS: usize = 80;
 
 const REMEMBERED: Duration = Duration::from_secs(30 * 86_400);
 
-/// What the visitor typed. When it is refused, it goes into the flash, shortened, and the next page
-/// puts it back into the form; what is secret is skipped right here, so no handler can forget to.
+/// The visitor's input. If it is refused, it is shortened and stored in the flash, and the next page shows
+/// it in the form. Serialization skips the password, so no handler can store it by mistake.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Input {
     #[serde(default)]
@@ -25,14 +25,14 @@ pub(crate) struct Input {
     pub(crate) remember: Option<String>,
 }
 
-/// What is wrong with it, field by field.
+/// The errors of the input, for each field.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Errors {
     pub(crate) name: Option<String>,
     pub(crate) password: Option<String>,
 }
 
-/// The form as the page shows it: after a refusal with the old input and the errors.
+/// The form as the page shows it; after a refusal it has the old input and the errors.
 #[derive(Debug, Default)]
 pub(crate) struct Form {
     pub(crate) input: Input,
@@ -52,16 +52,17 @@ impl Form {
 impl Input {
     fn errors(&self) -> Errors {
         let name = match self.name.trim().chars().count() {
-            0 => Some("Please tell us your name; any will do.".into()),
+            0 => Some("Please enter a name; any name is accepted.".into()),
             1..=40 => None,
-            _ => Some("A name of at most 40 characters, please.".into()),
+            _ => Some("Please enter a name of at most 40 characters.".into()),
         };
         let too_short = self.password.chars().count() < 4;
-        let password = too_short.then(|| "Any password of at least 4 characters.".into());
+        let password =
+            too_short.then(|| "Please enter any password of at least 4 characters.".into());
         Errors { name, password }
     }
 
-    /// What any session has room for, also one in a cookie.
+    /// Shortens the input so that it fits into any session, also into a cookie.
     fn shortened(self) -> Self {
         Self { name: self.name.chars().take(SHOWN_CHARS).collect(), ..self }
     }
@@ -79,11 +80,10 @@ pub(crate) async fn sign_in(
     }
     let name = input.name.trim();
     if session.contains("name") {
-        // Somebody was signed in already. Nothing of theirs is for the next one: no value, no
-        // "remember me".
+        // Another visitor was signed in. The new one must not get their values or their "remember me".
         session.destroy();
     }
-    // A new id: an attacker who knows the old one is not signed in with it.
+    // The session gets a new id, so an attacker who knows the old one is not signed in.
     session.sign_in(Owner::new(name)?);
     session.insert("name", name)?;
     if input.remember.is_some() {
@@ -93,13 +93,13 @@ pub(crate) async fn sign_in(
     Ok(Redirect::to("/"))
 }
 
-/// The session is dead before the response is sent, for every copy of its cookie.
+/// The session is destroyed before the response is sent, so every copy of its cookie is invalid.
 pub(crate) async fn sign_out(session: Session) -> Redirect {
     session.destroy();
     Redirect::to("/signed-out")
 }
 
-/// The guard: a visitor that has not signed in is sent to the form.
+/// The guard: redirects a visitor who is not signed in to the form.
 pub(crate) async fn members_only(
     session: Session,
     request: Request,
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn any_name_and_a_password_of_four_characters_will_do() {
+    fn any_name_and_a_password_of_four_characters_are_accepted() {
         assert_eq!(input("Zoë", "1234").errors(), Errors::default());
         assert!(input(" ", "1234").errors().name.is_some());
         assert!(input(&"n".repeat(41), "1234").errors().name.is_some());
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_name_goes_back_shortened() {
+    fn a_refused_name_is_shortened() {
         let long = input(&"ß".repeat(4000), "1234").shortened();
         assert_eq!(long.name.chars().count(), SHOWN_CHARS);
         assert_eq!(input("Zoë", "1234").shortened().name, "Zoë");

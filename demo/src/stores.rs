@@ -1,4 +1,4 @@
-//! One line for each store: all that the application has to know about where its sessions live.
+//! Opens the session store. No other part of the application depends on the kind of store.
 
 use session_cookie::{CookieStore, SecretKey};
 use session_core::{Error, Result, SessionStore};
@@ -32,22 +32,21 @@ pub(crate) async fn open(options: &Options) -> Result<SessionStore> {
             backend.migrate().await?;
             SessionStore::new(backend)
         }
-        // By its beginning: rediss, unix, redis+cluster, redis+sentinel and so on.
+        // Also rediss, unix, redis+cluster, redis+sentinel and so on.
         _ if kind.starts_with("redis") || kind == "unix" => {
             SessionStore::new(RedisBackend::connect(url).await?)
         }
         _ => {
             return Err(Error::invalid_config(format!(
-                "there is no store of the kind {kind:?}; --help lists them"
+                "there is no store of the kind {kind:?}: --help lists the kinds"
             )));
         }
     };
     store.with_config(options.config())
 }
 
-/// Signed cookies. Sign-outs are remembered beside the key for as long as a copy of the cookie could
-/// be replayed. A key that ends with the process takes its cookies along, so memory will do for
-/// it.
+/// Signed cookies. The revocation marks are stored beside the key file. A generated key is lost with the
+/// process, and all its cookies become invalid, so its revocation marks can be kept in memory.
 fn cookie_store(cookie_name: &'static str, key_file: &str) -> Result<CookieStore> {
     let signed = |key| CookieStore::signed(cookie_name, [key]);
     Ok(match key_file {

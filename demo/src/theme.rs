@@ -1,4 +1,4 @@
-//! What the visitor chose.
+//! The theme that a visitor chose.
 
 use serde::{Deserialize, Serialize};
 

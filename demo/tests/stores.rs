@@ -44,7 +44,7 @@ fn main() {
         });
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
-    // Before the exit, which would leave it behind.
+    // `exit` would not remove the directory.
     drop(directory);
     conclusion.exit();
 }

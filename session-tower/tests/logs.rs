@@ -1,4 +1,4 @@
-//! Nothing secret in logs. A process of its own, because a log at trace level belongs to all of it.
+//! Logs hold no secrets. The test has its own process because a trace log belongs to the whole process.
 #![allow(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
 #[path = "web/app.rs"]
@@ -70,8 +70,7 @@ async fn spring_cve_2023_20866_no_cookie_value_in_a_trace_log() {
     let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert!(log.contains("told to fail") && log.contains("the probe's cause"), "the log says why");
     assert!(log.matches('\n').count() > 20, "the log is at trace level");
-    // The client's library logs the URL that it asks for, in which that value stands; the server's
-    // lines do not.
+    // The client's library logs the URL of the request, which holds the value; the server's lines do not.
     let server = log.lines().filter(|line| line.contains("session_"));
     assert!(server.clone().count() > 5);
     assert!(server.clone().all(|line| !line.contains("s3cret-value")));

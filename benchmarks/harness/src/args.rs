@@ -1,4 +1,4 @@
-//! The command line that all benchmark programs share.
+//! The command line of all benchmark programs.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub struct Args {
     /// An operation to measure (repeat it for several); all of them when none is named
     #[arg(long, value_enum, value_name = "NAME")]
     pub op: Vec<Operation>,
-    /// How many tasks do it at once
+    /// The number of concurrent tasks
     #[arg(long, value_delimiter = ',', default_value = "1,64")]
     pub tasks: Vec<usize>,
     /// How long each contender is measured for each row
@@ -23,25 +23,25 @@ pub struct Args {
     /// Writes each row as a line of JSON to this file
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Also collects the garbage of 1,000,000 sessions, which takes minutes to fill
+    /// Also measures gc with 1,000,000 sessions; filling the stores takes minutes
     #[arg(long)]
     pub large: bool,
 }
 
 impl Args {
-    /// Whether a backend was asked for.
+    /// Whether a backend was selected.
     #[must_use]
     pub fn wants_backend(&self, name: &str) -> bool {
         self.backend.is_empty() || self.backend.iter().any(|wanted| wanted == name)
     }
 
-    /// Whether an operation was asked for.
+    /// Whether an operation was selected.
     #[must_use]
     pub fn wants(&self, operation: Operation) -> bool {
         self.op.is_empty() || self.op.contains(&operation)
     }
 
-    /// Half a second, or less when the measurement itself is shorter.
+    /// Half a second, or less if the measurement itself is shorter.
     #[must_use]
     pub fn warm_up(&self) -> Duration {
         Duration::from_secs_f64(self.seconds.min(0.5))

@@ -9,12 +9,12 @@ const BAR: f64 = 15.0;
 const GAP: f64 = 10.0;
 const PANEL_GAP: f64 = 22.0;
 
-/// How long a bar is.
+/// How the length of a bar depends on its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scale {
-    /// In proportion to the longest one of its group.
+    /// Proportional to the longest bar of its group.
     Linear,
-    /// By orders of magnitude.
+    /// Logarithmic.
     Logarithmic,
 }
 
@@ -40,7 +40,7 @@ impl Chart {
         Self { title: title.into(), scale, groups: Vec::new() }
     }
 
-    /// Begins a group of bars that are to be compared.
+    /// Begins a group of bars that can be compared.
     pub fn group(&mut self, label: impl Into<String>) {
         self.groups.push((label.into(), Vec::new()));
     }
@@ -58,7 +58,7 @@ impl Chart {
         }
     }
 
-    /// The picture as text.
+    /// The chart as SVG.
     #[must_use]
     pub fn to_svg(&self) -> String {
         let bars: usize = self.groups.iter().map(|(_, bars)| bars.len()).sum();
@@ -108,7 +108,7 @@ impl Chart {
         svg
     }
 
-    /// What part of the room a bar takes.
+    /// The length of a bar, as a part of the full width.
     fn part(&self, value: f64, shortest: f64, longest: f64) -> f64 {
         if value <= 0.0 || longest <= 0.0 {
             return 0.0;
@@ -123,7 +123,7 @@ impl Chart {
     }
 }
 
-/// Three significant digits at most.
+/// A number with at most three significant digits.
 fn short(value: f64) -> String {
     let (value, unit) = match value {
         value if value >= 999_500.0 => (value / 1e6, " M"),

@@ -1,4 +1,4 @@
-//! The closed loop: tasks that each begin the next operation when the last one has ended.
+//! The closed loop: each task begins its next operation when the previous one has ended.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,38 +6,38 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-/// After so many operations a task lets others run: a store in memory never waits and so would
-/// never let go of its thread.
+/// After this number of operations a task yields: with a store in memory it never waits, and would block its
+/// thread.
 const TURN: u64 = 128;
-/// Latencies are kept to three digits and up to this.
+/// The longest latency that is recorded; latencies have three digits.
 const LONGEST: Duration = Duration::from_secs(100);
 
-/// A workload: what one task does again and again.
+/// A workload: the operation that one task repeats.
 pub(crate) trait Work: Send + Sync + 'static {
     type State: Send;
 
     /// Not measured.
     fn begin(&self, task: usize) -> impl Future<Output = Self::State> + Send;
 
-    /// One operation; `false` when there is nothing left to do.
+    /// One operation; `false` if there is no work left.
     fn step(&self, state: &mut Self::State) -> impl Future<Output = bool> + Send;
 
     /// Not measured.
     fn end(&self, state: Self::State) -> impl Future<Output = ()> + Send;
 }
 
-/// What a stretch of measuring found.
+/// The results of one period of measurement.
 #[derive(Debug, Clone)]
 pub struct Slice {
-    /// Operations that were completed.
+    /// Completed operations.
     pub operations: u64,
-    /// Wall clock time, from the first operation's begin to the last one's end.
+    /// Wall clock time from the begin of the first operation to the end of the last one.
     pub elapsed: Duration,
-    /// Nanoseconds of each operation.
+    /// The latencies in nanoseconds.
     pub latencies: Histogram<u64>,
 }
 
-/// Rate and latencies of all slices together.
+/// Rate and latencies of all periods together.
 #[derive(Debug, Clone, Copy)]
 pub struct Timing {
     /// Operations per second.
@@ -57,19 +57,19 @@ impl Slice {
         Self { operations: 0, elapsed: Duration::ZERO, latencies }
     }
 
-    /// Counts an operation in.
+    /// Adds an operation.
     pub fn record(&mut self, latency: Duration) {
         self.operations += 1;
         self.latencies.saturating_record(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
     }
 
-    /// Adds another stretch of time.
+    /// Adds another period.
     pub fn follow(&mut self, next: &Self) {
         self.elapsed += next.elapsed;
         self.beside(next);
     }
 
-    /// Adds another task of the same time.
+    /// Adds another task of the same period.
     fn beside(&mut self, other: &Self) {
         self.operations += other.operations;
         self.latencies.add(&other.latencies).expect("all histograms have the same bounds");
@@ -77,7 +77,7 @@ impl Slice {
 
     /// Rate and latencies.
     #[must_use]
-    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
+    #[allow(clippy::cast_precision_loss, reason = "figures are rounded")]
     pub fn timing(&self) -> Timing {
         let micros = |quantile| self.latencies.value_at_quantile(quantile) as f64 / 1000.0;
         Timing {
@@ -88,7 +88,7 @@ impl Slice {
     }
 }
 
-/// Runs `tasks` tasks until the time is over or their work is done.
+/// Runs `tasks` tasks until the time has passed or their work is done.
 pub(crate) async fn run<W: Work>(work: &Arc<W>, tasks: usize, time: Duration) -> Slice {
     let barrier = Arc::new(tokio::sync::Barrier::new(tasks));
     let running: Vec<_> = (0..tasks)

@@ -1,4 +1,4 @@
-//! Several contenders, measured in turns.
+//! Measures several contenders alternately.
 
 use std::time::Duration;
 
@@ -6,36 +6,36 @@ use indicatif::ProgressBar;
 
 use crate::{Args, Contender, Report, Row, Slice};
 
-/// Each contender's time is cut into so many turns.
+/// The number of periods into which the time of each contender is divided.
 const TURNS: u32 = 10;
-/// The sessions that stand in a store while it is measured.
+/// The number of sessions in a store while it is measured.
 const STANDING: usize = 10_000;
-/// How often garbage is made and collected.
+/// How often gc is measured.
 const COLLECTIONS: u32 = 5;
 
-/// What is measured.
+/// The operations that are measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Operation {
-    /// A session that is there, to usable values.
+    /// Loads an existing session and reads a value.
     LoadHit,
-    /// A session that is not there.
+    /// Loads a session that does not exist.
     LoadMiss,
-    /// One value of a loaded session changes.
+    /// Changes one value of a loaded session.
     Save,
-    /// A session's life is renewed.
+    /// Renews a session.
     Touch,
-    /// Requests that load, increment and save, many at once on few sessions.
+    /// Many concurrent requests that load, increment and save few sessions.
     Hot,
-    /// A new session of eight values.
+    /// Creates a session with eight values.
     Create,
-    /// The removal of a session; measured along with `Create`.
+    /// Destroys a session; measured together with `Create`.
     Destroy,
-    /// The removal of expired sessions, 1 % of all.
+    /// Removes expired sessions, 1 % of all.
     Gc,
 }
 
 impl Operation {
-    /// As it stands in reports.
+    /// The name in reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -51,20 +51,20 @@ impl Operation {
     }
 }
 
-/// Contenders that do the same work on the same machine at the same time.
+/// Measures contenders with the same work in the same run.
 #[derive(Debug)]
 pub struct Comparison<'a> {
     backend: &'static str,
     contenders: Vec<Contender>,
-    /// What makes sense here, and what it is called.
+    /// The operations that are measured, and their names in reports.
     operations: Vec<(Operation, &'static str)>,
     args: &'a Args,
     progress: &'a ProgressBar,
 }
 
 impl<'a> Comparison<'a> {
-    /// A comparison for one backend. The contender named `raw`, if there is one, is what the others
-    /// are put in proportion to.
+    /// A comparison for one backend. If there is a contender named `raw`, the ratios of the others are
+    /// relative to it.
     #[must_use]
     pub fn new(
         backend: &'static str,
@@ -78,7 +78,7 @@ impl<'a> Comparison<'a> {
         Self { backend, contenders, operations, args, progress }
     }
 
-    /// Leaves all operations out but these, which are reported under these names.
+    /// Measures these operations only, and reports them under these names.
     #[must_use]
     pub fn only(mut self, operations: &[(Operation, &'static str)]) -> Self {
         self.operations = operations.to_vec();
@@ -90,7 +90,7 @@ impl<'a> Comparison<'a> {
         wanted.filter(|_| self.args.wants(operation)).map(|(_, name)| *name)
     }
 
-    /// Measures all operations that were asked for.
+    /// Measures all selected operations.
     pub async fn run(mut self, report: &mut Report) {
         for contender in &mut self.contenders {
             self.progress.set_message(format!("{} {}: filling", self.backend, contender.name()));
@@ -125,7 +125,7 @@ impl<'a> Comparison<'a> {
         for contender in &self.contenders {
             contender.measure(operation, tasks, self.args.warm_up()).await;
         }
-        // A contender may have several results: create and destroy.
+        // `Create` has several results: create and destroy.
         let mut totals: Vec<Vec<Slice>> = vec![Vec::new(); self.contenders.len()];
         for _ in 0..TURNS {
             for (contender, totals) in self.contenders.iter().zip(&mut totals) {
@@ -163,7 +163,7 @@ impl<'a> Comparison<'a> {
             self.progress.set_message(label);
             let mut total = Slice::empty();
             for _ in 0..COLLECTIONS {
-                // Filled only now: a store that expires by itself needs none of it.
+                // Filled only now, because a store that expires by itself is not measured.
                 let contender = &mut self.contenders[index];
                 if total.operations == 0 && contender.collect(1).await.is_none() {
                     break;

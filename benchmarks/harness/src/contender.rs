@@ -1,4 +1,4 @@
-//! A subject with its sessions, ready for any operation.
+//! A subject with its sessions, prepared for all operations.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,12 +12,12 @@ use crate::{Operation, Subject};
 
 /// How many tasks fill and empty a store outside the measured time.
 const HELPERS: usize = 64;
-/// Longer than anything takes.
+/// Longer than any operation takes.
 const UNTIL_DONE: Duration = Duration::from_secs(3600);
 
 type Running<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
-/// One side of a comparison: a name and something that can be measured.
+/// One side of a comparison: a name and a subject.
 pub struct Contender {
     name: &'static str,
     driver: Box<dyn Driver>,
@@ -31,34 +31,34 @@ impl Contender {
         Self { name, driver: Box::new(stock) }
     }
 
-    /// A function that is called for every operation, whichever it is.
+    /// A function that is called for every operation.
     pub fn calls(name: &'static str, function: impl Fn() + Send + Sync + 'static) -> Self {
         Self { name, driver: Box::new(Calls(Arc::new(Function(function)))) }
     }
 
-    /// Who it is: `ours`, `raw`, or a peer's name.
+    /// The name: `ours`, `raw`, or the name of a peer.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Brings the number of sessions to `count`.
+    /// Creates or destroys sessions until there are `count`.
     pub async fn fill(&mut self, count: usize) {
         self.driver.fill(count).await;
     }
 
-    /// Measures an operation for a while. [`Operation::Create`] gives two results: the sessions
-    /// that it makes are destroyed, and that is measured too.
+    /// Measures an operation for some time. [`Operation::Create`] has two results: destroying the created
+    /// sessions is measured, too.
     pub async fn measure(&self, operation: Operation, tasks: usize, time: Duration) -> Vec<Slice> {
         self.driver.measure(operation, tasks, time).await
     }
 
-    /// Lets `count` sessions expire and collects them; `None` where there is nothing to collect.
+    /// Lets `count` sessions expire and removes them; `None` if the store needs no gc.
     pub async fn collect(&self, count: usize) -> Option<Slice> {
         self.driver.collect(count).await
     }
 
-    /// Increments of the hot workload that were acknowledged and are not there.
+    /// Increments of the hot workload that were acknowledged and lost.
     pub async fn lost_increments(&self) -> u64 {
         self.driver.lost_increments().await
     }
@@ -166,7 +166,7 @@ impl<S: Subject> Driver for Stock<S> {
                     one.await.expect("create works");
                 }
             }
-            // The file and SQL stores' clocks go in milliseconds, some peers' in seconds.
+            // The file and SQL stores count time in milliseconds, some peers in seconds.
             tokio::time::sleep(Duration::from_millis(20)).await;
             let begin = Instant::now();
             let removed = self.subject.gc().await?;

@@ -15,7 +15,7 @@ pub(crate) struct Job<S: Subject, K> {
     pub(crate) kind: K,
 }
 
-/// How many ids a task has ready.
+/// The number of ids that a task prepares.
 const READY: usize = 16_384;
 
 pub(crate) struct LoadHit;
@@ -23,8 +23,8 @@ pub(crate) struct LoadHit;
 impl<S: Subject> Work for Job<S, LoadHit> {
     type State = (Vec<S::Id>, usize);
 
-    /// The sessions lie in the store in any order, but the ids side by side: a web server has just
-    /// read its request's cookie, and waits for its session only.
+    /// The sessions are at random places in the store, but the ids are adjacent in memory: a web server has
+    /// just read the cookie of its request, and waits for the session only.
     async fn begin(&self, _: usize) -> Self::State {
         let mut random = fastrand::Rng::new();
         let ready = READY.min(self.ids.len());

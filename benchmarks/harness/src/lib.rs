@@ -1,8 +1,8 @@
-//! One workload for every store, measured in a closed loop side by side.
+//! One workload for every store, measured in a closed loop.
 //!
-//! A [`Subject`] is something that keeps sessions: one of our stores, a peer's, or the bare driver doing
-//! the same work ("raw"). [`Comparison`] runs the operations on several subjects in turns of a
-//! fraction of a second, so that whatever else the machine does slows all of them alike.
+//! A [`Subject`] keeps sessions: a store of this project, a store of a peer, or the bare driver with the
+//! same work ("raw"). [`Comparison`] runs the operations on several subjects alternately, each for a
+//! fraction of a second, so that other work on the machine slows all of them.
 
 mod args;
 mod chart;

@@ -1,4 +1,4 @@
-//! Our stores under the workload: one adapter for all of them, since they have one handle.
+//! The stores of this project: one adapter for all of them, because they have the same handle.
 
 use std::time::Duration;
 
@@ -6,12 +6,12 @@ use session_core::{Config, Saved, Session, SessionId, SessionStore};
 
 use crate::{CHANGED_KEY, COUNTER_KEY, READ_KEY, Subject, changed_value, values};
 
-/// A store of ours, through its handle as an application uses it.
+/// A store of this project, used through its handle as in an application.
 #[derive(Debug)]
 pub struct Ours(SessionStore);
 
 impl Ours {
-    /// The store with sessions that a renewal can prolong.
+    /// The store, with sessions that can be renewed.
     ///
     /// # Panics
     /// Never: the settings are valid.

@@ -1,6 +1,6 @@
-//! What every session of the workload holds.
+//! The values of every session of the workload.
 
-/// The value that a load reads out.
+/// The value that a load reads.
 pub const READ_KEY: &str = "name";
 /// The value that a save changes.
 pub const CHANGED_KEY: &str = "seen";
@@ -28,8 +28,8 @@ pub fn values() -> [(&'static str, String); 8] {
     ]
 }
 
-/// Another value of the same length for every number: its 20 digits. Without `format!`, which would
-/// take longer than some of the operations that are measured.
+/// A value of the same length for every number: its 20 digits. `format!` would take longer than some of the
+/// measured operations.
 #[must_use]
 pub fn changed_value(mut number: u64) -> String {
     let mut digits = *b"00000000000000000000";

@@ -1,4 +1,4 @@
-//! What comes out: a table for people and a JSON object a line for programs.
+//! The results: a table on the terminal, and lines of JSON in a file.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -15,7 +15,7 @@ pub struct Row {
     pub who: String,
     /// The operation.
     pub op: String,
-    /// How many tasks do it at once.
+    /// The number of concurrent tasks.
     pub tasks: usize,
     /// Operations per second; for gc, sessions removed per second.
     pub ops_s: f64,
@@ -23,16 +23,16 @@ pub struct Row {
     pub p50_us: f64,
     /// 99th percentile of the latency in microseconds.
     pub p99_us: f64,
-    /// What the bare driver did beside it.
+    /// The rate of the bare driver in the same run.
     pub raw_ops_s: Option<f64>,
-    /// `ops_s` in proportion to `raw_ops_s`.
+    /// `ops_s` divided by `raw_ops_s`.
     pub ratio: Option<f64>,
     /// For the hot workload: increments that were acknowledged and lost.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub lost: Option<u64>,
 }
 
-/// All rows so far, written out as they come.
+/// All rows, each of which is written at once.
 #[derive(Debug)]
 pub struct Report {
     rows: Vec<Row>,
@@ -43,12 +43,12 @@ impl Report {
     /// A report that also writes to a file, if one is named.
     ///
     /// # Errors
-    /// When the file can't be made.
+    /// When the file can't be created.
     pub fn new(json: Option<&Path>) -> io::Result<Self> {
         Ok(Self { rows: Vec::new(), json: json.map(std::fs::File::create).transpose()? })
     }
 
-    /// Takes the rows that were measured side by side.
+    /// Adds rows that were measured together.
     ///
     /// # Panics
     /// When the JSON file can't be written.
@@ -79,7 +79,7 @@ impl Report {
     /// Reads a file that a report wrote.
     ///
     /// # Errors
-    /// When it can't be read, or is not such a file.
+    /// When the file can't be read, or was not written by a report.
     pub fn read(path: &Path) -> io::Result<Vec<Row>> {
         let text = std::fs::read_to_string(path)?;
         text.lines().map(|line| serde_json::from_str(line).map_err(io::Error::from)).collect()
@@ -87,7 +87,7 @@ impl Report {
 }
 
 fn print(line: &str) {
-    // A closed pipe is no reason to stop: the JSON file still wants its rows.
+    // After the pipe is closed, the rows are still written to the JSON file.
     let _ = writeln!(io::stdout(), "{line}");
 }
 

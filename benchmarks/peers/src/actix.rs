@@ -8,7 +8,7 @@ use time::Duration;
 
 const LIFE: Duration = Duration::hours(2);
 
-/// Each value is a JSON text of its own.
+/// Each value is a separate JSON text.
 type State = HashMap<String, String>;
 
 pub(crate) struct Store(RedisSessionStore);
@@ -57,7 +57,7 @@ impl Subject for Store {
     }
 
     async fn open(&self, id: &String) -> Self::Session {
-        (id.clone(), self.get(id).await.expect("it is there"))
+        (id.clone(), self.get(id).await.expect("it exists"))
     }
 
     async fn save(&self, (id, state): &mut Self::Session, number: u64) {

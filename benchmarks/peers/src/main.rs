@@ -1,8 +1,8 @@
-//! Other session libraries under the same workload as ours:
+//! Measures other session libraries with the same workload as the stores of this project:
 //! `cargo run --release --manifest-path benchmarks/peers/Cargo.toml -- --help`.
 //!
-//! Ours is measured beside them in the same process, except for SQLite, of which one process can
-//! hold only one version.
+//! The stores of this project are measured in the same process, except for SQLite, because a process can
+//! link only one version of it.
 
 mod actix;
 mod pavex;
@@ -34,7 +34,7 @@ fn main() -> std::io::Result<()> {
 }
 
 async fn run(args: &Args, report: &mut Report, progress: &ProgressBar) {
-    // Collecting garbage and renewing a life are not asked of peers alike.
+    // gc and renewals are not comparable between the peers.
     use Operation::{Create, Destroy, Hot, LoadHit, LoadMiss, Save};
     let only = [LoadHit, LoadMiss, Save, Create, Destroy, Hot];
     let only = only.map(|operation| (operation, operation.name()));

@@ -60,7 +60,7 @@ impl Subject for Store {
     }
 
     async fn open(&self, id: &SessionId) -> Self::Session {
-        (*id, self.get(id).await.expect("it is there"))
+        (*id, self.get(id).await.expect("it exists"))
     }
 
     async fn save(&self, (id, state): &mut Self::Session, number: u64) {
@@ -77,14 +77,14 @@ impl Subject for Store {
     }
 
     async fn increment(&self, id: &SessionId) {
-        let mut state = self.get(id).await.expect("it is there");
+        let mut state = self.get(id).await.expect("it exists");
         let count = count_of(&state) + 1;
         state.insert(COUNTER_KEY.into(), count.into());
         self.put(id, &state).await;
     }
 
     async fn counter(&self, id: &SessionId) -> u64 {
-        count_of(&self.get(id).await.expect("it is there"))
+        count_of(&self.get(id).await.expect("it exists"))
     }
 
     async fn create_short(&self, _: Duration) {}

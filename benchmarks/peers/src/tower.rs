@@ -1,5 +1,5 @@
-//! tower-sessions: through its `Session`, as an application uses it, and the bare stores, which is
-//! the least that it can cost.
+//! tower-sessions: through its `Session`, as an application uses it, and the bare stores, which show the
+//! minimal cost.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn count_of(data: &HashMap<String, Value>) -> u64 {
     data.get(COUNTER_KEY).and_then(Value::as_u64).unwrap_or(0)
 }
 
-/// A store under the `Session` that applications get.
+/// A store that is used through the `Session` of applications.
 pub(crate) struct Handle(Arc<MemoryStore>);
 
 impl Handle {
@@ -113,8 +113,8 @@ macro_rules! store {
         /// A bare store, without a `Session` around it.
         pub(crate) struct $name<S> {
             store: S,
-            /// Each save builds the map of all values before, as every request has to; else one map
-            /// is kept from save to save.
+            /// Whether each save builds the map of all values first, as every request has to. Otherwise
+            /// one map is kept from save to save.
             builds_maps: bool,
         }
 
@@ -161,7 +161,7 @@ macro_rules! store {
             }
 
             async fn open(&self, id: &Self::Id) -> Self::Session {
-                self.get(id).await.expect("it is there")
+                self.get(id).await.expect("it exists")
             }
 
             async fn save(&self, record: &mut Self::Session, number: u64) {
@@ -215,7 +215,7 @@ impl Store<MemoryStore> {
     }
 }
 
-/// As its documentation shows, with one connection as ours has.
+/// As in its documentation, with one connection like the other contenders.
 pub(crate) async fn redis(
     url: &str,
 ) -> OtherStore<RedisStore<impl KeysInterface + Send + Sync + std::fmt::Debug + 'static>> {
@@ -227,7 +227,7 @@ pub(crate) async fn redis(
     OtherStore::new(RedisStore::new(pool))
 }
 
-/// With the settings that ours and raw have.
+/// With the same settings as the other contenders.
 pub(crate) async fn sqlite(path: &std::path::Path) -> OtherStore<SqliteStore> {
     let options = SqliteConnectOptions::new()
         .filename(path)

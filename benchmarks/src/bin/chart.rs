@@ -1,8 +1,8 @@
 //! Draws the charts of the README from the JSON lines of benchmark runs:
 //! `chart THROUGHPUT.svg LATENCY.svg OURS.json [PEERS.json]`.
 //!
-//! Bars of one group were measured in turns in one process; those of different files were not, so
-//! they are not put side by side.
+//! The bars of a group were measured alternately in one process. Results of different files were not, so they
+//! are not in the same group.
 
 use std::path::Path;
 

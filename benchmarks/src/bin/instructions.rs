@@ -1,8 +1,8 @@
-//! Work of session-core and session-cookie alone, for counting instructions:
-//! `scripts/instructions.sh` runs it under callgrind and makes the table in the README.
+//! Runs operations of session-core and session-cookie without a store, to count their instructions:
+//! `scripts/instructions.sh` runs this program under callgrind and prints the table of the README.
 //!
-//! `instructions NAME COUNT` does it COUNT times. The difference of two runs is the work without the
-//! preparation.
+//! `instructions NAME COUNT` repeats the operation COUNT times. The difference of two runs does not include
+//! the preparation.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -33,7 +33,7 @@ async fn work(name: &str, count: u64) {
     let store = SessionStore::new(Fixed::new(payload().await, name == "rebase"));
     let id = SessionId::from_bytes([7; 32]);
     let value = id.expose();
-    let loaded = store.load(&value).await.expect("load works").expect("it is there");
+    let loaded = store.load(&value).await.expect("load works").expect("it exists");
     let cookie = Cookie::new(payload().await);
     let sealed = cookie.seal();
     for number in 0..count {
@@ -42,7 +42,7 @@ async fn work(name: &str, count: u64) {
             "decode" => drop(black_box(store.load(black_box(&value)).await.expect("load works"))),
             "decode_get" => {
                 let session = store.load(black_box(&value)).await.expect("load works");
-                let session = session.expect("it is there");
+                let session = session.expect("it exists");
                 black_box(session.get::<String>(READ_KEY).expect("it is a string"));
             }
             "encode" | "rebase" => {
@@ -67,7 +67,7 @@ fn new_session() -> Session {
     session
 }
 
-/// What a store gets of the workload's session.
+/// The record that a store gets for the session of the workload.
 async fn payload() -> Bytes {
     let cookie = Cookie::new(Bytes::new());
     let store = SessionStore::new_cookie(cookie.store);
@@ -75,7 +75,7 @@ async fn payload() -> Bytes {
     let _ = store.save(&session).await.expect("it can be sealed");
     let value = store.cookie_value(&session).expect("it is sealed");
     let Cookie { store, .. } = Cookie::new(Bytes::new());
-    let opened = store.open(value.as_str()).expect("it is authentic").expect("it is there");
+    let opened = store.open(value.as_str()).expect("it is authentic").expect("it exists");
     opened.record.payload
 }
 
@@ -102,11 +102,11 @@ impl Cookie {
     }
 }
 
-/// A store that does nothing, so that what remains is session-core's own work.
+/// A store that does nothing, so that only the work of session-core is counted.
 #[derive(Debug)]
 struct Fixed {
     record: Record,
-    /// Whether every other save finds that another request was faster.
+    /// Whether every other save is a conflict.
     conflicts: bool,
     saves: AtomicU64,
 }

@@ -16,7 +16,7 @@ fn main() -> std::io::Result<()> {
     std::io::stdout().write_all(text.as_bytes())
 }
 
-/// Each row of ours with its raw one.
+/// Each row of this project with its raw row.
 fn ours(rows: &[Row]) -> String {
     let mut text = String::from(
         "| backend | operation | tasks | ops/s | p50 µs | p99 µs | raw ops/s | ratio |\n\
@@ -38,7 +38,7 @@ fn ours(rows: &[Row]) -> String {
     text
 }
 
-/// Each row of a peer, and how much more ours does in the same run.
+/// Each row of a peer, and the ratio of this project to it in the same run.
 fn peers(rows: &[Row]) -> String {
     let mut text = String::from(
         "| backend | operation | tasks | peer | ops/s | p99 µs | ours ops/s | ours p99 µs | ours ÷ peer |\n\
@@ -72,7 +72,7 @@ fn peers(rows: &[Row]) -> String {
     text
 }
 
-/// With a comma between thousands.
+/// The number with commas between thousands.
 fn count(value: f64) -> String {
     let digits = format!("{value:.0}");
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! HMAC-SHA256 and base64url: what a signed cookie can't do without.
+//! HMAC-SHA256 and base64url, the minimal work of a signed cookie.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -60,7 +60,7 @@ impl Subject for Raw {
         session.1.clone()
     }
 
-    /// One that another key sealed.
+    /// A value that another key sealed.
     fn unknown(&self) -> String {
         let mut sealed = payload();
         sealed.extend([7; 32]);

@@ -1,4 +1,4 @@
-//! std::fs: a file for each session, written beside its place and renamed, in one blocking hop.
+//! std::fs: one file for each session, written to a temporary file and renamed, on a blocking thread.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -14,7 +14,7 @@ use super::{Key, LIFE, change, changed_number, payload, random_key};
 pub(crate) struct Raw {
     directory: Arc<Path>,
     payload: Vec<u8>,
-    /// Whether the data must be on the disk before a write counts.
+    /// Whether the data must be on the disk before a write ends.
     sync: bool,
 }
 
@@ -31,7 +31,7 @@ impl Raw {
         let path = path_of(&self.directory, key);
         blocking(move || {
             let mut bytes = std::fs::read(path).ok()?;
-            (deadline(&bytes) > now()).then(|| bytes.split_off(8))
+            (expiry(&bytes) > now()).then(|| bytes.split_off(8))
         })
         .await
     }
@@ -77,7 +77,7 @@ impl Subject for Raw {
     }
 
     async fn open(&self, key: &Key) -> Self::Session {
-        (*key, self.get(key).await.expect("it is there"))
+        (*key, self.get(key).await.expect("it exists"))
     }
 
     async fn save(&self, (key, payload): &mut Self::Session, number: u64) {
@@ -88,9 +88,9 @@ impl Subject for Raw {
     async fn touch(&self, (key, _): &mut Self::Session) {
         let (path, sync) = (path_of(&self.directory, key), self.sync);
         blocking(move || {
-            let file = File::options().write(true).open(path).expect("it is there");
-            let deadline = now() + millis(LIFE);
-            file.write_all_at(&deadline.to_le_bytes(), 0).expect("it can be written");
+            let file = File::options().write(true).open(path).expect("it exists");
+            let expiry = now() + millis(LIFE);
+            file.write_all_at(&expiry.to_le_bytes(), 0).expect("it can be written");
             if sync {
                 file.sync_data().expect("it can be synced");
             }
@@ -100,7 +100,7 @@ impl Subject for Raw {
 
     async fn destroy(&self, (key, _): Self::Session) {
         let path = path_of(&self.directory, &key);
-        blocking(move || std::fs::remove_file(path).expect("it is there")).await;
+        blocking(move || std::fs::remove_file(path).expect("it exists")).await;
     }
 
     async fn increment(&self, key: &Key) {
@@ -118,7 +118,7 @@ impl Subject for Raw {
         self.put(random_key(), &self.payload, life).await;
     }
 
-    /// Looks at every file, as there is no index.
+    /// Reads every file, because there is no index.
     async fn gc(&self) -> Option<u64> {
         let directory = Arc::clone(&self.directory);
         Some(blocking(move || collect(&directory)).await)
@@ -127,15 +127,15 @@ impl Subject for Raw {
 
 fn collect(directory: &Path) -> u64 {
     let mut removed = 0;
-    for bucket in std::fs::read_dir(directory).expect("it is there") {
+    for bucket in std::fs::read_dir(directory).expect("it exists") {
         let bucket = bucket.expect("it can be listed").path();
-        for file in std::fs::read_dir(bucket).expect("it is there") {
+        for file in std::fs::read_dir(bucket).expect("it exists") {
             let path = file.expect("it can be listed").path();
             let mut head = [0; 8];
-            let file = File::open(&path).expect("it is there");
+            let file = File::open(&path).expect("it exists");
             file.read_exact_at(&mut head, 0).expect("it has a head");
-            if deadline(&head) <= now() {
-                std::fs::remove_file(path).expect("it is there");
+            if expiry(&head) <= now() {
+                std::fs::remove_file(path).expect("it exists");
                 removed += 1;
             }
         }
@@ -148,7 +148,7 @@ fn path_of(directory: &Path, key: &Key) -> PathBuf {
     directory.join(&hex[..2]).join(hex)
 }
 
-fn deadline(bytes: &[u8]) -> u64 {
+fn expiry(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
 }
 

@@ -1,4 +1,4 @@
-//! dashmap, keys to bytes.
+//! dashmap from keys to bytes.
 
 use std::time::{Duration, Instant};
 
@@ -52,7 +52,7 @@ impl Subject for Raw {
     }
 
     async fn open(&self, key: &Key) -> Self::Session {
-        (*key, self.get(key).expect("it is there").to_vec())
+        (*key, self.get(key).expect("it exists").to_vec())
     }
 
     async fn save(&self, (key, payload): &mut Self::Session, number: u64) {
@@ -70,7 +70,7 @@ impl Subject for Raw {
         self.sessions.remove(&key);
     }
 
-    /// A load and a save, as with a store that knows no compare-and-swap.
+    /// A load and a save, as with a store without compare-and-swap.
     async fn increment(&self, key: &Key) {
         let mut session = self.open(key).await;
         let count = self.counter(key).await + 1;
@@ -78,7 +78,7 @@ impl Subject for Raw {
     }
 
     async fn counter(&self, key: &Key) -> u64 {
-        super::changed_number(&self.get(key).expect("it is there"))
+        super::changed_number(&self.get(key).expect("it exists"))
     }
 
     async fn create_short(&self, life: Duration) {
@@ -87,7 +87,7 @@ impl Subject for Raw {
 
     async fn gc(&self) -> Option<u64> {
         let (before, now) = (self.sessions.len(), Instant::now());
-        self.sessions.retain(|_, (_, deadline)| *deadline > now);
+        self.sessions.retain(|_, (_, expiry)| *expiry > now);
         Some((before - self.sessions.len()) as u64)
     }
 }

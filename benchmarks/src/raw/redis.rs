@@ -54,7 +54,7 @@ impl Subject for Raw {
     }
 
     async fn open(&self, key: &Key) -> Self::Session {
-        (*key, self.get(key).await.expect("it is there"))
+        (*key, self.get(key).await.expect("it exists"))
     }
 
     async fn save(&self, (key, payload): &mut Self::Session, number: u64) {
@@ -73,14 +73,14 @@ impl Subject for Raw {
     }
 
     async fn increment(&self, key: &Key) {
-        let mut payload = self.get(key).await.expect("it is there");
+        let mut payload = self.get(key).await.expect("it exists");
         let count = changed_number(&payload) + 1;
         change(&mut payload, count);
         self.set(key, &payload).await;
     }
 
     async fn counter(&self, key: &Key) -> u64 {
-        changed_number(&self.get(key).await.expect("it is there"))
+        changed_number(&self.get(key).await.expect("it exists"))
     }
 
     async fn create_short(&self, _: Duration) {}

@@ -13,19 +13,19 @@ use super::{Key, LIFE, change, changed_number, payload, random_key};
 
 const CONNECTIONS: u32 = 10;
 
-/// The statements of one database. Parameters of a write: key, payload, deadline.
+/// The statements of one database. The parameters of a write are key, payload and expiry.
 struct Statements {
     schema: &'static [&'static str],
     select: &'static str,
     insert: &'static str,
-    /// Leaves the deadline where it is, as our saves do: its index need not change.
+    /// Keeps the expiry, as the saves of this project do, so that its index does not change.
     upsert: &'static str,
     touch: &'static str,
     delete: &'static str,
     gc: &'static str,
 }
 
-/// SQLite, the file in write-ahead mode with `synchronous = NORMAL`, as ours.
+/// SQLite with a write-ahead log and `synchronous = NORMAL`, like session-sql.
 pub(crate) async fn sqlite(path: &std::path::Path) -> sqlx::Result<Raw<SqlitePool>> {
     let options = SqliteConnectOptions::new()
         .filename(path)
@@ -137,7 +137,7 @@ macro_rules! subject {
             }
 
             async fn open(&self, key: &Key) -> Self::Session {
-                (*key, self.get(key).await.expect("it is there"))
+                (*key, self.get(key).await.expect("it exists"))
             }
 
             async fn save(&self, (key, payload): &mut Self::Session, number: u64) {
@@ -146,9 +146,9 @@ macro_rules! subject {
             }
 
             async fn touch(&self, (key, _): &mut Self::Session) {
-                // Twice the same one in a millisecond would be no write at all.
-                let deadline = now() + millis(LIFE) + fastrand::i64(0..1000);
-                let query = sqlx::query(self.statements.touch).bind(deadline).bind(&key[..]);
+                // The same expiry twice in a millisecond would not cause a write.
+                let expiry = now() + millis(LIFE) + fastrand::i64(0..1000);
+                let query = sqlx::query(self.statements.touch).bind(expiry).bind(&key[..]);
                 query.execute(&self.pool).await.expect("UPDATE works");
             }
 
@@ -158,14 +158,14 @@ macro_rules! subject {
             }
 
             async fn increment(&self, key: &Key) {
-                let mut payload = self.get(key).await.expect("it is there");
+                let mut payload = self.get(key).await.expect("it exists");
                 let count = changed_number(&payload) + 1;
                 change(&mut payload, count);
                 self.write(self.statements.upsert, key, &payload, LIFE).await;
             }
 
             async fn counter(&self, key: &Key) -> u64 {
-                changed_number(&self.get(key).await.expect("it is there"))
+                changed_number(&self.get(key).await.expect("it exists"))
             }
 
             async fn create_short(&self, life: Duration) {

@@ -1,4 +1,4 @@
-//! How often the store is asked.
+//! The number of store calls.
 
 use std::time::Duration;
 
@@ -108,7 +108,7 @@ async fn renewal_is_one_touch_a_window(cx: &Context) -> CaseResult {
         let _ = session.get::<String>("user")?;
         let saved = visitor.save(&session).await?;
         let must = if round == 0 { Saved::Issued } else { Saved::Unchanged };
-        // A machine that was too slow is in the next window by now.
+        // If the machine was too slow, the next window has begun.
         ensure!(
             saved == must || began.elapsed() > window,
             "round {round} of a renewal window must be {must:?}, but is {saved:?}"

@@ -1,4 +1,4 @@
-//! Many at the same moment, and requests that end in the middle.
+//! Concurrent operations, and futures that are dropped.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -27,10 +27,10 @@ cases! { "concurrency":
 const TASKS: usize = 16;
 const ROUNDS: usize = 4;
 
-/// A writer that still succeeds this long after a destroy will never stop.
+/// If a writer still succeeds this long after a destroy, the case fails.
 const TOO_LONG: Duration = Duration::from_secs(3);
 
-/// No operation of a store that works yields to the runtime more often than this.
+/// No operation of a working store yields to the runtime more often than this.
 const MAX_POLLS: usize = 24;
 
 async fn one_create_wins(cx: &Context) -> CaseResult {
@@ -112,7 +112,7 @@ async fn no_increment_is_lost(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// Loads and updates until nobody came between.
+/// Repeats load and update until the update succeeds.
 async fn increment(store: &dyn Backend, key: &Key) -> CaseResult {
     loop {
         let seen = live(store, key, "between increments").await?.record;
@@ -163,14 +163,14 @@ async fn destroy_ends_all_updates(cx: &Context) -> CaseResult {
                 let next = record("next");
                 match store.save(&key, &next, update(&seen, Some(LONG))).await {
                     Ok(()) => seen = next,
-                    // A slow request: without a record it goes on with what it saw.
+                    // A slow request: without a record it continues with the record that it loaded last.
                     Err(error) if error.kind() == ErrorKind::Conflict => {
                         let loaded = store.load(&key).await?;
                         seen = loaded.map_or(seen, |loaded| loaded.record);
                     }
                     Err(error) => return Err(error),
                 }
-                // A store in memory never yields by itself, and would starve the runtime's clock.
+                // A store in memory never yields, and would block the timers of the runtime.
                 tokio::task::yield_now().await;
             }
             Ok(())
@@ -197,7 +197,7 @@ async fn destroy_ends_all_touches(cx: &Context) -> CaseResult {
         let touching = (0..TASKS).map(|task| {
             let (store, revision) = (Arc::clone(&handles[task % 2]), record.revision);
             async move {
-                // Not all in one step: the destroy is to come in the middle of some touch.
+                // At different moments, so that the destroy coincides with some touch.
                 tokio::time::sleep(Duration::from_millis(task as u64 % 4)).await;
                 let began = Instant::now();
                 while began.elapsed() < TOO_LONG {
@@ -218,7 +218,7 @@ async fn destroy_ends_all_touches(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// Record `n` of a series whose parts all tell `n`.
+/// Record `n` of a series; payload, revision and owner all depend on `n`.
 fn whole(n: u8) -> Record {
     let mut whole = record(vec![n; usize::from(n) * 300]);
     whole.revision = Revision::from_u64(u64::from(n));
@@ -236,8 +236,11 @@ async fn loads_see_whole_records(cx: &Context) -> CaseResult {
             let mut last = 0;
             while last < 150 {
                 let loaded = live(&*reader, &key, "between two updates").await?;
-                last = u8::try_from(loaded.record.revision.to_u64())
-                    .map_err(|_| Failure::Failed("a revision that nobody wrote".to_owned()))?;
+                last = u8::try_from(loaded.record.revision.to_u64()).map_err(|_| {
+                    Failure::Failed(
+                        "the revision must be one that was written, but is not".to_owned(),
+                    )
+                })?;
                 same(&loaded.record, &whole(last), "that a concurrent load saw")?;
                 tokio::task::yield_now().await;
             }
@@ -252,7 +255,7 @@ async fn loads_see_whole_records(cx: &Context) -> CaseResult {
     reading.await.expect("readers do not panic").into_iter().collect()
 }
 
-/// Polls a future `polls` times and drops it; whether it ended before.
+/// Polls a future `polls` times and drops it; returns whether it had ended.
 pub(super) async fn poll_then_drop<T>(polls: usize, future: impl Future<Output = T>) -> bool {
     let mut future = pin!(future);
     let mut left = polls;
@@ -296,15 +299,16 @@ async fn dropped_futures_leave_whole_records(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// One of these records is under the key, and the store goes on to work with it. What was
-/// dropped may still be carried out, a moment later.
+/// Fails unless one of these records is under the key and can be updated. A dropped operation may still be
+/// carried out a moment later.
 async fn whole_then_usable(store: &dyn Backend, key: &Key, whole: &[&Record]) -> CaseResult {
     for _ in 0..=whole.len() {
         let seen = live(store, key, "after a dropped update").await?.record;
         let known = whole.iter().find(|known| known.revision == seen.revision);
         let Some(known) = known else {
             return Err(Failure::Failed(
-                "a record that nobody wrote is there after a dropped update".to_owned(),
+                "after a dropped update the record must be one that was written, but is not"
+                    .to_owned(),
             ));
         };
         same(&seen, known, "after a dropped update")?;
@@ -319,6 +323,6 @@ async fn whole_then_usable(store: &dyn Backend, key: &Key, whole: &[&Record]) ->
         }
     }
     Err(Failure::Failed(
-        "an update after a dropped one must succeed, but conflicts again and again".to_owned(),
+        "an update after a dropped one must succeed, but every attempt was a conflict".to_owned(),
     ))
 }

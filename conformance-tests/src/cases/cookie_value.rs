@@ -1,4 +1,4 @@
-//! What the client is told to keep.
+//! The cookie value that the client gets.
 
 use session_core::{Config, Saved};
 
@@ -6,10 +6,10 @@ use crate::case::{CaseResult, Context, cases, ensure};
 use crate::visitor::Visitor;
 
 cases! { "cookie_value":
-    "the promise that only what is stored has a cookie" => of_a_new_session_is_none,
+    "the promise that only a stored session has a cookie" => of_a_new_session_is_none,
     "the promise that a new session is issued" => of_a_saved_session_loads_it,
-    "the promise that a cookie changes only when it must" => stays_while_it_is_right,
-    "the promise that a cookie changes only when it must" => has_only_cookie_characters,
+    "the promise that a cookie changes only if necessary" => stays_while_it_is_right,
+    "the promise that a cookie changes only if necessary" => has_only_cookie_characters,
     "the promise that every session has its own id" => differs_between_sessions,
     "the promise that Debug shows no secret" => is_in_no_debug_output,
 }
@@ -69,7 +69,7 @@ async fn has_only_cookie_characters(cx: &Context) -> CaseResult {
         );
         ensure!(
             cx.is_cookie() || cookie.len() == 43,
-            "an id has 43 characters, but {} are there",
+            "an id must have 43 characters, but has {}",
             cookie.len()
         );
     }

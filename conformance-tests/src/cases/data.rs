@@ -1,4 +1,4 @@
-//! Any bytes, any number.
+//! Payloads of any bytes, and any number of records.
 
 use std::sync::Arc;
 
@@ -160,7 +160,7 @@ async fn a_thousand_records(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// Bytes that can't be compressed.
+/// Bytes that do not compress.
 fn noise(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     fastrand::fill(&mut bytes);

@@ -1,4 +1,4 @@
-//! Removing: logout.
+//! Destroying records, as a logout does.
 
 use crate::case::{
     CaseResult, Context, LONG, absent, cases, create, ensure, holds, key, record, update,
@@ -28,7 +28,7 @@ async fn of_missing_is_false(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     ensure!(
         !store.destroy(&key(), None).await?,
-        "destroy of what is not there must say false, but said true"
+        "destroy without a record must say false, but said true"
     );
     Ok(())
 }
@@ -73,7 +73,7 @@ async fn only_of_missing_is_false(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     ensure!(
         !store.destroy(&key(), Some(record("x").revision)).await?,
-        "destroy of what is not there must say false, but said true"
+        "destroy without a record must say false, but said true"
     );
     Ok(())
 }

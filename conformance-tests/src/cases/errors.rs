@@ -1,4 +1,4 @@
-//! Answers that are lost, servers that hang, requests that end in the middle.
+//! Lost responses, servers that hang, and saves that are dropped.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ cases! { "errors":
     "the promise that no write is applied twice" => lost_answer_to_a_rotation,
     "the promise that no write is applied twice" => answers_lost_again_and_again,
     "the promise that logout always wins" => lost_answer_to_a_destroy,
-    "the promise that a write that was lost is tried again" => lost_request_is_applied_once,
+    "the promise that a lost write is sent again" => lost_request_is_applied_once,
     "the promise that an outage is never an empty session" => outage_is_unavailable,
     "the promise that every wait is bounded" => hanging_store_is_unavailable_in_time,
     "the promise that a dropped save is all or nothing" => dropped_saves_apply_once,
 }
 
-/// A store whose answers the case can spoil, and a session in it with `n` = 1.
+/// A store whose outcomes the case can change, and a session in it with `n` = 1.
 async fn spoiled(cx: &Context) -> CaseResult<(Spy, Visitor, Session)> {
     spoiled_with(cx, Config::default()).await
 }
@@ -80,7 +80,7 @@ async fn lost_answer_to_a_rotation(cx: &Context) -> CaseResult {
     ensure!(saved == Saved::Issued, "a rotation must be Issued, but is {saved:?}");
     counts(&visitor, 2).await?;
     let revived = visitor.store.load(&old).await?;
-    ensure!(revived.is_none(), "the old id must be dead after a rotation whose answer was lost");
+    ensure!(revived.is_none(), "the old id must not work after a rotation whose answer was lost");
     Ok(())
 }
 
@@ -91,7 +91,7 @@ async fn answers_lost_again_and_again(cx: &Context) -> CaseResult {
         spy.fail_writes(&[Injected::LoseAnswer, Injected::LoseAnswer]);
         spy.fail_loads(&[Injected::LoseRequest]);
         let unknown = visitor.save(&session).await;
-        refused(unknown, ErrorKind::Unavailable, "a save that can't find out what became of it")?;
+        refused(unknown, ErrorKind::Unavailable, "a save that can't find out its outcome")?;
         spy.fail_writes(&[]);
         visitor.save(&session).await?;
         counts(&visitor, must).await?;
@@ -118,7 +118,10 @@ async fn lost_answer_to_a_destroy(cx: &Context) -> CaseResult {
     let _ = visitor.save(&session).await;
     spy.fail_writes(&[]);
     visitor.save(&session).await?;
-    ensure!(visitor.store.load(&old).await?.is_none(), "a destroy that is repeated must hold");
+    ensure!(
+        visitor.store.load(&old).await?.is_none(),
+        "a repeated destroy must remove the session"
+    );
     Ok(())
 }
 

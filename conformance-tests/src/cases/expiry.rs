@@ -1,4 +1,4 @@
-//! The end of a life.
+//! The expiry of records.
 
 use std::time::{Duration, Instant};
 
@@ -33,10 +33,10 @@ async fn expired_is_none(cx: &Context) -> CaseResult {
     let key = key();
     store.save(&key, &record("x"), create(BRIEF)).await?;
     outlive(BRIEF).await;
-    absent(&*store, &key, "after the deadline").await
+    absent(&*store, &key, "after the expiry").await
 }
 
-/// The moment is short, so many records pass it one after another.
+/// The moment of the expiry is short, so many records expire one after another.
 async fn never_loaded_at_its_deadline(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let mut live = Vec::new();
@@ -52,7 +52,7 @@ async fn never_loaded_at_its_deadline(cx: &Context) -> CaseResult {
             if let Some(loaded) = store.load(&key).await? {
                 ensure!(
                     !loaded.expires_in.is_zero(),
-                    "a record at its deadline is expired, but was loaded with nothing left"
+                    "a record must not be loaded at its expiry, but was, with no time left"
                 );
                 left.push(key);
             }
@@ -60,7 +60,7 @@ async fn never_loaded_at_its_deadline(cx: &Context) -> CaseResult {
         live = left;
         ensure!(
             created.elapsed() < Duration::from_secs(10),
-            "records of {BRIEF:?} and a little more must end, but some are there after 10 s"
+            "records with a ttl of about {BRIEF:?} must expire, but some are live after 10 s"
         );
         tokio::task::yield_now().await;
     }
@@ -80,7 +80,7 @@ async fn reports_remaining_life(cx: &Context) -> CaseResult {
     let left = holds(&*store, &key, &record, "a moment later").await?.expires_in;
     ensure!(
         left <= at_most,
-        "the remaining life must be exact to the millisecond, but {left:?} are left where at most {at_most:?} can be"
+        "the remaining life must be exact to the millisecond and at most {at_most:?}, but is {left:?}"
     );
     lives(left, ttl, before, "a record")
 }
@@ -91,8 +91,8 @@ async fn each_record_has_its_own(cx: &Context) -> CaseResult {
     store.save(&long, &record, create(LONG)).await?;
     store.save(&brief, &record, create(BRIEF)).await?;
     outlive(BRIEF).await;
-    absent(&*store, &brief, "after its deadline").await?;
-    holds(&*store, &long, &record, "before its deadline").await?;
+    absent(&*store, &brief, "after its expiry").await?;
+    holds(&*store, &long, &record, "before its expiry").await?;
     Ok(())
 }
 
@@ -106,8 +106,8 @@ async fn frequent_updates_do_not_prolong(cx: &Context) -> CaseResult {
         let next = record(format!("{asked:?}"));
         let result = store.save(&key, &next, update(&last, None)).await;
         if result.is_err() {
-            refused(result, ErrorKind::Gone, "an update after the deadline")?;
-            return absent(&*store, &key, "after the deadline").await;
+            refused(result, ErrorKind::Gone, "an update after the expiry")?;
+            return absent(&*store, &key, "after the expiry").await;
         }
         ensure!(
             asked <= ttl + SLACK,
@@ -130,7 +130,7 @@ async fn renewed_by_update_lives_on(cx: &Context) -> CaseResult {
         }
         renewed?;
         outlive(ttl).await;
-        holds(&*store, &key, &new, "past the deadline that an update renewed").await?;
+        holds(&*store, &key, &new, "after the first expiry, though an update renewed it").await?;
         return Ok(());
     }
     Err(crate::case::too_slow())
@@ -148,7 +148,7 @@ async fn renewed_by_touch_lives_on(cx: &Context) -> CaseResult {
         }
         renewed?;
         outlive(ttl).await;
-        holds(&*store, &key, &record, "past the deadline that a touch renewed").await?;
+        holds(&*store, &key, &record, "after the first expiry, though a touch renewed it").await?;
         return Ok(());
     }
     Err(crate::case::too_slow())

@@ -1,4 +1,4 @@
-//! What is shown once.
+//! Flash entries, which are delivered once.
 
 use session_core::{Config, FlashMode, Level};
 
@@ -10,10 +10,10 @@ cases! { "flash":
     "the promise that a flash is delivered once" => messages_are_delivered_once_in_order,
     "the promise that a flash is for a later request" => is_not_seen_by_its_own_request,
     "the promise that no flash is lost unread" => waits_for_the_first_reader,
-    "the promise that peek leaves it" => peek_leaves_it,
-    "the promise that keep keeps it" => kept_one_is_delivered_again,
+    "the promise that peek does not remove a flash" => peek_leaves_it,
+    "the promise that keep delivers a flash again" => kept_one_is_delivered_again,
     "the promise of the option NextRequest" => next_request_mode_drops_the_unread,
-    "the promise that a request that does not read ages nothing" => unused_request_ages_nothing,
+    "the promise that a request that uses no session leaves its flash" => unused_request_ages_nothing,
 }
 
 async fn leave(cx: &Context, mode: FlashMode) -> CaseResult<Visitor> {
@@ -94,7 +94,7 @@ async fn peek_leaves_it(cx: &Context) -> CaseResult {
         let notice = session.flash().peek::<String>("notice")?;
         ensure!(
             notice.as_deref() == Some("saved"),
-            "peek must leave a flash, but it is {notice:?}"
+            "peek must not remove a flash, but it is {notice:?}"
         );
         visitor.save(&session).await?;
     }
@@ -128,6 +128,9 @@ async fn unused_request_ages_nothing(cx: &Context) -> CaseResult {
     let unused = visitor.session().await?;
     visitor.save(&unused).await?;
     let session = visitor.session().await?;
-    ensure!(session.flash().contains("notice"), "a request that uses no session must age no flash");
+    ensure!(
+        session.flash().contains("notice"),
+        "a request that uses no session must leave its flash"
+    );
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Removing what expired.
+//! gc: removing expired records.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ cases! { "gc":
 
 const BRIEF: Duration = Duration::from_millis(30);
 
-/// More than any case has, in no round number.
+/// A limit that is greater than the number of records of any case.
 const PLENTY: usize = 1_000;
 
 async fn of_nothing_is_zero(cx: &Context) -> CaseResult {
@@ -39,7 +39,7 @@ async fn removes_expired(cx: &Context) -> CaseResult {
     declares_gc(cx)?;
     expire(&*store, 7, b"x").await?;
     let removed = store.gc(PLENTY).await?;
-    ensure!(removed == 7, "gc must remove 7 expired records and say so, but says {removed}");
+    ensure!(removed == 7, "gc must remove 7 expired records, but says {removed}");
     let removed = store.gc(PLENTY).await?;
     ensure!(removed == 0, "a second gc must find nothing, but says {removed}");
     Ok(())
@@ -49,7 +49,7 @@ async fn frees_the_storage(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     declares_gc(cx)?;
     let Some(dump) = &cx.fixture.dump else {
-        return Err(skip("the harness gives no dump of the store"));
+        return Err(skip("the harness has no dump of the store"));
     };
     let live = key();
     let before = dump().await?.len();
@@ -58,8 +58,12 @@ async fn frees_the_storage(cx: &Context) -> CaseResult {
     store.gc(PLENTY).await?;
     let after = dump().await?;
     let left = after.windows(1_000).any(|window| window == [b'E'; 1_000]);
-    ensure!(!left, "gc must remove what expired, but its payload is still in the dump");
-    ensure!(after.len() > before, "the dump must show what is live, but has {} bytes", after.len());
+    ensure!(!left, "gc must remove an expired record, but its payload is still in the dump");
+    ensure!(
+        after.len() > before,
+        "the dump must contain live records, but has {} bytes",
+        after.len()
+    );
     Ok(())
 }
 
@@ -114,7 +118,7 @@ async fn never_removes_renewed(cx: &Context) -> CaseResult {
         let removed = store.gc(PLENTY).await?;
         holds(&*store, &touched, &old, "after gc, though a touch renewed it").await?;
         holds(&*store, &updated, &new, "after gc, though an update renewed it").await?;
-        ensure!(removed == 0, "gc must not count what was renewed, but says {removed}");
+        ensure!(removed == 0, "gc must not count renewed records, but says {removed}");
         return Ok(());
     }
     Err(crate::case::too_slow())
@@ -131,8 +135,8 @@ async fn never_removes_replaced(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// Records are renewed just before they expire and replaced just after, each at a moment of its own,
-/// while both handles collect.
+/// Records are renewed just before they expire and replaced just after, at different moments, while gc runs
+/// on both handles.
 async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
     let handles = [cx.backend().await?, cx.backend().await?];
     let ended = Arc::new(AtomicBool::new(false));
@@ -154,7 +158,7 @@ async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
         renewals.push(async move { renew_or_replace(&*store, ttl, n).await });
     }
     let renewed = together(renewals).await;
-    // A collection that began before a renewal may end after it.
+    // A gc that began before a renewal may end after it.
     tokio::time::sleep(BRIEF).await;
     ended.store(true, Ordering::Relaxed);
     for collected in collecting.await.expect("gc does not panic") {
@@ -163,7 +167,7 @@ async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
     let mut compared = 0;
     for renewed in renewed {
         let (key, record) = match renewed {
-            // The machine was too slow for this life.
+            // The machine was too slow for this ttl.
             Err(error) if error.kind() == ErrorKind::Unavailable => continue,
             renewed => renewed?,
         };
@@ -175,10 +179,10 @@ async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// How many records pass their end while gc runs.
+/// The number of records that expire while gc runs.
 const RENEWALS: usize = 96;
 
-/// A record that is renewed at its last moment, or replaced at the first moment after it.
+/// A record that is renewed immediately before its expiry, or replaced immediately after it.
 async fn renew_or_replace(
     store: &dyn Backend,
     ttl: Duration,
@@ -198,7 +202,7 @@ async fn renew_or_replace(
         Err(error) if error.kind() == ErrorKind::Gone => {}
         renewed => return renewed.map(|record| (key, record)),
     }
-    // It expired: the next create succeeds at once, whether gc has come by or not.
+    // The record expired, so a create must succeed at once, whether or not gc has removed it.
     while store.load(&key).await?.is_some() {
         tokio::task::yield_now().await;
     }

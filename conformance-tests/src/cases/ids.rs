@@ -1,4 +1,4 @@
-//! Keys and ids: what a store files a session under, and what it must never see.
+//! Keys, under which a store keeps its records, and session ids, which it must never see.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -43,7 +43,7 @@ async fn keys_are_case_sensitive(cx: &Context) -> CaseResult {
         Key::from_bytes(letters.map(|byte| byte.to_ascii_uppercase())),
         Key::from_bytes(mixed),
     ];
-    // A store that files under text must not fold the text's case either.
+    // A store that converts keys to text must not ignore the case of the text.
     for text in ["a", "A"] {
         let bytes = URL_SAFE_NO_PAD
             .decode(format!("{}A", text.repeat(42)))
@@ -72,7 +72,7 @@ async fn keys_of_any_bytes(cx: &Context) -> CaseResult {
     all_distinct(&*cx.backend().await?, &keys).await
 }
 
-/// Under each key a record of its own can be created, updated, read and destroyed.
+/// Each key has its own record, which can be created, updated, loaded and destroyed.
 async fn all_distinct(store: &dyn Backend, keys: &[Key]) -> CaseResult {
     let mut records = Vec::new();
     for (n, key) in keys.iter().enumerate() {
@@ -80,7 +80,7 @@ async fn all_distinct(store: &dyn Backend, keys: &[Key]) -> CaseResult {
         if let Err(error) = store.save(key, &created, create(LONG)).await {
             ensure!(
                 error.kind() != ErrorKind::AlreadyExists,
-                "two different keys must be two sessions, but key {n} is taken for an earlier one"
+                "two different keys must have two records, but key {n} has that of an earlier one"
             );
             return Err(error.into());
         }
@@ -139,7 +139,7 @@ async fn random_ids_leave_nothing(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// What is not the cookie value, but might be taken for it.
+/// Values that are similar to the cookie value.
 pub(super) fn malformed(good: &str) -> Vec<String> {
     let (head, last) = good.split_at(good.len() - 1);
     let mut all: Vec<String> = [
@@ -229,7 +229,7 @@ async fn none_in_any_dump(cx: &Context) -> CaseResult {
     const MARK: &[u8] = b"a mark that the dump must show";
     let backend = cx.backend().await?;
     let Some(dump) = &cx.fixture.dump else {
-        return Err(skip("the harness gives no dump of the store"));
+        return Err(skip("the harness has no dump of the store"));
     };
     let store = SessionStore::new(std::sync::Arc::clone(&backend));
     let mut visitor = Visitor::known(&store).await?;
@@ -242,7 +242,7 @@ async fn none_in_any_dump(cx: &Context) -> CaseResult {
     let mut shown = dump().await?;
     ensure!(
         contains(&shown, MARK),
-        "the harness's dump must show what the store holds, but a saved value is not in it"
+        "the dump of the harness must contain everything that the store holds, but a saved value is missing"
     );
     shown.extend(format!("{backend:?} {store:?}").into_bytes());
     let folded = shown.to_ascii_lowercase();
@@ -279,7 +279,7 @@ async fn failing_random_source_stores_nothing(cx: &Context) -> CaseResult {
     absent_id_of_zeros(cx).await
 }
 
-/// What a source that filled nothing would have made.
+/// Fails if there is a session under the id of zeros, which a source that fills nothing would give.
 async fn absent_id_of_zeros(cx: &Context) -> CaseResult {
     let zeros = SessionId::from_bytes([0; 32]);
     let store = cx.store(Config::default()).await?;

@@ -1,4 +1,4 @@
-//! How long a session lives: fixed, sliding, and at most.
+//! The lifetime and the idle timeout of sessions.
 
 use std::time::{Duration, Instant};
 
@@ -8,9 +8,9 @@ use crate::case::{CaseResult, Context, SHORT, SLACK, cases, ensure, lives, outli
 use crate::visitor::Visitor;
 
 cases! { "lifetime":
-    "the promise that a fixed lifetime stays fixed" => fixed_stays_fixed_when_written_often,
-    "the promise that use keeps a session alive" => idle_timeout_is_renewed,
-    "the promise that nothing lives past the lifetime" => ends_however_busy,
+    "the promise that use does not prolong the lifetime" => fixed_stays_fixed_when_written_often,
+    "the promise that use renews a session" => idle_timeout_is_renewed,
+    "the promise that no session outlives the lifetime" => ends_however_busy,
     "the promise that an expired session is gone" => save_of_expired_is_gone,
     "the promise that an idle session expires" => idle_session_expires,
     "the promise of a lifetime for one session" => set_lifetime_is_for_this_session,
@@ -32,7 +32,7 @@ async fn fixed_stays_fixed_when_written_often(cx: &Context) -> CaseResult {
         };
         ensure!(
             asked <= lifetime + SLACK,
-            "a lifetime of {lifetime:?} must stay fixed, but the session is there after {asked:?}"
+            "use must not prolong a lifetime of {lifetime:?}, but the session is alive after {asked:?}"
         );
         session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
         let saved = visitor.save(&session).await;
@@ -65,10 +65,10 @@ async fn idle_timeout_is_renewed(cx: &Context) -> CaseResult {
             last = Instant::now();
             tokio::time::sleep(STEP).await;
         };
-        // The machine was too slow for this life: the next is longer.
+        // The machine was too slow for this idle timeout: the next one is longer.
         ensure!(
             lost + lifetime / 5 >= lifetime,
-            "a session of {lifetime:?} that was used {lost:?} ago must live on, but is gone"
+            "a session with {lifetime:?} that was used {lost:?} ago must be alive, but has expired"
         );
     }
     Err(crate::case::too_slow())
@@ -87,7 +87,7 @@ async fn ends_however_busy(cx: &Context) -> CaseResult {
         };
         ensure!(
             asked <= limit + SLACK,
-            "a lifetime of {limit:?} must end a session, but it is there after {asked:?}"
+            "a lifetime of {limit:?} must end a session, but it is alive after {asked:?}"
         );
         session.extend();
         session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
@@ -109,7 +109,7 @@ async fn save_of_expired_is_gone(cx: &Context) -> CaseResult {
         outlive(lifetime).await;
         session.insert("late", 1)?;
         let saved = visitor.save(&session).await;
-        // A cookie may be sealed once more, with the deadline it had.
+        // A cookie may be sealed once more, with the same expiry.
         if !cx.is_cookie() || saved.is_err() {
             refused(saved, ErrorKind::Gone, "a save of an expired session")?;
         }
@@ -137,7 +137,7 @@ async fn set_lifetime_is_for_this_session(cx: &Context) -> CaseResult {
     let before = Instant::now();
     remembered.save(&session).await?;
     let left = remembered.session().await?.expires_in().unwrap_or_default();
-    lives(left, longer, before, "a session with a lifetime of its own")?;
+    lives(left, longer, before, "a session with its own lifetime")?;
     let left = other.session().await?.expires_in().unwrap_or_default();
     ensure!(left <= usual, "another session must keep its {usual:?}, but has {left:?}");
     Ok(())
@@ -166,6 +166,6 @@ async fn created_at_stays(cx: &Context) -> CaseResult {
     session.regenerate();
     visitor.save(&session).await?;
     let after = visitor.session().await?.created_at();
-    ensure!(after == created, "created_at must stay, but moved from {created:?} to {after:?}");
+    ensure!(after == created, "created_at must stay {created:?}, but is {after:?}");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Reading, and what a store says of itself.
+//! Loading records, and the capabilities of a store.
 
 use std::time::Instant;
 
@@ -25,7 +25,7 @@ async fn capabilities_are_as_declared(cx: &Context) -> CaseResult {
         let claimed = cx.backend().await?.capabilities();
         ensure!(
             claimed == cx.capabilities,
-            "the store claims {claimed:?}, the harness expects {:?}",
+            "the store must claim {:?}, as the harness expects, but claims {claimed:?}",
             cx.capabilities
         );
     }
@@ -33,7 +33,7 @@ async fn capabilities_are_as_declared(cx: &Context) -> CaseResult {
     let found = (guaranteed.durable, guaranteed.expires_natively);
     ensure!(
         found == (durable, expires_natively),
-        "the handle must pass on what the store claims, but guarantees {guaranteed:?}"
+        "the handle must guarantee what the store claims, but guarantees {guaranteed:?}"
     );
     let found = (guaranteed.detects_conflicts, guaranteed.revocable);
     ensure!(
@@ -70,7 +70,7 @@ async fn does_not_renew(cx: &Context) -> CaseResult {
         let loaded = holds(&*store, &key, &record, "after a load").await?;
         ensure!(
             loaded.expires_in <= LONG - elapsed + SLACK,
-            "a load must leave the deadline alone: {:?} are left of {LONG:?} after {elapsed:?}",
+            "a load must not change the expiry, but {:?} are left of {LONG:?} after {elapsed:?}",
             loaded.expires_in
         );
     }
@@ -87,7 +87,7 @@ async fn gives_the_same_each_time(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// Both handles load before and after each change: neither may answer from what it saw before.
+/// Both handles load before and after each write: neither may return the record that it loaded before.
 async fn every_handle_sees_the_same(cx: &Context) -> CaseResult {
     let (one, other) = (cx.backend().await?, cx.backend().await?);
     for (writer, reader) in [(&one, &other), (&other, &one)] {
@@ -105,8 +105,8 @@ async fn every_handle_sees_the_same(cx: &Context) -> CaseResult {
         }
         writer.touch(&key, second.revision, LONG * 2).await?;
         let left = holds(&**reader, &key, &second, "that another handle renewed").await?.expires_in;
-        ensure!(left > LONG, "another handle renewed the record, but {left:?} are left");
-        ensure!(writer.destroy(&key, None).await?, "the record must be there to be destroyed");
+        ensure!(left > LONG, "a renewal by another handle must be visible, but {left:?} are left");
+        ensure!(writer.destroy(&key, None).await?, "the record must exist before it is destroyed");
         for handle in [reader, writer] {
             absent(&**handle, &key, "after another handle destroyed it").await?;
         }
@@ -131,7 +131,7 @@ async fn finds_records_after_reopening(cx: &Context) -> CaseResult {
     same(&loaded.record, &record, "after reopening")?;
     ensure!(
         loaded.expires_in <= LONG,
-        "reopening must not prolong a life, but {:?} are left of {LONG:?}",
+        "reopening must not change the expiry, but {:?} are left of {LONG:?}",
         loaded.expires_in
     );
     absent(&*store, &gone, "of a destroyed record after reopening").await

@@ -1,4 +1,4 @@
-//! The end of a session, and its new id at login.
+//! Logout, and the new id at login.
 
 use std::time::Duration;
 
@@ -15,8 +15,8 @@ cases! { "logout":
     "the promise that logout always wins" => regenerate_after_destroy_is_gone,
     "the promise that logout always wins" => destroy_at_once_needs_no_save,
     "the promise that logout always wins" => discard_does_not_forget_a_destroy,
-    "the promise of a fresh id after logout" => values_after_destroy_get_a_new_id,
-    "the promise that what is not stored can be destroyed" => destroy_of_unsaved_is_nothing,
+    "the promise of a new id after logout" => values_after_destroy_get_a_new_id,
+    "the promise that a session that is not stored can be destroyed" => destroy_of_unsaved_is_nothing,
     "the promise of a new id at login" => regenerate_keeps_data,
     "the promise of a new id at login" => regenerate_kills_the_old_id,
     "the promise that a failed request changes nothing" => discarded_regenerate_keeps_the_old_id,
@@ -69,7 +69,7 @@ async fn save_after_destroy_is_gone(cx: &Context) -> CaseResult {
         refused(slow.save(&in_flight).await, ErrorKind::Gone, "a save after a logout")?;
         ensure!(
             slow.cookie_value(&in_flight).is_none(),
-            "a session that is gone has no cookie value"
+            "a session that is gone must have no cookie value"
         );
         ensure!(visitor.load().await?.is_none(), "load must be None after a logout");
     }
@@ -99,7 +99,10 @@ async fn regenerate_after_destroy_is_gone(cx: &Context) -> CaseResult {
     in_flight.regenerate();
     in_flight.insert("admin", true)?;
     refused(store.save(&in_flight).await, ErrorKind::Gone, "a rotation after a logout")?;
-    ensure!(store.cookie_value(&in_flight).is_none(), "a session that is gone has no cookie value");
+    ensure!(
+        store.cookie_value(&in_flight).is_none(),
+        "a session that is gone must have no cookie value"
+    );
     ensure!(visitor.load().await?.is_none(), "load must be None after a logout");
     Ok(())
 }
@@ -138,12 +141,15 @@ async fn values_after_destroy_get_a_new_id(cx: &Context) -> CaseResult {
     session.destroy();
     session.insert("message", "good bye")?;
     let saved = visitor.save(&session).await?;
-    ensure!(saved == Saved::Issued, "what comes after a destroy must be Issued, but is {saved:?}");
-    ensure!(visitor.cookie()? != old, "what comes after a destroy must get a new id");
+    ensure!(
+        saved == Saved::Issued,
+        "a save with values after a destroy must be Issued, but is {saved:?}"
+    );
+    ensure!(visitor.cookie()? != old, "values after a destroy must get a new id");
     let keys = visitor.session().await?.keys();
     ensure!(
         keys == ["message"],
-        "nothing of the destroyed session must come back, but keys are {keys:?}"
+        "the values of the destroyed session must not come back, but names are {keys:?}"
     );
     if cx.is_revocable() {
         ensure!(store.load(&old).await?.is_none(), "the old id must load None after a logout");
@@ -176,7 +182,7 @@ async fn regenerate_keeps_data(cx: &Context) -> CaseResult {
     ensure!(saved == Saved::Issued, "a new id must be Issued, but save is {saved:?}");
     ensure!(visitor.cookie()? != old, "regenerate must change the cookie value");
     let keys = visitor.session().await?.keys();
-    ensure!(keys == ["admin", "user"], "regenerate must keep the data, but keys are {keys:?}");
+    ensure!(keys == ["admin", "user"], "regenerate must keep the values, but names are {keys:?}");
     Ok(())
 }
 
@@ -206,6 +212,6 @@ async fn discarded_regenerate_keeps_the_old_id(cx: &Context) -> CaseResult {
     let saved = visitor.save(&session).await?;
     ensure!(saved == Saved::Unchanged, "a discarded change must not be saved, but is {saved:?}");
     let keys = visitor.session().await?.keys();
-    ensure!(keys == ["user"], "a failed request must change nothing, but keys are {keys:?}");
+    ensure!(keys == ["user"], "a failed request must change nothing, but names are {keys:?}");
     Ok(())
 }

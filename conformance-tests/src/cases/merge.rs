@@ -1,4 +1,4 @@
-//! Requests of one visitor at the same moment.
+//! Concurrent requests of one visitor.
 
 use session_core::{ErrorKind, Level, Saved, SessionStore};
 
@@ -7,16 +7,16 @@ use crate::visitor::Visitor;
 
 cases! { "merge":
     "the promise that no change is lost" => different_keys_survive,
-    "the promise that of one key the later save wins" => later_save_of_a_key_wins,
+    "the promise that the later save of a value wins" => later_save_of_a_key_wins,
     "the promise that no change is lost" => removal_and_insert_survive,
     "the promise that no increment is lost" => sixty_four_increments_are_64,
     "the promise that no increment is lost" => updates_are_applied_again,
     "the promise that no message is lost" => messages_of_both_survive,
     "the promise that no change is lost" => save_and_regenerate_survive,
-    "the promise that the old id is dead" => save_after_regenerate_is_gone,
+    "the promise that the old id does not work" => save_after_regenerate_is_gone,
 }
 
-/// Two application servers with one store, and a visitor known to both.
+/// Two application servers with one store, and a visitor with a session.
 async fn servers(cx: &Context) -> CaseResult<(SessionStore, SessionStore, Visitor)> {
     cx.needs_conflicts()?;
     two_stores(cx).await
@@ -44,9 +44,9 @@ async fn different_keys_survive(cx: &Context) -> CaseResult {
     let found = (after.get::<i32>("a")?, after.get::<i32>("b")?);
     ensure!(
         found == (Some(1), Some(2)),
-        "both requests' changes must be there, but (a, b) is {found:?}"
+        "the changes of both requests must be stored, but (a, b) is {found:?}"
     );
-    ensure!(after.contains("user"), "what stood there before must stay");
+    ensure!(after.contains("user"), "the other values must stay");
     Ok(())
 }
 
@@ -65,12 +65,15 @@ async fn later_save_of_a_key_wins(cx: &Context) -> CaseResult {
 async fn removal_and_insert_survive(cx: &Context) -> CaseResult {
     let (one, other, visitor) = servers(cx).await?;
     let (a, b) = (loaded(&one, &visitor).await?, loaded(&other, &visitor).await?);
-    ensure!(a.remove("user"), "the value must be there to remove");
+    ensure!(a.remove("user"), "the value must exist before it is removed");
     b.insert("b", 2)?;
     other.save(&b).await?;
     one.save(&a).await?;
     let keys = visitor.session().await?.keys();
-    ensure!(keys == ["b"], "the removal and the insert must both hold, but keys are {keys:?}");
+    ensure!(
+        keys == ["b"],
+        "the removal and the insert must both be stored, but names are {keys:?}"
+    );
     Ok(())
 }
 
@@ -104,7 +107,7 @@ async fn updates_are_applied_again(cx: &Context) -> CaseResult {
     let n = visitor.session().await?.get::<u64>("n")?;
     ensure!(
         n == Some(21),
-        "the second update must be applied to what the first left (20), but n is {n:?}"
+        "the second update must be applied to the result of the first (20), but n is {n:?}"
     );
     Ok(())
 }
@@ -119,7 +122,7 @@ async fn messages_of_both_survive(cx: &Context) -> CaseResult {
     let messages = visitor.session().await?.flash().take_messages();
     let mut texts: Vec<_> = messages.into_iter().map(|message| message.text).collect();
     texts.sort();
-    ensure!(texts == ["from a", "from b"], "both messages must be there, but are {texts:?}");
+    ensure!(texts == ["from a", "from b"], "both messages must be stored, but they are {texts:?}");
     Ok(())
 }
 
@@ -135,7 +138,7 @@ async fn save_and_regenerate_survive(cx: &Context) -> CaseResult {
     let keys = visitor.session().await?.keys();
     ensure!(
         keys == ["a", "b", "user"],
-        "what was acknowledged before a rotation must move along, but keys are {keys:?}"
+        "a rotation must keep the changes that were acknowledged before, but names are {keys:?}"
     );
     Ok(())
 }
@@ -152,6 +155,6 @@ async fn save_after_regenerate_is_gone(cx: &Context) -> CaseResult {
     ensure!(one.cookie_value(&a).is_none(), "a session that is gone must have no cookie value");
     ensure!(one.load(&old).await?.is_none(), "the id from before a login must load None");
     let keys = visitor.session().await?.keys();
-    ensure!(keys == ["user"], "a refused save must write nothing, but keys are {keys:?}");
+    ensure!(keys == ["user"], "a refused save must write nothing, but names are {keys:?}");
     Ok(())
 }

@@ -14,11 +14,11 @@ cases! { "model":
     "the whole contract" => random_calls_agree,
 }
 
-/// The calls of one sequence. More than a sequence needs to come upon anything; shorter ones start
-/// again from nothing more often.
+/// The number of calls of one sequence. Longer sequences reach no more states; shorter ones start from an
+/// empty store more often.
 const CALLS: usize = 60;
 
-/// How long the case looks for a difference, unless `CONFORMANCE_MODEL_MILLIS` says otherwise.
+/// How long the case searches for a difference, unless `CONFORMANCE_MODEL_MILLIS` is set.
 const TIME: Duration = Duration::from_millis(2_500);
 
 async fn random_calls_agree(cx: &Context) -> CaseResult {

@@ -1,4 +1,4 @@
-//! Whose session it is.
+//! The owner of a record.
 
 use crate::case::{CaseResult, Context, LONG, cases, create, holds, key, owner, record, update};
 

@@ -1,4 +1,4 @@
-//! Writes of several kinds at the same moment, and writes of which some are dropped.
+//! Concurrent writes of several kinds, and concurrent writes of which some are dropped.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +17,8 @@ cases! { "concurrency":
     "clause 11" => dropped_writes_take_no_others_along,
 }
 
-/// Of a destroy of one revision and an update of it exactly one is carried out, and the other says so.
+/// Of a destroy and an update that expect the same revision, exactly one is carried out, and the other reports
+/// that it was not.
 async fn destroy_or_update_wins(cx: &Context) -> CaseResult {
     let (one, other) = (cx.backend().await?, cx.backend().await?);
     for round in 0..32_u64 {
@@ -36,17 +37,17 @@ async fn destroy_or_update_wins(cx: &Context) -> CaseResult {
         let destroyed = one.destroy(&key, Some(old.revision)).await?;
         let updated = updating.await.expect("an update does not panic");
         if destroyed {
-            refused(updated, ErrorKind::Gone, "an update that a destroy forestalled")?;
+            refused(updated, ErrorKind::Gone, "an update after a concurrent destroy")?;
             absent(&*other, &key, "after a destroy that said true").await?;
         } else {
             updated?;
-            holds(&*one, &key, &new, "after an update that forestalled a destroy").await?;
+            holds(&*one, &key, &new, "after an update that won against a destroy").await?;
         }
     }
     Ok(())
 }
 
-/// A touch changes no revision, so it never saves a record from a destroy.
+/// A touch does not change the revision, so it never makes a destroy fail.
 async fn destroy_ends_what_was_touched(cx: &Context) -> CaseResult {
     let (one, other) = (cx.backend().await?, cx.backend().await?);
     for _ in 0..16 {
@@ -58,15 +59,15 @@ async fn destroy_ends_what_was_touched(cx: &Context) -> CaseResult {
         );
         ensure!(destroyed?, "a destroy of the record's revision must say true, but said false");
         if touched.is_err() {
-            refused(touched, ErrorKind::Gone, "a touch that a destroy forestalled")?;
+            refused(touched, ErrorKind::Gone, "a touch after a concurrent destroy")?;
         }
         absent(&*other, &key, "after a destroy and a touch").await?;
     }
     Ok(())
 }
 
-/// Stores write the changes of several requests together. A request that ends in the middle takes no
-/// other one's change along, and every change that was acknowledged is there.
+/// Stores write the changes of several requests together. A request that is dropped must not affect the change
+/// of another request, and every acknowledged change must be stored.
 async fn dropped_writes_take_no_others_along(cx: &Context) -> CaseResult {
     let handles = [cx.backend().await?, cx.backend().await?];
     for round in 0..6 {
@@ -87,7 +88,8 @@ async fn dropped_writes_take_no_others_along(cx: &Context) -> CaseResult {
         for written in together(writes).await {
             let (key, old, new, acknowledged) = written?;
             if acknowledged {
-                holds(&*handles[0], &key, &new, "that was acknowledged among dropped ones").await?;
+                holds(&*handles[0], &key, &new, "after an acknowledged update among dropped ones")
+                    .await?;
                 continue;
             }
             let found = live(&*handles[0], &key, "after an update that was dropped").await?.record;

@@ -1,4 +1,4 @@
-//! Writes that the store refuses, and what they cost.
+//! Writes that the store refuses, and the number of their calls.
 
 use std::time::Duration;
 
@@ -13,16 +13,16 @@ use crate::visitor::Visitor;
 cases! { "refusal":
     "the chapter \"What to return\"" => of_any_kind_has_written_nothing,
     "the chapter \"What to return\"" => what_is_too_large_is_refused_or_kept,
-    "the promise that a refusal costs two writes at most" => of_an_update_needs_no_inquiry,
-    "the promise that a refusal costs two writes at most" => of_a_create_needs_no_inquiry,
-    "the promise that a refusal costs two writes at most" => of_a_rotation_keeps_the_old_id,
-    "the promise that a refusal costs two writes at most" => of_a_renewal_needs_no_inquiry,
-    "the promise that a refusal costs two writes at most" => of_a_destroy_is_reported,
+    "the promise that a refusal costs at most two writes" => of_an_update_needs_no_inquiry,
+    "the promise that a refusal costs at most two writes" => of_a_create_needs_no_inquiry,
+    "the promise that a refusal costs at most two writes" => of_a_rotation_keeps_the_old_id,
+    "the promise that a refusal costs at most two writes" => of_a_renewal_needs_no_inquiry,
+    "the promise that a refusal costs at most two writes" => of_a_destroy_is_reported,
     "the promise that a refused save can be repeated" => is_over_when_the_store_accepts_again,
     "the promise that no write is applied twice" => unknown_outcome_is_inquired,
 }
 
-/// The most writes that one refused operation may cost: it, and one more for a failover.
+/// The maximum number of writes of one refused operation: the first, and one more for a failover.
 const AT_MOST: usize = 2;
 
 /// Fails unless the error says that nothing was written.
@@ -62,11 +62,11 @@ async fn of_any_kind_has_written_nothing(cx: &Context) -> CaseResult {
     wrote_nothing(result, invalid, "a touch with a ttl of zero")?;
     crate::case::absent(&*store, &missing, "after refused writes").await?;
     let left = holds(&*store, &key, &old, "after refused writes").await?.expires_in;
-    ensure!(left <= LONG, "refused writes must leave the expiry, but {left:?} are left");
+    ensure!(left <= LONG, "refused writes must not change the expiry, but {left:?} are left");
     Ok(())
 }
 
-/// Beyond what some servers take in one request.
+/// More than some servers accept in one request.
 const HUGE: usize = 20 << 20;
 
 async fn what_is_too_large_is_refused_or_kept(cx: &Context) -> CaseResult {
@@ -79,14 +79,14 @@ async fn what_is_too_large_is_refused_or_kept(cx: &Context) -> CaseResult {
         holds(&*store, &key, &huge, "after an update with 20 MiB").await?;
         store.save(&key, &old, update(&huge, None)).await?;
     } else {
-        wrote_nothing(result, ErrorKind::TooLarge, "an update with what is too large")?;
+        wrote_nothing(result, ErrorKind::TooLarge, "an update that is too large")?;
     }
     holds(&*store, &key, &old, "after an update with 20 MiB").await?;
     let result = store.save(&fresh, &huge, create(LONG)).await;
     if result.is_ok() {
         ensure!(store.destroy(&fresh, None).await?, "a record of 20 MiB must be destroyed");
     } else {
-        wrote_nothing(result, ErrorKind::TooLarge, "a create with what is too large")?;
+        wrote_nothing(result, ErrorKind::TooLarge, "a create that is too large")?;
     }
     crate::case::absent(&*store, &fresh, "after a create with 20 MiB").await?;
     let new = record("later calls work");
@@ -102,13 +102,13 @@ async fn refusing(cx: &Context, config: Config) -> CaseResult<(Spy, Visitor)> {
     Ok((spy, visitor))
 }
 
-/// Fails unless the operation was refused, after few writes and without a look at the record.
+/// Fails unless the operation was refused, after few writes and without a load.
 fn cost_little<T: std::fmt::Debug>(spy: &Spy, result: Result<T, Error>, what: &str) -> CaseResult {
     let asked = spy.asked();
     wrote_nothing(result, ErrorKind::Unavailable, what)?;
     ensure!(
         asked.len() <= AT_MOST && !asked.contains(&"load"),
-        "{what} must cost {AT_MOST} writes at most and no load, but cost {asked:?}"
+        "{what} must cost at most {AT_MOST} writes and no load, but cost {asked:?}"
     );
     Ok(())
 }
@@ -125,7 +125,7 @@ async fn of_an_update_needs_no_inquiry(cx: &Context) -> CaseResult {
     }
     spy.fail_writes(&[]);
     let keys = visitor.session().await?.keys();
-    ensure!(keys == ["user"], "a refused update must write nothing, but keys are {keys:?}");
+    ensure!(keys == ["user"], "a refused update must write nothing, but names are {keys:?}");
     Ok(())
 }
 
@@ -145,7 +145,7 @@ async fn of_a_create_needs_no_inquiry(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// Either of its two writes may be refused.
+/// Each of the two writes of a rotation may be refused.
 async fn of_a_rotation_keeps_the_old_id(cx: &Context) -> CaseResult {
     let (spy, mut visitor) = refusing(cx, Config::default()).await?;
     let session = visitor.session().await?;
@@ -167,7 +167,7 @@ async fn of_a_rotation_keeps_the_old_id(cx: &Context) -> CaseResult {
         let is_new = matches!(save.write, session_core::Write::Create { .. });
         ensure!(
             !is_new || spy.inner().load(&save.key).await?.is_none(),
-            "the new record of a refused rotation must be taken back"
+            "the new record of a refused rotation must be removed"
         );
     }
     let old = visitor.cookie()?.to_owned();
@@ -203,7 +203,7 @@ async fn of_a_destroy_is_reported(cx: &Context) -> CaseResult {
     ensure!(visitor.load().await?.is_some(), "a refused destroy must destroy nothing");
     spy.fail_writes(&[]);
     visitor.store.destroy(&session).await?;
-    ensure!(visitor.load().await?.is_none(), "a destroy that is repeated must hold");
+    ensure!(visitor.load().await?.is_none(), "a repeated destroy must remove the session");
     Ok(())
 }
 
@@ -213,7 +213,7 @@ async fn is_over_when_the_store_accepts_again(cx: &Context) -> CaseResult {
         let session = visitor.session().await?;
         session.update("n", |n: Option<u64>| n.unwrap_or(0) + 1)?;
         spy.fail_writes(&vec![Injected::Refusal; refusals]);
-        // The handle may try once more by itself.
+        // The handle may send the write once more by itself.
         let mut tries = 1;
         while let Err(error) = visitor.save(&session).await {
             wrote_nothing::<()>(Err(error), ErrorKind::Unavailable, "a refused save")?;
@@ -223,7 +223,7 @@ async fn is_over_when_the_store_accepts_again(cx: &Context) -> CaseResult {
         let n = visitor.session().await?.get::<u64>("n")?;
         ensure!(n == Some(1), "a save that was refused must be applied once, but n is {n:?}");
         let saved = visitor.save(&session).await?;
-        ensure!(saved == Saved::Unchanged, "nothing is left to save, but it is {saved:?}");
+        ensure!(saved == Saved::Unchanged, "a second save must be Unchanged, but is {saved:?}");
     }
     Ok(())
 }

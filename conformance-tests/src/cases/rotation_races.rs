@@ -1,4 +1,4 @@
-//! Rotations among other requests, and rotations whose steps are lost.
+//! Rotations during other requests, and rotations of which a step is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +14,8 @@ use crate::visitor::Visitor;
 cases! { "tombstone":
     "the promise that logout always wins" => logout_between_the_steps_wins,
     "the promise that no change is lost" => save_between_the_steps_is_not_lost,
-    "the promise that of two rotations one wins" => rotation_between_the_steps_wins,
-    "the promise that of two rotations one wins" => one_of_many_rotations_wins,
+    "the promise that one of two rotations wins" => rotation_between_the_steps_wins,
+    "the promise that one of two rotations wins" => one_of_many_rotations_wins,
     "the promise that no change is lost" => acknowledged_saves_move_along,
     "the promise that no write is applied twice" => lost_steps_are_found_out,
     "the promise that no write is applied twice" => lost_save_is_carried_along,
@@ -23,11 +23,11 @@ cases! { "tombstone":
     "the promise that the old id works until the new one does" => crash_between_the_steps_keeps_the_old_id,
 }
 
-/// What another request's operation gave, which the store under the spy let pass at its moment.
+/// The result of another request's operation, which the spy ran between two calls of the rotation.
 fn heard<T>(mut hears: oneshot::Receiver<Result<T, Error>>, moment: &str) -> CaseResult<T> {
     match hears.try_recv() {
         Ok(result) => Ok(result?),
-        Err(_) => Err(Failure::Failed(format!("a rotation must have a moment {moment}"))),
+        Err(_) => Err(Failure::Failed(format!("the other request must have run {moment}"))),
     }
 }
 
@@ -48,8 +48,8 @@ async fn logout_between_the_steps_wins(cx: &Context) -> CaseResult {
     session.regenerate();
     let done = between(&scene, async move { other.destroy(&logout).await });
     let result = scene.visitor.save(&session).await;
-    heard(done, "between its steps")?;
-    refused(result, ErrorKind::Gone, "a rotation that a logout forestalled")?;
+    heard(done, "between the steps of the rotation")?;
+    refused(result, ErrorKind::Gone, "a rotation after a concurrent logout")?;
     ensure!(
         scene.store.cookie_value(&session).is_none(),
         "a session that is gone must have no cookie value"
@@ -69,7 +69,10 @@ async fn save_between_the_steps_is_not_lost(cx: &Context) -> CaseResult {
     late.insert("b", 2)?;
     let done = between(&scene, async move { other.save(&late).await });
     let saved = scene.visitor.save(&session).await?;
-    ensure!(heard(done, "between its steps")? == Saved::Updated, "the other save must be Updated");
+    ensure!(
+        heard(done, "between the steps of the rotation")? == Saved::Updated,
+        "the other save must be Updated"
+    );
     ensure!(saved == Saved::Issued, "a rotation must be Issued, but is {saved:?}");
     scene.has(&["a", "b", "user"]).await?;
     scene.old_id_is_dead().await?;
@@ -90,9 +93,9 @@ async fn rotation_between_the_steps_wins(cx: &Context) -> CaseResult {
         Ok((saved, other.cookie_value(&faster)))
     });
     let result = scene.visitor.save(&session).await;
-    let (saved, cookie) = heard(done, "between its steps")?;
+    let (saved, cookie) = heard(done, "between the steps of the rotation")?;
     ensure!(saved == Saved::Issued, "the first rotation must be Issued, but is {saved:?}");
-    refused(result, ErrorKind::Gone, "a rotation that another one forestalled")?;
+    refused(result, ErrorKind::Gone, "a rotation after a concurrent rotation")?;
     ensure!(
         scene.store.cookie_value(&session).is_none(),
         "a rotation that lost must have no cookie value"
@@ -105,7 +108,7 @@ async fn rotation_between_the_steps_wins(cx: &Context) -> CaseResult {
     scene.old_id_is_dead().await
 }
 
-/// Loads the visitor's session `count` times, by both stores in turn.
+/// Loads the visitor's session `count` times, with both stores alternately.
 async fn requests(
     stores: [&SessionStore; 2],
     visitor: &Visitor,
@@ -145,7 +148,7 @@ async fn one_of_many_rotations_wins(cx: &Context) -> CaseResult {
         ensure!(won.len() == 1, "of 6 rotations 1 must win, but {} did", won.len());
         ensure!(
             found(&other, &won[0]).await?.contains("user"),
-            "the rotation that won must have the session's values"
+            "the session must have its values after the rotation that won"
         );
         ensure!(visitor.load().await?.is_none(), "the old id must load None");
     }
@@ -177,7 +180,9 @@ async fn acknowledged_saves_move_along(cx: &Context) -> CaseResult {
             let (n, saved) = result?;
             let is_there = after.contains(&n.to_string());
             match saved {
-                Ok(_) => ensure!(is_there, "an acknowledged save must move along, but is lost"),
+                Ok(_) => {
+                    ensure!(is_there, "a rotation must keep an acknowledged save, but lost it")
+                }
                 gone => {
                     refused(gone, ErrorKind::Gone, "a save after a rotation")?;
                     ensure!(!is_there, "a save that says Gone must have written nothing");
@@ -213,7 +218,7 @@ async fn lost_steps_are_found_out(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// A save whose answer was lost, and a rotation before the handle asks what became of it.
+/// The response to a save is lost, and another request rotates the session before the handle loads the record.
 async fn lost_save_is_carried_along(cx: &Context) -> CaseResult {
     let mut scene = Scene::new(cx, Config::default()).await?;
     let (session, other) = (scene.session().await?, scene.other.clone());
@@ -231,7 +236,7 @@ async fn lost_save_is_carried_along(cx: &Context) -> CaseResult {
         drop(tells.send(rotated.await));
     });
     let saved = scene.store.save(&session).await;
-    let cookie = heard(hears, "before the inquiry")?;
+    let cookie = heard(hears, "before the handle loaded the record")?;
     if let Err(error) = saved {
         ensure!(
             error.kind() != ErrorKind::Gone,
@@ -244,7 +249,7 @@ async fn lost_save_is_carried_along(cx: &Context) -> CaseResult {
     scene.old_id_is_dead().await
 }
 
-/// The rotation was carried out, then a logout with the old id ended the session under its new one.
+/// The rotation was carried out, and a logout with the old id then ended the session under its new id.
 async fn logout_during_the_inquiry_wins(cx: &Context) -> CaseResult {
     let mut scene = Scene::new(cx, Config::default()).await?;
     let (session, other, logout) =
@@ -257,7 +262,7 @@ async fn logout_during_the_inquiry_wins(cx: &Context) -> CaseResult {
         Err(error) if error.kind() == ErrorKind::Gone => scene.visitor.cookie = None,
         saved => ensure!(saved? == Saved::Issued, "a rotation must be Issued or Gone"),
     }
-    heard(hears, "of inquiry after a lost answer")?;
+    heard(hears, "after the lost response")?;
     ensure!(
         scene.visitor.load().await?.is_none(),
         "a logout must end a session whose rotation is in doubt"
@@ -280,7 +285,7 @@ async fn crash_between_the_steps_keeps_the_old_id(cx: &Context) -> CaseResult {
     let saving = tokio::spawn(async move { store.save(&saving).await });
     let limit = Duration::from_secs(10);
     let came = tokio::time::timeout(limit, hangs.notified()).await;
-    ensure!(came.is_ok(), "a rotation must come to its second write");
+    ensure!(came.is_ok(), "a rotation must reach its second write");
     saving.abort();
     let _ = saving.await;
     let left = scene.left().await?.record;

@@ -45,7 +45,7 @@ async fn create_over_live_already_exists(cx: &Context) -> CaseResult {
     let left = holds(&*store, &key, &old, "after a refused create").await?;
     ensure!(
         left.expires_in <= LONG,
-        "a refused create must leave the deadline, but {:?} are left of {LONG:?}",
+        "a refused create must not change the expiry, but {:?} are left of {LONG:?}",
         left.expires_in
     );
     Ok(())
@@ -76,7 +76,7 @@ async fn update_after_destroy_is_gone(cx: &Context) -> CaseResult {
     let (slow, fast) = (cx.backend().await?, cx.backend().await?);
     let (key, loaded) = (key(), record("logged in"));
     slow.save(&key, &loaded, create(LONG)).await?;
-    ensure!(fast.destroy(&key, None).await?, "the record must be there to destroy");
+    ensure!(fast.destroy(&key, None).await?, "the record must exist before it is destroyed");
     for ttl in [None, Some(LONG)] {
         let result = slow.save(&key, &record("of a slow request"), update(&loaded, ttl)).await;
         refused(result, ErrorKind::Gone, "an update after a destroy")?;
@@ -97,7 +97,7 @@ async fn update_of_other_revision_conflicts(cx: &Context) -> CaseResult {
     let left = holds(&*store, &key, &old, "after a refused update").await?;
     ensure!(
         left.expires_in <= LONG,
-        "a refused update must leave the deadline, but {:?} are left of {LONG:?}",
+        "a refused update must not change the expiry, but {:?} are left of {LONG:?}",
         left.expires_in
     );
     Ok(())
@@ -143,12 +143,12 @@ async fn update_without_ttl_keeps_deadline(cx: &Context) -> CaseResult {
     let left = holds(&*store, &key, &last, "after ten updates").await?.expires_in;
     ensure!(
         left <= at_most,
-        "an update without ttl must leave the deadline where it is, but it moved later: {left:?} are left, {at_most:?} can be"
+        "an update without ttl must keep the expiry, but prolonged it: {left:?} are left instead of at most {at_most:?}"
     );
     let at_least = LONG.saturating_sub(before.elapsed() + SLACK);
     ensure!(
         left >= at_least,
-        "an update without ttl must leave the deadline where it is, but it moved earlier: {left:?} are left, {at_least:?} must be"
+        "an update without ttl must keep the expiry, but shortened it: {left:?} are left instead of at least {at_least:?}"
     );
     Ok(())
 }
@@ -192,8 +192,8 @@ async fn update_replaces_payload(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// As a rotation does it: a large record with an owner and a long life becomes a small one without
-/// an owner and with a short life, and nothing of the large one is left or comes back.
+/// Like a rotation, this replaces a large record with an owner and a long ttl by a small one without an owner
+/// and with a short ttl. Nothing of the large record may remain or come back.
 async fn update_to_a_small_record_is_complete(cx: &Context) -> CaseResult {
     let (one, other) = (cx.backend().await?, cx.backend().await?);
     for ttl in SHORT {

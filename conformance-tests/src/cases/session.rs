@@ -1,4 +1,4 @@
-//! The values of a session, and what a save writes.
+//! The values of a session, and the effects of a save.
 
 use serde_json::{Value, json};
 use session_core::{Config, ErrorKind, Saved};
@@ -7,23 +7,23 @@ use crate::case::{CaseResult, Context, Failure, cases, ensure, owner, refused};
 use crate::visitor::Visitor;
 
 cases! { "session":
-    "the promise that values come back as they were" => values_round_trip,
-    "the promise that values come back as they were" => number_extremes,
-    "the promise that values come back as they were" => hostile_keys_and_values,
-    "the promise that values come back as they were" => all_of_unicode,
-    "the promise that values come back as they were" => ten_thousand_keys,
-    "the promise that values come back as they were" => value_of_almost_one_mebibyte,
-    "the promise that crawlers get no session" => new_and_empty_is_not_stored,
+    "the promise that values are stored exactly" => values_round_trip,
+    "the promise that values are stored exactly" => number_extremes,
+    "the promise that values are stored exactly" => hostile_keys_and_values,
+    "the promise that values are stored exactly" => all_of_unicode,
+    "the promise that values are stored exactly" => ten_thousand_keys,
+    "the promise that values are stored exactly" => value_of_almost_one_mebibyte,
+    "the promise that an empty new session is not stored" => new_and_empty_is_not_stored,
     "the promise that every change is saved" => every_mutator_alone_is_saved,
     "the promise that every change is saved" => clear_is_saved,
-    "the promise that an empty session is still one" => emptied_session_still_exists,
-    "the promise that nothing is written when nothing changed" => unchanged_is_not_saved,
+    "the promise that an empty session exists" => emptied_session_still_exists,
+    "the promise that an unchanged session is not written" => unchanged_is_not_saved,
     "the promise that the owner is stored with the session" => owner_is_saved,
-    "the promise that what is too large leaves the old session" => too_large_keeps_the_old,
+    "the promise that a save that is too large keeps the old session" => too_large_keeps_the_old,
     "clause 1" => survives_reopening,
 }
 
-/// Saves these values and reads them back in another request, all of them and nothing else.
+/// Saves these values, and fails unless another request reads exactly these values.
 async fn round_trip(cx: &Context, values: &[(&str, Value)]) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let mut visitor = Visitor::new(&store);
@@ -37,12 +37,12 @@ async fn round_trip(cx: &Context, values: &[(&str, Value)]) -> CaseResult {
         let found = after.get::<Value>(key)?;
         ensure!(
             found.as_ref() == Some(value),
-            "the value under {key:?} must be {value}, but is {found:?}"
+            "the value {key:?} must be {value}, but is {found:?}"
         );
     }
     ensure!(
         after.len() == values.len(),
-        "{} values were saved, but {} are there: a value must not make others",
+        "{} values were saved, but {} were loaded: a value must not create others",
         values.len(),
         after.len()
     );
@@ -194,7 +194,10 @@ async fn every_mutator_alone_is_saved(cx: &Context) -> CaseResult {
         change(&session);
         let saved = visitor.save(&session).await?;
         ensure!(saved != Saved::Unchanged, "{name} alone must be saved, but save is {saved:?}");
-        ensure!(changed(&visitor.session().await?), "{name} alone must be there after a reload");
+        ensure!(
+            changed(&visitor.session().await?),
+            "{name} alone must be stored, but is missing after a reload"
+        );
     }
     Ok(())
 }
@@ -207,7 +210,7 @@ async fn clear_is_saved(cx: &Context) -> CaseResult {
     session.insert("after", 1)?;
     visitor.save(&session).await?;
     let keys = visitor.session().await?.keys();
-    ensure!(keys == ["after"], "clear must be saved, but keys are {keys:?}");
+    ensure!(keys == ["after"], "clear must be saved, but names are {keys:?}");
     Ok(())
 }
 
@@ -264,7 +267,7 @@ async fn too_large_keeps_the_old(cx: &Context) -> CaseResult {
     let keys = visitor.session().await?.keys();
     ensure!(
         keys == ["user"],
-        "what is too large must leave the old session, but keys are {keys:?}"
+        "a save that is too large must keep the old session, but names are {keys:?}"
     );
     session.remove("big");
     session.insert("small", 1)?;

@@ -1,4 +1,4 @@
-//! Signing in: a new id, an owner and a full new life.
+//! Signing in: a new id, an owner and a new start of the lifetime.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::visitor::Visitor;
 cases! { "sign_in":
     "the promise of a new id at sign-in" => renews_id_owner_and_life,
     "the promise that regenerate keeps the expiry" => regenerate_keeps_the_life,
-    "the promise that the old id is dead" => old_cookie_is_dead,
+    "the promise that the old id does not work" => old_cookie_is_dead,
     "the promise that no change is lost" => keeps_what_others_saved_before,
     "the promise that a late request changes nothing" => late_session_is_empty_and_stores_nothing,
     "the promise that a sign-in always counts" => late_sign_in_has_an_id_of_its_own,
@@ -43,7 +43,7 @@ async fn renews_id_owner_and_life(cx: &Context) -> CaseResult {
         let after = visitor.session().await?;
         ensure!(after.owner() == Some(owner("alice")), "a sign-in must set the owner");
         let keys = after.keys();
-        ensure!(keys == ["role", "user"], "a sign-in must keep the data, but keys are {keys:?}");
+        ensure!(keys == ["role", "user"], "a sign-in must keep the values, but names are {keys:?}");
         lives(
             after.expires_in().unwrap_or_default(),
             LONG,
@@ -64,12 +64,12 @@ async fn regenerate_keeps_the_life(cx: &Context) -> CaseResult {
     session.regenerate();
     let began = Instant::now();
     visitor.save(&session).await?;
-    // The handle reads what is left and gives it anew, a moment later.
+    // The handle reads the remaining life and writes it again a moment later.
     let at_most = LONG - created.elapsed() + began.elapsed() + crate::case::SLACK;
     let left = visitor.session().await?.expires_in().unwrap_or_default();
     ensure!(
         left <= at_most,
-        "regenerate must keep the expiry, but {left:?} are left where at most {at_most:?} can be"
+        "regenerate must keep the expiry, but {left:?} are left instead of at most {at_most:?}"
     );
     Ok(())
 }
@@ -99,11 +99,14 @@ async fn keeps_what_others_saved_before(cx: &Context) -> CaseResult {
     scene.visitor.save(&session).await?;
     scene.has(&["cart", "user"]).await?;
     let found = scene.visitor.session().await?.owner();
-    ensure!(found == Some(owner("bob")), "the sign-in's owner must hold");
+    ensure!(
+        found == Some(owner("bob")),
+        "the owner of the sign-in must be stored, but is {found:?}"
+    );
     scene.old_id_is_dead().await
 }
 
-/// What a web layer gets for an id that was replaced a moment ago.
+/// A web layer gets an empty session for an id that was replaced a moment ago.
 async fn late_session_is_empty_and_stores_nothing(cx: &Context) -> CaseResult {
     let mut scene = Scene::new(cx, Config::default()).await?;
     scene.rotate().await?;
@@ -116,9 +119,16 @@ async fn late_session_is_empty_and_stores_nothing(cx: &Context) -> CaseResult {
     );
     scene.spy.asked();
     let saved = scene.store.save(&late).await?;
-    ensure!(saved == Saved::Unchanged, "a late request has nothing to save, but it is {saved:?}");
+    ensure!(
+        saved == Saved::Unchanged,
+        "a late request without changes must be Unchanged, but is {saved:?}"
+    );
     late.insert("late", 1)?;
-    refused(scene.store.save(&late).await, ErrorKind::Gone, "what a late request stores")?;
+    refused(
+        scene.store.save(&late).await,
+        ErrorKind::Gone,
+        "a save of a late request with changes",
+    )?;
     ensure!(scene.store.cookie_value(&late).is_none(), "a late request must get no cookie value");
     let asked = scene.spy.asked();
     ensure!(asked.is_empty(), "a late request must write nothing, but asked {asked:?}");
@@ -139,7 +149,7 @@ async fn late_sign_in_has_an_id_of_its_own(cx: &Context) -> CaseResult {
         ensure!(saved == Saved::Issued, "a late sign-in must be Issued, but is {saved:?}");
         let cookie = scene.other.cookie_value(&late);
         let cookie = cookie.map(session_core::CookieValue::into_string).unwrap_or_default();
-        ensure!(!ids.contains(&cookie), "a late sign-in must have an id of its own");
+        ensure!(!ids.contains(&cookie), "a late sign-in must have its own id");
         let signed_in = found(&scene.store, &cookie).await?;
         ensure!(signed_in.owner() == Some(owner("bob")), "a late sign-in must set the owner");
         ensure!(!signed_in.contains("user"), "a late sign-in must not reach the other session");
@@ -172,7 +182,7 @@ async fn submitted_twice_signs_in_twice(cx: &Context) -> CaseResult {
             ensure!(saved == Saved::Issued, "each sign-in must be Issued, but is {saved:?}");
             ids.extend(cookie.map(session_core::CookieValue::into_string));
         }
-        ensure!(ids.len() == 2 && ids[0] != ids[1], "each sign-in must have an id of its own");
+        ensure!(ids.len() == 2 && ids[0] != ids[1], "each sign-in must have its own id");
         for id in &ids {
             let session = found(&one, id).await?;
             ensure!(session.owner() == Some(owner("alice")), "each sign-in must set the owner");
@@ -190,7 +200,10 @@ async fn after_destroy_is_gone(cx: &Context) -> CaseResult {
     store.destroy(&visitor.session().await?).await?;
     in_flight.sign_in(owner("alice"));
     refused(store.save(&in_flight).await, ErrorKind::Gone, "a sign-in after a logout")?;
-    ensure!(store.cookie_value(&in_flight).is_none(), "a session that is gone has no cookie value");
+    ensure!(
+        store.cookie_value(&in_flight).is_none(),
+        "a session that is gone must have no cookie value"
+    );
     ensure!(visitor.load().await?.is_none(), "load must be None after a logout");
     Ok(())
 }

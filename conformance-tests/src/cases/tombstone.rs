@@ -1,4 +1,4 @@
-//! What a rotation leaves under the old id.
+//! The tombstone that a rotation leaves under the old key.
 
 use std::time::Duration;
 
@@ -14,24 +14,24 @@ use crate::spy::{Save, Spy};
 use crate::visitor::Visitor;
 
 cases! { "tombstone":
-    "the promise that the old id is dead" => old_id_is_none_and_the_new_one_has_all,
+    "the promise that the old id does not work" => old_id_is_none_and_the_new_one_has_all,
     "the promise of few store calls" => costs_a_create_and_an_update,
-    "the promise that the old id is dead" => holds_nothing_of_the_session,
-    "the promise that the old id is dead" => never_outlives_the_session,
-    "the promise that the old id is dead" => ends_on_time,
-    "the promise that the old id is dead" => late_requests_change_nothing,
+    "the promise that the old id does not work" => holds_nothing_of_the_session,
+    "the promise that the old id does not work" => never_outlives_the_session,
+    "the promise that the old id does not work" => ends_on_time,
+    "the promise that the old id does not work" => late_requests_change_nothing,
     "the promise that logout always wins" => logout_with_the_new_id_ends_both,
     "the promise that logout always wins" => logout_with_the_old_session_follows,
     "the promise that logout always wins" => logout_follows_two_rotations,
 }
 
-/// The longest life of a tombstone, unless a case sets another.
+/// The longest ttl of a tombstone, unless a case sets another one.
 const USUAL: Duration = Duration::from_secs(10);
 
-/// No session data is needed to say "rotated".
+/// The maximum size of a tombstone, which holds no session data.
 const SMALL: usize = 256;
 
-/// A visitor of two application servers. The first one's store is under a spy.
+/// A visitor of two application servers. The store of the first one is behind a spy.
 pub(super) struct Scene {
     pub(super) spy: Spy,
     pub(super) store: SessionStore,
@@ -55,22 +55,22 @@ impl Scene {
         visitor.save(&session).await?;
         let old = visitor.cookie()?.to_owned();
         let saves = spy.saves();
-        ensure!(saves.len() == 1, "a new session must be one save, but was {saves:?}");
+        ensure!(saves.len() == 1, "a new session must need one save, but needed {saves:?}");
         spy.asked();
         Ok(Self { old_key: saves[0].key, spy, store, other, visitor, old })
     }
 
-    /// The visitor's session, by the store under the spy.
+    /// The visitor's session, loaded by the store behind the spy.
     pub(super) async fn session(&self) -> CaseResult<Session> {
         found(&self.store, &self.old).await
     }
 
-    /// The same session in another request, by the other application server.
+    /// The same session in another request to the other application server.
     pub(super) async fn elsewhere(&self) -> CaseResult<Session> {
         found(&self.other, &self.old).await
     }
 
-    /// Renews the id and gives what was saved for it.
+    /// Rotates the session and returns the saves of the rotation.
     pub(super) async fn rotate(&mut self) -> CaseResult<Vec<Save>> {
         let session = self.session().await?;
         session.regenerate();
@@ -81,7 +81,7 @@ impl Scene {
         Ok(self.spy.saves())
     }
 
-    /// The record under the old key, whatever it is.
+    /// The record under the old key.
     pub(super) async fn left(&self) -> CaseResult<Loaded> {
         live(self.spy.inner(), &self.old_key, "under the old key after a rotation").await
     }
@@ -103,7 +103,7 @@ impl Scene {
         Ok(())
     }
 
-    /// Fails unless no record is under these keys, but for one of this visitor's cookie.
+    /// Fails if there is a record under one of these keys, except for that of the visitor's cookie.
     pub(super) async fn no_other_is_left(&self, created: &[Save]) -> CaseResult {
         let mut left = 0;
         for save in created.iter().filter(|save| save.key != self.old_key) {
@@ -136,9 +136,9 @@ async fn old_id_is_none_and_the_new_one_has_all(cx: &Context) -> CaseResult {
         let saved = visitor.save(&session).await?;
         ensure!(saved == Saved::Issued, "a new id must be Issued, but save is {saved:?}");
         let cookie = visitor.cookie()?.to_owned();
-        ensure!(!ids.contains(&cookie), "each rotation must make another id");
+        ensure!(!ids.contains(&cookie), "each rotation must give another id");
         for (store, old) in [&store, &elsewhere].into_iter().zip(ids.iter().cycle()) {
-            ensure!(store.load(old).await?.is_none(), "an id from before must load None");
+            ensure!(store.load(old).await?.is_none(), "an old id must load None");
         }
         ids.push(cookie);
         let after = visitor.session().await?;
@@ -147,7 +147,7 @@ async fn old_id_is_none_and_the_new_one_has_all(cx: &Context) -> CaseResult {
             after.get::<String>("user")?.as_deref() == Some("alice")
                 && after.get::<i32>(&format!("round {round}"))? == Some(round)
                 && after.len() == round.unsigned_abs() as usize + 2,
-            "a rotation must keep all values, but keys are {:?}",
+            "a rotation must keep all values, but names are {:?}",
             after.keys()
         );
     }
@@ -157,7 +157,9 @@ async fn old_id_is_none_and_the_new_one_has_all(cx: &Context) -> CaseResult {
 /// The tombstone that a rotation saved, after its create of a record under a new key.
 fn tombstone<'a>(saves: &'a [Save], old_key: &Key) -> CaseResult<(&'a Record, Update)> {
     let [created, replaced] = saves else {
-        return Err(Failure::Failed(format!("a rotation must be two saves, but was {saves:?}")));
+        return Err(Failure::Failed(format!(
+            "a rotation must need two saves, but needed {saves:?}"
+        )));
     };
     let Write::Update(update) = replaced.write else {
         return Err(Failure::Failed("the old record must be replaced by an update".to_owned()));
@@ -208,7 +210,7 @@ async fn holds_nothing_of_the_session(cx: &Context) -> CaseResult {
     ensure!(left.record.owner.is_none(), "a tombstone must have no owner");
     ensure!(
         left.expires_in <= USUAL,
-        "a tombstone must end soon, but {:?} are left",
+        "a tombstone must expire soon, but {:?} are left",
         left.expires_in
     );
     scene.has(&["secret", "user"]).await
@@ -240,7 +242,7 @@ async fn ends_on_time(cx: &Context) -> CaseResult {
             saved => drop(saved?),
         }
         outlive(ttl).await;
-        // Before any load: a store may remove an expired record when it comes upon it.
+        // Before any load, because a store may remove an expired record when it loads it.
         if !cx.capabilities.expires_natively {
             let removed = scene.spy.inner().gc(10).await?;
             ensure!(removed == 1, "gc must remove the tombstone, but removed {removed} records");
@@ -253,7 +255,7 @@ async fn ends_on_time(cx: &Context) -> CaseResult {
     Err(crate::case::too_slow())
 }
 
-/// What slow requests with the old id do is refused, and the tombstone stays as it is.
+/// The operations of late requests are refused, and the tombstone is unchanged.
 async fn late_requests_change_nothing(cx: &Context) -> CaseResult {
     let config = Config::default().idle_timeout(LONG).renew_after(0.0);
     let mut scene = Scene::new(cx, config).await?;
@@ -282,10 +284,10 @@ async fn late_requests_change_nothing(cx: &Context) -> CaseResult {
             second
                 .as_ref()
                 .map_or_else(|e| e.kind() == ErrorKind::Gone, |s| *s == Saved::Unchanged),
-            "after {what} with the id from before nothing is left to save, but it is {second:?}"
+            "a second save after {what} with the old id must be Unchanged, but is {second:?}"
         );
         let cookie = scene.other.cookie_value(&session);
-        ensure!(cookie.is_none(), "{what} with the id from before must get no cookie value");
+        ensure!(cookie.is_none(), "{what} with the old id must get no cookie value");
         scene.old_id_is_dead().await?;
         let after = scene.left().await?;
         same(&after.record, &before.record, "after late requests with the old id")?;

@@ -1,4 +1,4 @@
-//! A new life without a new record.
+//! Renewals.
 
 use std::time::{Duration, Instant};
 
@@ -118,8 +118,7 @@ async fn of_replaced_record_conflicts(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-/// The small record with a short life that a rotation leaves ends on time, whatever stale renewals
-/// arrive.
+/// The small record with a short ttl that a rotation leaves expires on time, in spite of stale renewals.
 async fn never_prolongs_what_replaced_its_record(cx: &Context) -> CaseResult {
     let (slow, fast) = (cx.backend().await?, cx.backend().await?);
     for ttl in SHORT {

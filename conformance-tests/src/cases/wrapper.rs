@@ -1,4 +1,4 @@
-//! A store behind a wrapper that forwards only what every wrapper has to forward.
+//! A backend behind a wrapper that forwards only the methods that every wrapper must forward.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ cases! { "wrapper":
     "the chapter \"Wrappers\"" => forwards_only_the_five_methods,
 }
 
-/// The name, the capabilities and the five methods, and nothing that is optional.
+/// Forwards the name, the capabilities and the five methods, but no optional method.
 #[derive(Debug)]
 struct FiveMethods(Arc<dyn Backend>);
 
@@ -54,8 +54,8 @@ impl Backend for FiveMethods {
     }
 }
 
-/// One application server has the store itself, the other one a wrapper around it. Each operation is
-/// done by the one and seen by the other, in both directions.
+/// One application server uses the backend itself, the other one a wrapper around it. Each operation of one
+/// must be visible to the other, in both directions.
 async fn forwards_only_the_five_methods(cx: &Context) -> CaseResult {
     let config = patient().idle_timeout(LONG).renew_after(0.0);
     let wrapped = FiveMethods(cx.backend().await?);
@@ -72,7 +72,7 @@ async fn forwards_only_the_five_methods(cx: &Context) -> CaseResult {
     supported(collect(cx, &wrapped).await)
 }
 
-/// A wrapper may be told that something is not there; nothing else may differ.
+/// A wrapper may make an operation `Unsupported`, but must not cause any other difference.
 fn supported(result: CaseResult) -> CaseResult {
     match result {
         Err(Failure::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(()),
@@ -89,7 +89,7 @@ async fn create_and_update(one: &SessionStore, other: &SessionStore) -> CaseResu
     visitor.save(&session).await?;
     for store in [one, other] {
         let keys = found(store, visitor.cookie()?).await?.keys();
-        ensure!(keys == ["n", "user"], "an update must be there for both, but keys are {keys:?}");
+        ensure!(keys == ["n", "user"], "an update must be visible to both, but names are {keys:?}");
     }
     Ok(())
 }
@@ -108,7 +108,7 @@ async fn merge(one: &SessionStore, other: &SessionStore) -> CaseResult {
 
 async fn renew(one: &SessionStore, other: &SessionStore) -> CaseResult {
     let expires = |session: &Session| Instant::now() + session.expires_in().unwrap_or_default();
-    // What a load takes is part of the difference: on a slow store the next pause is longer.
+    // The difference includes the duration of a load: on a slow store the next pause is longer.
     for pause in [60, 600, 1_500] {
         let visitor = Visitor::known(one).await?;
         let before = expires(&visitor.session().await?);
@@ -121,7 +121,7 @@ async fn renew(one: &SessionStore, other: &SessionStore) -> CaseResult {
         }
     }
     Err(Failure::Failed(
-        "a renewal must be there for both, but the expiry is the old one".to_owned(),
+        "a renewal must be visible to both, but the expiry is the old one".to_owned(),
     ))
 }
 
@@ -152,7 +152,7 @@ async fn log_out(one: &SessionStore, other: &SessionStore) -> CaseResult {
     visitor.session().await?;
     one.destroy(&found(one, visitor.cookie()?).await?).await?;
     for store in [one, other] {
-        ensure!(store.load(visitor.cookie()?).await?.is_none(), "a logout must be there for both");
+        ensure!(store.load(visitor.cookie()?).await?.is_none(), "a logout must be visible to both");
     }
     late.insert("late", 1)?;
     refused(one.save(&late).await, ErrorKind::Gone, "a save after a logout")?;
@@ -165,7 +165,7 @@ async fn log_out(one: &SessionStore, other: &SessionStore) -> CaseResult {
     Ok(())
 }
 
-/// Where a store has batches, the wrapper does without.
+/// If the backend takes batches, the wrapper does not use them.
 async fn many_at_once(wrapped: &SessionStore, plain: &SessionStore) -> CaseResult {
     let visitor = Visitor::known(wrapped).await?;
     let mut requests = Vec::new();

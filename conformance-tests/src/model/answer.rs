@@ -1,22 +1,22 @@
-//! What a call may answer, and what it did.
+//! The results that the contract allows for a call, and the actual result.
 
 use session_core::{ErrorKind, Revision};
 
-/// What a write asks for.
+/// The kinds of writes.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wanted {
     Create { zero: bool },
     Over { expected: Revision, zero: bool },
 }
 
-/// An answer that the contract allows.
+/// A result that the contract allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     Done,
     Refused(ErrorKind),
 }
 
-/// What the store answered.
+/// The result of the store.
 #[derive(Debug)]
 pub(super) enum Told {
     Done,

@@ -1,4 +1,4 @@
-//! Makes the calls of a sequence and compares each answer with the model.
+//! Makes the calls of a sequence and compares each result with the model.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,21 +12,21 @@ use super::state::{Live, Slot};
 use super::step::{Call, Compare, HANDLES, KEYS, Step};
 use crate::case::{CaseResult, Context, Failure, SLACK, ensure, same};
 
-/// How often a store may say that it is not available before it counts as broken.
+/// How often a store may be `Unavailable` before it counts as broken.
 const MAX_OUTAGES: usize = 50;
 
-/// One run of a sequence, with keys of its own.
+/// One run of a sequence, with its own keys.
 struct Run<'a> {
     cx: &'a Context,
     handles: Vec<Arc<dyn Backend>>,
     keys: [Key; KEYS],
     slots: [Slot; KEYS],
     outages: usize,
-    /// When the records expire that earlier runs left: a collection may find them.
+    /// The expiries of records that earlier runs left, which gc may remove.
     others: &'a mut Vec<Instant>,
 }
 
-/// Makes all calls; `others` are the moments at which the records expire that earlier runs left.
+/// Makes all calls; `others` are the expiries of records that earlier runs left.
 pub(crate) async fn play(cx: &Context, steps: &[Step], others: &mut Vec<Instant>) -> CaseResult {
     let mut handles = Vec::new();
     for _ in 0..HANDLES {
@@ -45,7 +45,7 @@ pub(crate) async fn play(cx: &Context, steps: &[Step], others: &mut Vec<Instant>
     result
 }
 
-/// Random keys that are alike: one bit, one case, the last byte.
+/// Random keys that differ in one bit, in the case of a letter, or in the last byte.
 fn keys() -> [Key; KEYS] {
     let mut base: [u8; 32] = std::array::from_fn(|_| fastrand::u8(b'a'..=b'z'));
     let mut keys = [Key::from_bytes(base); KEYS];
@@ -126,7 +126,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// What the model expects of a write, between these moments.
+    /// The results that the model allows for a write between these moments.
     fn answer(&self, key: usize, write: Wanted, began: Instant, ended: Instant) -> Vec<Answer> {
         let slot = &self.slots[key];
         let live = slot.live(began, ended);
@@ -148,7 +148,7 @@ impl Run<'_> {
             Live::Maybe => vec![with, without],
         };
         if zero {
-            // Both are wrong with it, or it alone; nothing is written either way.
+            // The store may report this mistake or another one; nothing is written in any case.
             answers.retain(|answer| *answer != Answer::Done);
             answers.push(Answer::Refused(ErrorKind::InvalidValue));
         }
@@ -174,7 +174,7 @@ impl Run<'_> {
         let ended = Instant::now();
         let mut answers = self.answer(key, wanted, began, ended);
         let slot = &mut self.slots[key];
-        // An update that is sent twice may find itself (clause 9), whatever revision it expects.
+        // An update that is sent twice may find its own revision (clause 9), whatever it expects.
         let conflict = Answer::Refused(ErrorKind::Conflict);
         let is_stored = slot.record.as_ref() == Some(&record) && answers.contains(&conflict);
         if is_stored && !ttl.is_some_and(|ttl| ttl.is_zero()) {
@@ -279,18 +279,18 @@ impl Run<'_> {
             "it must remove {at_least} at least, but says {removed}"
         );
         if removed < limit {
-            // All that had expired is removed.
+            // All expired records are removed.
             self.others.retain(|last| *last + SLACK >= began);
             for slot in self.slots.iter_mut().filter(|slot| slot.has_expired(began)) {
                 slot.was_removed();
             }
         }
-        // Which ones it removed is not known.
+        // It is not known which records were removed.
         self.slots.iter_mut().for_each(|slot| slot.untouched &= limit == 0);
         Ok(())
     }
 
-    /// Loads a record and compares it, its life included.
+    /// Loads a record and compares it and its remaining life.
     async fn compare(&mut self, handle: usize, key: usize) -> CaseResult {
         let store = Arc::clone(&self.handles[handle]);
         let began = Instant::now();
@@ -326,7 +326,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Loads, again if the store says that it is not available.
+    /// Loads, and repeats the load if the store is `Unavailable`.
     async fn find(&mut self, store: &dyn Backend, key: usize) -> CaseResult<Option<Loaded>> {
         loop {
             match store.load(&self.keys[key]).await {
@@ -364,7 +364,7 @@ impl Run<'_> {
         }
     }
 
-    /// A refusal tells whether there is a live record.
+    /// The kind of a refusal shows whether there is a live record.
     fn saw_refusal(&mut self, key: usize, kind: ErrorKind) {
         match kind {
             ErrorKind::Gone => self.slots[key].was_ended(),
@@ -374,7 +374,7 @@ impl Run<'_> {
         }
     }
 
-    /// Removes what is live; what has expired is left to the collection of later runs.
+    /// Destroys live records; expired records are left for gc in later runs.
     async fn tidy(&mut self) {
         for (key, slot) in self.keys.iter().zip(&self.slots) {
             let destroyed = matches!(self.handles[0].destroy(key, None).await, Ok(true));

@@ -1,4 +1,4 @@
-//! Makes a failing sequence short before it is shown.
+//! Shortens a failing sequence before it is shown.
 
 use std::time::{Duration, Instant};
 
@@ -6,10 +6,10 @@ use super::play::play;
 use super::step::{Call, Step, Written};
 use crate::case::{CaseResult, Context, Failure};
 
-/// How long it may take.
+/// The time limit of shortening.
 const LIMIT: Duration = Duration::from_secs(8);
 
-/// A shorter sequence that fails, and how it fails.
+/// A shorter sequence that fails, and its failure.
 pub(crate) async fn shrink(
     cx: &Context,
     mut steps: Vec<Step>,
@@ -62,7 +62,7 @@ fn simpler(step: &Step) -> Option<Step> {
     Some(step)
 }
 
-/// What a case shows: the calls, and what is wrong with the last one.
+/// The message of a failure: the calls, and the mistake of the last one.
 pub(crate) fn shown(seed: u64, steps: &[Step], failure: Failure) -> CaseResult {
     let Failure::Failed(message) = failure else {
         return Err(failure);

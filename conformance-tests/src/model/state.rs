@@ -1,4 +1,4 @@
-//! What the contract says that a store holds.
+//! The contents of a store according to the contract.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +7,16 @@ use session_core::{Bytes, MAX_TTL, Owner, Record, Revision};
 use super::step::{Expected, NewRevision, Written};
 use crate::case::SLACK;
 
-/// What the model knows of one key.
+/// The state of one key.
 #[derive(Debug, Default)]
 pub(super) struct Slot {
     /// The last record that was written, live or not.
     pub(super) record: Option<Record>,
     /// It expires between these moments: the store's clock was read between call and answer.
     expires: Option<(Instant, Instant)>,
-    /// It was destroyed, or was seen to have expired. No call brings it back.
+    /// It was destroyed, or was seen to have expired. No call may return it again.
     ended: bool,
-    /// No call saw that it ended, so that it is still to be collected when it expired.
+    /// No call saw that it ended, so gc must remove it after its expiry.
     pub(super) untouched: bool,
     older: Vec<Revision>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Slot {
 pub(super) enum Live {
     Yes,
     No,
-    /// It expires about now: the store decides.
+    /// It expires about now, so both are possible.
     Maybe,
 }
 
@@ -47,7 +47,7 @@ impl Slot {
         }
     }
 
-    /// What may be left of the life, at least and at most, for a load between these moments.
+    /// The shortest and the longest remaining life for a load between these moments.
     pub(super) fn left(&self, began: Instant, ended: Instant) -> (Duration, Duration) {
         let Some((first, last)) = self.expires else {
             return (Duration::ZERO, Duration::ZERO);
@@ -78,7 +78,7 @@ impl Slot {
         self.expires = Some((began + ttl, ended + ttl + Duration::from_millis(1)));
     }
 
-    /// A renewal may have been carried out or not.
+    /// A renewal may or may not have been carried out.
     pub(super) fn may_be_renewed(&mut self, ttl: Duration, began: Instant, ended: Instant) {
         let before = self.expires;
         self.was_renewed(ttl, began, ended);
@@ -87,7 +87,7 @@ impl Slot {
         }
     }
 
-    /// The store may have removed what had expired.
+    /// The store may have removed an expired record.
     pub(super) fn was_ended(&mut self) {
         (self.ended, self.untouched) = (true, false);
     }
@@ -97,7 +97,7 @@ impl Slot {
         self.expires.map(|(_, last)| last)
     }
 
-    /// Whether it has surely expired, and was not destroyed.
+    /// Whether it has certainly expired and was not destroyed.
     pub(super) fn has_expired(&self, now: Instant) -> bool {
         self.expires.is_some_and(|(_, last)| now > last + SLACK)
     }
@@ -107,7 +107,7 @@ impl Slot {
         self.expires.is_some_and(|(first, _)| now + SLACK >= first)
     }
 
-    /// Nothing of it is left in the store.
+    /// The store holds no data of it.
     pub(super) fn was_removed(&mut self) {
         self.ended = true;
         self.expires = None;

@@ -1,5 +1,5 @@
-//! The calls of a random sequence. They name keys and revisions by what the model knows when they are
-//! made, so that a sequence keeps its sense when calls are taken out of it.
+//! The calls of a random sequence. They refer to keys and revisions relative to the state of the model, so
+//! that a sequence stays meaningful if calls are removed from it.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use session_core::MAX_TTL;
 /// How many keys a sequence uses. They share long prefixes, and differ in case or in one bit.
 pub(crate) const KEYS: usize = 6;
 
-/// How many handles reach the store at the same time.
+/// The number of concurrent handles of the store.
 pub(crate) const HANDLES: usize = 2;
 
-/// One call, or something that happens between calls.
+/// One call, or an event between calls.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Step {
     pub(crate) handle: usize,
@@ -21,13 +21,13 @@ pub(crate) struct Step {
     pub(crate) compare: Compare,
 }
 
-/// What is loaded and compared with the model after a call.
+/// The keys that are loaded and compared with the model after a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Compare {
     Nothing,
-    /// The key of the call, by this handle.
+    /// The key of the call, with this handle.
     By(usize),
-    /// All keys, by all handles.
+    /// All keys, with all handles.
     All,
 }
 
@@ -66,7 +66,7 @@ pub(crate) enum Call {
     Reopen,
 }
 
-/// What a write writes.
+/// The record of a write.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Written {
     New {
@@ -82,7 +82,7 @@ pub(crate) enum Written {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum NewRevision {
     Random(u64),
-    /// That of the stored record, but for one bit.
+    /// The revision of the stored record with one bit flipped.
     OneBit(u32),
 }
 
@@ -90,9 +90,9 @@ pub(crate) enum NewRevision {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Expected {
     Current,
-    /// The current one, but for one bit.
+    /// The current one with one bit flipped.
     OneBit(u32),
-    /// One that the key had before.
+    /// A revision that the key had before.
     Older(usize),
     Random(u64),
 }
@@ -136,7 +136,7 @@ fn written(rng: &mut Rng) -> Written {
         return Written::Same;
     }
     let power = if rng.u32(..8) == 0 { rng.u32(11..=17) } else { rng.u32(..=10) };
-    // One length comes often, so that several keys get equal payloads.
+    // One length is frequent, so that several keys have equal payloads.
     let length = if rng.u32(..3) == 0 { 100 } else { (1 << power) + rng.usize(..3) - 1 };
     let revision = match rng.u32(..8) {
         0 => NewRevision::OneBit(rng.u32(..64)),
@@ -162,7 +162,7 @@ fn ttl(rng: &mut Rng) -> Duration {
         5..7 => Duration::from_millis(rng.u64(22..40)),
         7 => MAX_TTL,
         8 => Duration::MAX,
-        // Seconds with a fraction, whose part below a second is easily lost.
+        // Seconds with a fraction, because a store may lose the fraction.
         9..13 => Duration::from_millis(rng.u64(30_000..60_000)),
         _ => Duration::from_secs(rng.u64(600..7_200)),
     }

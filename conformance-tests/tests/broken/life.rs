@@ -1,4 +1,4 @@
-//! The defects of expiry, touch and gc.
+//! Defects of expiry, touch and gc.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use super::{Broken, Defect};
 use crate::support::reference::{Entry, expiry};
 
 impl Broken {
-    /// When a life of `ttl` from now ends, by this store.
+    /// The expiry that this store computes from a `ttl`.
     pub(super) fn expiry(&self, ttl: Duration) -> Result<Instant> {
         let now = Instant::now();
         match self.defect {
@@ -33,13 +33,13 @@ impl Broken {
     pub(super) fn loads(&self, entry: &Entry, now: Instant) -> bool {
         match self.defect {
             Defect::ForgetsExpiry => true,
-            // A clock of milliseconds that counts the last one as alive.
+            // A clock in milliseconds that counts the last millisecond as alive.
             Defect::AliveAtDeadline => now < entry.expires + Duration::from_millis(1),
             _ => now < entry.expires,
         }
     }
 
-    /// What is left of its life, by this store.
+    /// The remaining life that this store reports.
     pub(super) fn left(&self, entry: &Entry, now: Instant) -> Duration {
         let left = entry.expires.saturating_duration_since(now);
         match self.defect {
@@ -83,7 +83,7 @@ impl Broken {
                 entry.expires = expires;
                 return Err(Error::conflict());
             }
-            // It remembers every revision that the record ever had.
+            // This store accepts every revision that the record ever had.
             Defect::TouchAcceptsOlderRevisions if self.replaced(key, revision) => {}
             _ => return Err(Error::conflict()),
         }
@@ -102,7 +102,7 @@ impl Broken {
         Ok(())
     }
 
-    /// The revision as a touch of this store compares it.
+    /// The revision that a touch of this store compares.
     fn compared(&self, revision: Revision) -> u64 {
         match self.defect {
             Defect::TouchComparesHalfTheRevision => revision.to_u64() & u64::from(u32::MAX),

@@ -1,4 +1,4 @@
-//! Stores that are broken on purpose, each in one way, and the cases that must catch them.
+//! Stores with one deliberate defect each, and the cases that must find it.
 
 mod life;
 mod store;
@@ -23,18 +23,18 @@ use wrapper::WrongWrapper;
 pub(crate) struct Broken {
     defect: Defect,
     store: Arc<Reference>,
-    /// What the defects remember that a correct store does not.
+    /// State that only the defects need.
     memory: Arc<Memory>,
-    /// What this handle remembers for itself.
+    /// State of this handle.
     cache: Mutex<HashMap<Key, Loaded>>,
 }
 
 #[derive(Debug, Default)]
 struct Memory {
-    /// When a record was to expire, as it was created.
+    /// The expiry of each record at its creation.
     first_expiries: Mutex<HashMap<Key, Instant>>,
     destroyed: Mutex<HashSet<Key>>,
-    /// What updates replaced, the oldest first.
+    /// The records that updates replaced, the oldest first.
     versions: Mutex<HashMap<Key, Vec<Entry>>>,
     order: Mutex<Vec<Key>>,
     batch: Mutex<Vec<(Key, Record, Update)>>,

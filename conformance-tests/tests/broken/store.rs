@@ -1,4 +1,4 @@
-//! The operations, each with the defects that concern it.
+//! The operations, each with its defects.
 
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use session_core::{
 use super::{Broken, Defect};
 use crate::support::reference::{Entry, expected};
 
-/// Long enough for another task to come between.
+/// A pause that is long enough for another task to run.
 pub(super) async fn pause() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
@@ -25,7 +25,7 @@ impl Broken {
         self.defect == defect
     }
 
-    /// The key as this store files it.
+    /// The key that this store uses for this key.
     fn filed(&self, key: &Key) -> Key {
         let mut bytes = *key.as_bytes();
         match self.defect {
@@ -52,7 +52,7 @@ impl Broken {
         })
     }
 
-    /// The record as this store keeps it.
+    /// The record that this store keeps for this record.
     fn kept(&self, record: &Record) -> Result<Record> {
         let payload = &record.payload;
         let name = record.owner.as_ref().map(|owner| owner.as_str().to_owned());
@@ -315,7 +315,7 @@ impl Backend for Broken {
 }
 
 impl Broken {
-    /// The first one writes for all; if it is dropped, the others' changes are lost.
+    /// The first save writes for all; if it is dropped, the changes of the others are lost.
     async fn join_batch(&self, key: Key, record: Record, write: Update) -> Result<()> {
         expected(&mut self.store.entries(), &key, write.expected)?;
         let leads = {
@@ -345,7 +345,7 @@ impl Broken {
             .is_some_and(|versions| versions.iter().any(|seen| seen.record.revision == revision))
     }
 
-    /// The newest version that an update replaced and whose life has not ended.
+    /// The newest record that an update replaced and that has not expired.
     fn older_version(&self, key: &Key, now: Instant) -> Option<Loaded> {
         let versions = lock(&self.memory.versions);
         let older = versions.get(key)?.iter().rev().find(|older| now < older.expires)?;

@@ -1,4 +1,4 @@
-//! Stores that are wrong in one corner: no case for a single clause comes upon it, random calls do.
+//! Stores with a rare defect: no case for a single clause finds it, but random calls do.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -17,14 +17,14 @@ pub(super) struct Subtle {
     defect: Defect,
     inner: Arc<Reference>,
     shared: Arc<Mutex<Memory>>,
-    /// What this handle found missing.
+    /// The keys without a record that this handle loaded.
     missing: Mutex<HashSet<Key>>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     touched: HashSet<(Key, Revision)>,
-    /// When a record was to expire before a touch.
+    /// The expiry of a record before a touch.
     before_touch: HashMap<Key, Instant>,
 }
 
@@ -59,7 +59,7 @@ impl Subtle {
         }
     }
 
-    /// The key that differs in the case of its last byte.
+    /// The key that differs only in the case of its last byte.
     fn sibling(key: &Key) -> Key {
         let mut bytes = *key.as_bytes();
         bytes[31] ^= 0x20;

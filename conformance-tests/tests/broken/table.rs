@@ -1,6 +1,6 @@
-//! Each defect with the cases that must catch it.
+//! Each defect with the cases that must find it.
 
-/// One way to be wrong.
+/// A defect.
 macro_rules! broken {
     ($($defect:ident: $($case:literal),+;)+) => {
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! Wrappers that are wrong, around a store that is right.
+//! Broken wrappers around a correct store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -12,7 +12,7 @@ use session_core::{
 use super::Defect;
 use crate::support::reference::Reference;
 
-/// Forwards everything but what its defect concerns.
+/// Forwards all calls, except those that its defect affects.
 #[derive(Debug)]
 pub(super) struct WrongWrapper {
     defect: Defect,
@@ -62,7 +62,7 @@ impl Backend for WrongWrapper {
     }
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
-        // Its own writes it sees: the cache is wrong only about those of others.
+        // It sees its own writes: the cache only misses the writes of others.
         self.cache().remove(key);
         let write = match write {
             Write::Update(update) if self.is(Defect::WrapperDropsTtl) => {

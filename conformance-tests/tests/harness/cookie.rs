@@ -1,4 +1,4 @@
-//! session-cookie: signed, encrypted, and signed with logouts remembered in memory.
+//! session-cookie: signed, encrypted, and signed with a revocation store in memory.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,10 @@ struct Signed;
 struct Encrypted;
 struct SignedWithRevocation;
 
-/// What a cookie can do: it outlives every server, and that is all.
+/// The capabilities of a cookie store: it is durable, and nothing else.
 const COOKIE: Capabilities = Capabilities { durable: true, expires_natively: false };
 
-/// The cases compare deadlines to the millisecond, on one clock.
+/// Without leeway, because the cases compare expiries to the millisecond, on one clock.
 fn exact(store: Result<CookieStore>) -> CookieStore {
     store.expect("a generated key and a valid name").with_leeway(Duration::ZERO)
 }

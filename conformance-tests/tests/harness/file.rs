@@ -28,7 +28,7 @@ impl Harness for File {
         let directory = Arc::new(directory);
         let dumped = Arc::clone(&directory);
         let fixture = Fixture::connecting(move || {
-            // Waiting for the disk proves nothing here; session-file's own tests cover it.
+            // The suite can't test the durability of writes; the tests of session-file do.
             let path = directory.path().join("sessions");
             async move { FileBackend::open_with(path, Durability::None) }
         });

@@ -1,9 +1,9 @@
-//! The stores under test: for each a file here, its `mod` line, and its line in [`all`].
+//! The stores under test. Each store has a file here, a `mod` line, and a line in [`all`].
 //!
-//! A file has one `pub(crate) fn harnesses() -> Vec<Box<dyn Harness>>`. `Harness::open` is called
-//! for each case and gives an isolated, empty store; start a server there once, lazily (a
-//! `tokio::sync::OnceCell` in the harness), so that `--list` starts none. It ends when the harness
-//! is dropped: never keep one in a `static`. A server that can't be had is `Fixture::missing`.
+//! A file has one `pub(crate) fn harnesses() -> Vec<Box<dyn Harness>>`. `Harness::open` is called for each
+//! case and returns an isolated, empty store. It starts a server lazily and once (a `tokio::sync::OnceCell` in
+//! the harness), so that `--list` starts none. The server ends when the harness is dropped, so a harness must
+//! not be in a `static`. If there is no server, `open` returns `Fixture::missing`.
 
 mod cookie;
 mod file;

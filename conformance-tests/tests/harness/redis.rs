@@ -1,5 +1,5 @@
-//! Redis: one node, by whatever server `test_servers` finds, and a cluster of three masters with a replica
-//! each.
+//! session-redis: one node, on the server that `test_servers` finds, and a cluster of three masters with one
+//! replica each.
 
 use std::sync::Arc;
 
@@ -17,14 +17,14 @@ pub(crate) fn harnesses() -> Vec<Box<dyn Harness>> {
 
 struct Redis {
     name: &'static str,
-    /// Finds or starts the server, once in this process; it ends with the process.
+    /// Finds or starts the server, once in this process; the server ends with the process.
     find: fn() -> Result<Server, &'static Missing>,
 }
 
 struct Server {
-    /// For [`RedisBackend::connect`].
+    /// The URL for [`RedisBackend::connect`].
     url: String,
-    /// Every master, for looking at all that is there.
+    /// All masters, to read all keys.
     nodes: Vec<String>,
 }
 
@@ -73,7 +73,7 @@ impl Harness for Redis {
             }
         };
         let clean_up = move || async move {
-            clean_up(&server, &prefix).await.expect("the server is there until the end");
+            clean_up(&server, &prefix).await.expect("the server runs until the end");
         };
         Ok(Fixture::connecting(connect).dumping(dump).finally(clean_up))
     }
@@ -83,7 +83,7 @@ fn failed(error: redis::RedisError) -> Error {
     Error::unavailable("reading the server directly failed").with_source(error)
 }
 
-/// Names and values of all keys of this prefix.
+/// Names and values of all Redis keys with this prefix.
 async fn dump(server: &Server, prefix: &str) -> redis::RedisResult<Vec<u8>> {
     let mut all = Vec::new();
     for node in &server.nodes {

@@ -1,4 +1,4 @@
-//! The plain store that the self check breaks: the suite must pass on it before a break counts.
+//! The correct store from which the broken ones are derived: it must pass the suite.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The stores in SQL: SQLite in a file and in memory, PostgreSQL, MariaDB.
+//! session-sql: SQLite in a file and in memory, PostgreSQL and MariaDB.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -122,13 +122,13 @@ impl Harness for MariaDb {
 
 type Shared = Result<&'static Server, &'static Missing>;
 
-/// Starting a server blocks.
+/// Starts a server on a thread for blocking work.
 async fn server(shared: fn() -> Shared) -> Shared {
     let started = tokio::task::spawn_blocking(shared).await;
     started.expect("a server that does not start is an error, no panic")
 }
 
-/// The cases share a server, each has a table.
+/// The cases share a server, and each has its own table.
 fn fresh_table() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -156,7 +156,7 @@ where
         .dumping(move || rows(dumped_pool.clone(), dumped.clone()))
         .finally(move || async move {
             let drop = AssertSqlSafe(format!("DROP TABLE {dropped}"));
-            // What is left over ends with the server.
+            // A table that is not dropped is lost with the server.
             let _ = pool.execute(drop).await;
         })
 }

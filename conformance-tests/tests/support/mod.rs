@@ -1,4 +1,4 @@
-//! What the test binaries of this crate share.
+//! Code that the test binaries of this crate share.
 
 pub(crate) mod reference;
 #[cfg_attr(not(test), expect(dead_code))]

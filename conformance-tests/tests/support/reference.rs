@@ -1,4 +1,4 @@
-//! A correct store, as plain as can be: one map under one lock.
+//! A simple, correct store: one map with one lock.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -23,7 +23,7 @@ impl Entry {
     }
 }
 
-/// The broken stores reach into it, therefore its parts are public.
+/// Its fields are public because the broken stores use them.
 #[derive(Debug, Default)]
 pub(crate) struct Reference(Mutex<HashMap<Key, Entry>>);
 
@@ -37,7 +37,7 @@ impl Reference {
         Arc::default()
     }
 
-    /// All that it holds, as bytes.
+    /// All stored data as bytes.
     pub(crate) fn dump(&self) -> Vec<u8> {
         let entries = self.entries();
         let parts =
@@ -50,7 +50,7 @@ impl Reference {
     }
 }
 
-/// The live entry, if it is the expected one.
+/// The live entry, if it has the expected revision.
 pub(crate) fn expected<'a>(
     entries: &'a mut HashMap<Key, Entry>,
     key: &Key,
@@ -72,7 +72,7 @@ impl Backend for Reference {
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        // One look at the clock: a record that ends between two would be loaded with nothing left.
+        // The clock is read once: a record that expires between two reads would be loaded with no time left.
         let now = Instant::now();
         let entries = self.entries();
         let entry = entries.get(key).filter(|entry| now < entry.expires);

@@ -1,4 +1,4 @@
-//! Stores that are right in other ways than the reference store. The suite refuses none of them.
+//! Correct stores that differ from the reference store. All of them must pass the suite.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,16 +12,16 @@ use super::reference::{CLAIMS, Reference};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Valid {
-    /// Each call takes some milliseconds, before it does something and after.
+    /// Each call takes some milliseconds before and after its effect.
     Slow,
-    /// Now and then a call takes a third of a second, before it does something or after. Only the
-    /// cases of concurrent requests are run on it.
+    /// Some calls take a third of a second before or after their effect. Only the cases of concurrent requests
+    /// run on this store.
     Stalls,
-    /// Its clock counts milliseconds, so that a record may live up to one more.
+    /// Its clock counts milliseconds, so a record may live up to one millisecond longer.
     CoarseClock,
-    /// It removes an expired record that it comes upon.
+    /// Its loads remove expired records.
     RemovesWhatItFinds,
-    /// An update with the record that is stored succeeds, as one that was sent twice does.
+    /// An update with the stored record succeeds, so an update that is sent twice does.
     FindsItsOwnRecord,
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What is missing to drive a browser, and how to get it.
+/// The programs that are missing to control a browser, and how to install them.
 pub(crate) fn missing() -> Option<String> {
     let missing: Vec<_> =
         ["chromium", "chromedriver"].into_iter().filter(|name| !is_installed(name)).collect();
@@ -32,7 +32,7 @@ fn is_installed(name: &str) -> bool {
     std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
 }
 
-/// Clones drive the same browser.
+/// Clones control the same browser.
 #[derive(Clone)]
 pub(crate) struct Browser {
     client: Client,
@@ -56,7 +56,7 @@ impl Browser {
                 break port.trim_end_matches('.').to_owned();
             }
         };
-        // Whatever it says later must not block it.
+        // Later output must not block it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         let options = json!({
             "args": [
@@ -78,7 +78,7 @@ impl Browser {
     }
 
     pub(crate) async fn close(self) {
-        // Chromedriver ends chromium here; killed, it would leave it behind.
+        // Chromedriver ends chromium here; if chromedriver were killed, chromium would keep running.
         let _ = self.client.close().await;
         let _ = self.driver.lock().await.kill().await;
     }
@@ -101,7 +101,7 @@ impl Browser {
         self.wait_for(css).await.attr(name).await.unwrap()
     }
 
-    /// What stands in a form field.
+    /// The value of a form field.
     pub(crate) async fn field(&self, css: &str) -> String {
         self.wait_for(css).await.prop("value").await.unwrap().unwrap()
     }
@@ -127,7 +127,7 @@ impl Browser {
         self.wait_for("body").await;
     }
 
-    /// Waits until an element has such a text.
+    /// Waits until the text of an element contains this part.
     pub(crate) async fn text_with(&self, css: &str, part: &str) -> String {
         let text = async {
             loop {
@@ -149,7 +149,7 @@ impl Browser {
         self.client.execute(script, Vec::new()).await.unwrap();
     }
 
-    /// Waits until the page's title has such a part.
+    /// Waits until the title of the page contains this part.
     pub(crate) async fn title_with(&self, part: &str) {
         let title = async {
             while !self.client.title().await.unwrap().contains(part) {
@@ -159,12 +159,12 @@ impl Browser {
         tokio::time::timeout(PATIENCE, title).await.expect("the title changes");
     }
 
-    /// The tab that is driven now.
+    /// The current tab.
     pub(crate) async fn tab(&self) -> WindowHandle {
         self.client.window().await.unwrap()
     }
 
-    /// Opens another tab and drives that one.
+    /// Opens another tab and switches to it.
     pub(crate) async fn open_tab(&self) -> WindowHandle {
         let tab = self.client.new_window(true).await.unwrap().handle;
         self.switch_to(&tab).await;
@@ -179,7 +179,7 @@ impl Browser {
         self.client.close_window().await.unwrap();
     }
 
-    /// Forgets the cookies of the page's site: those of all ports.
+    /// Deletes the cookies of the page's site, which are those of all ports.
     pub(crate) async fn forget(&self) {
         self.client.delete_all_cookies().await.unwrap();
     }
@@ -200,7 +200,7 @@ impl Browser {
         Some(cookie.value().to_owned())
     }
 
-    /// Keeps a picture of the page where the environment asks for it.
+    /// Saves a screenshot of the page if `E2E_SCREENSHOTS` is set.
     pub(crate) async fn picture(&self, what: &str) {
         if let Some(directory) = std::env::var_os("E2E_SCREENSHOTS") {
             self.screenshot(&PathBuf::from(directory).join(format!("{what}.png"))).await;

@@ -1,4 +1,4 @@
-//! What visitors do.
+//! Journeys of a visitor through the application.
 
 use reqwest::header::{COOKIE, SET_COOKIE};
 use tempfile::TempDir;
@@ -35,12 +35,12 @@ pub(crate) async fn sign_in_restart_sign_out(browser: Browser) {
     assert_eq!(browser.session_cookie().await, None);
     browser.picture("1-first-visit").await;
 
-    // The guard sends visitors without a session to the form.
+    // The guard redirects visitors who are not signed in to the form.
     browser.go(&page("/account")).await;
     assert_eq!(browser.path().await, "/");
     assert!(browser.text(".flash").await.contains("Please sign in"));
 
-    // The theme is written, read on the next page, and the flash shown exactly once.
+    // The theme is stored and read on the next page; the flash message is shown exactly once.
     browser.submit("#theme-dark").await;
     assert_eq!(browser.attribute("html", "data-theme").await.as_deref(), Some("dark"));
     assert_eq!(browser.text(".flash").await, "Your theme is saved.");
@@ -48,7 +48,7 @@ pub(crate) async fn sign_in_restart_sign_out(browser: Browser) {
     assert_eq!(browser.attribute("html", "data-theme").await.as_deref(), Some("dark"));
     assert!(!browser.has(".flash").await, "once means once");
 
-    // Signing in changes the id, and a hostile name is only a name.
+    // Signing in changes the id, and a name with HTML is escaped.
     let anonymous = browser.session_cookie().await.unwrap();
     let name = "Zoë <b>O'Neil</b> & Co";
     sign_in(&browser, name).await;
@@ -67,7 +67,7 @@ pub(crate) async fn sign_in_restart_sign_out(browser: Browser) {
     }
     browser.picture("3-visits").await;
 
-    // Another process finds the session where the killed one left it.
+    // A new process finds the session of the killed one.
     let server = server.restart().await;
     browser.go(&format!("{}/account", server.url)).await;
     assert_eq!(browser.path().await, "/account");
@@ -76,7 +76,7 @@ pub(crate) async fn sign_in_restart_sign_out(browser: Browser) {
     assert_eq!(browser.text("#visits").await, "4");
     assert_eq!(browser.session_cookie().await.unwrap(), cookie);
 
-    // After the sign-out the cookie is gone, and a copy of it is worthless.
+    // After the sign-out the cookie is removed, and a copy of it is invalid.
     browser.go(&format!("{}/", server.url)).await;
     browser.submit("#sign-out").await;
     assert!(browser.has("#signed-out").await);
@@ -89,7 +89,7 @@ pub(crate) async fn sign_in_restart_sign_out(browser: Browser) {
     assert_eq!(browser.attribute("html", "data-theme").await.as_deref(), Some("light"));
 }
 
-/// The home page as somebody sees it who sends this cookie by hand.
+/// The home page for a client that sends this cookie by hand.
 async fn replay(server: &Server, cookie: &str) -> String {
     let request = reqwest::Client::new().get(format!("{}/", server.url));
     let response = request.header(COOKIE, format!("__Host-id={cookie}")).send().await.unwrap();
@@ -133,7 +133,7 @@ pub(crate) async fn refused_form(browser: Browser) {
 }
 
 pub(crate) async fn without_javascript(browser: Browser) {
-    // On the store in the cookie, whose browser has to bring back more than an id.
+    // With a cookie store, because there the cookie holds more than an id.
     let server = Server::start(&["--store", "cookie:"]).await;
     browser.go(&format!("{}/", server.url)).await;
     assert!(browser.text("noscript").await.contains("needs JavaScript"));
@@ -145,7 +145,7 @@ pub(crate) async fn without_javascript(browser: Browser) {
     assert!(browser.has("#signed-out").await);
 }
 
-/// Files stand where the store's directories should, then everything is put right again.
+/// Files in place of the store's directories make it fail; then the directories are restored.
 pub(crate) async fn outage(browser: Browser) {
     let directory = Directory::new();
     let server = Server::start(&["--store", &directory.store()]).await;
@@ -168,10 +168,10 @@ pub(crate) async fn outage(browser: Browser) {
         std::fs::write(sessions.join(bucket), "in the way").unwrap();
     }
     browser.go(&format!("{}/", server.url)).await;
-    assert!(browser.text("#unavailable").await.contains("out of reach"));
+    assert!(browser.text("#unavailable").await.contains("store is unavailable"));
     browser.picture("7-outage").await;
     browser.go(&format!("{}/about", server.url)).await;
-    assert!(browser.text(".flash").await.contains("goes on without your session"));
+    assert!(browser.text(".flash").await.contains("works without your session"));
     browser.picture("8-about-without-session").await;
     assert_eq!(browser.session_cookie().await.as_ref(), Some(&cookie), "untouched");
 

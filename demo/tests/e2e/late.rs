@@ -1,4 +1,4 @@
-//! What several tabs, impatience and a bad connection do to a sign-in.
+//! Sign-in with several tabs, forms that are submitted twice, and lost responses.
 
 use tempfile::TempDir;
 
@@ -6,7 +6,7 @@ use crate::browser::Browser;
 use crate::proxy::Proxy;
 use crate::server::Server;
 
-/// A server with sessions of its own, and a proxy in front of it.
+/// A server with its own sessions, and a proxy in front of it.
 struct Site {
     _server: Server,
     _directory: TempDir,
@@ -14,7 +14,7 @@ struct Site {
 }
 
 impl Site {
-    /// One for each medium.
+    /// One site with a server store and one with a cookie store.
     async fn each() -> [Self; 2] {
         [Self::start("file:", &[]).await, Self::start("cookie:", &[]).await]
     }
@@ -84,8 +84,8 @@ pub(crate) async fn two_tabs(browser: Browser) {
     }
 }
 
-/// A double click on the button, or impatience: both requests come with the same old cookie. The first
-/// one may be the slower one.
+/// A visitor clicks the button twice, so both requests have the same old cookie. The first request may be the
+/// slower one.
 pub(crate) async fn submitted_twice(browser: Browser) {
     for site in Site::each().await {
         for first_is_slower in [false, true] {
@@ -118,7 +118,7 @@ pub(crate) async fn submitted_twice(browser: Browser) {
     }
 }
 
-/// The answer to a sign-in is lost, so the browser goes on with the old cookie.
+/// The response to a sign-in is lost, so the browser keeps the old cookie.
 pub(crate) async fn lost_answer(browser: Browser) {
     for site in Site::each().await {
         for reload in [false, true] {
@@ -141,7 +141,7 @@ pub(crate) async fn lost_answer(browser: Browser) {
             site.proxy.recover();
             assert!(!browser.has("#hello").await, "the old id never leads to the new session");
             if reload {
-                // A session of its own, which the sign-in takes along.
+                // The visitor gets a new anonymous session, whose values the sign-in keeps.
                 browser.go(&site.home()).await;
                 browser.submit("#theme-dark").await;
                 assert_eq!(browser.attribute("html", "data-theme").await.as_deref(), Some("dark"));
@@ -157,14 +157,14 @@ pub(crate) async fn lost_answer(browser: Browser) {
     }
 }
 
-/// A request that is about to renew the session is overtaken by a sign-in.
+/// A sign-in completes while the request that is to renew the session is delayed.
 pub(crate) async fn late_renewal(browser: Browser) {
     let limits = ["--idle-timeout", "20"];
     for site in [Site::start("file:", &limits).await, Site::start("cookie:", &limits).await] {
         browser.forget().await;
         browser.go(&site.home()).await;
         browser.submit("#theme-dark").await;
-        // A tenth of the idle timeout: from now on each use renews.
+        // After a tenth of the idle timeout each use renews the session.
         tokio::time::sleep(std::time::Duration::from_millis(2100)).await;
         let held = site.proxy.hold_request("GET /increments ");
         let first = browser.tab().await;

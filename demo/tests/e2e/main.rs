@@ -1,7 +1,8 @@
 //! The application in a real browser: chromium, driven through chromedriver.
 //!
-//! Without them the trials are shown as ignored, with the reason in their names; in strict mode (`CI`
-//! or `CONFORMANCE_STRICT=1`) they fail. `E2E_SCREENSHOTS=DIRECTORY` keeps a picture of every page.
+//! If chromium or chromedriver is missing, the trials are shown as ignored, with the reason in their names;
+//! in strict mode (`CI` or `CONFORMANCE_STRICT=1`) they fail. `E2E_SCREENSHOTS=DIRECTORY` saves a screenshot
+//! of every page.
 #![allow(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
 mod browser;
@@ -27,7 +28,7 @@ const JOURNEYS: [(&str, Journey); 9] = [
     ("a_refused_form_comes_back_without_the_password", |browser| {
         Box::pin(journeys::refused_form(browser))
     }),
-    ("everything_else_works_without_javascript", |browser| {
+    ("everything_but_the_increments_works_without_javascript", |browser| {
         Box::pin(journeys::without_javascript(browser))
     }),
     ("an_outage_of_the_store_shows_a_helpful_page", |browser| Box::pin(journeys::outage(browser))),
@@ -35,7 +36,7 @@ const JOURNEYS: [(&str, Journey); 9] = [
         Box::pin(late::two_tabs(browser))
     }),
     ("a_form_that_is_submitted_twice_signs_in", |browser| Box::pin(late::submitted_twice(browser))),
-    ("after_a_lost_answer_the_second_sign_in_works", |browser| {
+    ("after_a_lost_response_the_second_sign_in_works", |browser| {
         Box::pin(late::lost_answer(browser))
     }),
     ("a_late_renewal_leaves_a_sign_in_alone", |browser| Box::pin(late::late_renewal(browser))),
@@ -51,7 +52,8 @@ fn main() {
     libtest_mimic::run(&arguments, trials.into()).exit();
 }
 
-/// One browser a journey; it is closed also after a failure, which leaves a picture of the page.
+/// Runs a journey in its own browser. A failure saves a screenshot of the page. The browser is closed in any
+/// case.
 fn run(name: &'static str, journey: Journey) -> Result<(), Failed> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

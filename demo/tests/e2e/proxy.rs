@@ -1,4 +1,4 @@
-//! A proxy between the browser and the server that delays requests or loses answers.
+//! A proxy between the browser and the server that delays requests or loses responses.
 
 use std::sync::{Arc, Mutex};
 
@@ -25,15 +25,15 @@ struct Rule {
 
 #[derive(Clone, Copy, PartialEq)]
 enum What {
-    /// The server does not see it until it is released.
+    /// The server does not receive the request until it is released.
     HoldRequest,
-    /// The browser does not see the answer until it is released.
+    /// The browser does not receive the response until it is released.
     HoldAnswer,
-    /// The browser never sees the answer.
+    /// The browser never receives the response.
     LoseAnswer,
 }
 
-/// A request that waits, or whose answer is lost.
+/// A request that is held, or whose response is held or lost.
 #[derive(Default)]
 pub(crate) struct Held {
     reached: Notify,
@@ -42,12 +42,12 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Waits until the request, or its answer, has got to the proxy.
+    /// Waits until the request, or its response, has reached the proxy.
     pub(crate) async fn reached(&self) {
         self.reached.notified().await;
     }
 
-    /// Lets it go on, and waits until the server has answered and the answer was passed on.
+    /// Releases it, and waits until the server has responded and the response was forwarded.
     pub(crate) async fn release(&self) {
         self.released.notify_one();
         self.done.notified().await;
@@ -64,25 +64,26 @@ impl Proxy {
         let shared = Arc::clone(&rules);
         tokio::spawn(async move {
             while let Ok((browser, _)) = listener.accept().await {
-                // A client that leaves is none of the proxy's business.
+                // An error of a client that disconnects is ignored.
                 tokio::spawn(serve(browser, server.clone(), Arc::clone(&shared)));
             }
         });
         Self { url, rules }
     }
 
-    /// Holds the next request that begins so before the server sees it.
+    /// Holds the next request that begins like this, before the server receives it.
     pub(crate) fn hold_request(&self, begins: &str) -> Arc<Held> {
         self.rule(begins, What::HoldRequest)
     }
 
-    /// Holds the answer to the next request that begins so.
+    /// Holds the response to the next request that begins like this.
     pub(crate) fn hold_answer(&self, begins: &str) -> Arc<Held> {
         self.rule(begins, What::HoldAnswer)
     }
 
-    /// Loses the answers to all requests that begin so, until [`recover`](Self::recover): chromium sends
-    /// a request again whose connection ends without an answer, if it was opened in advance.
+    /// Loses the responses to all requests that begin like this, until [`recover`](Self::recover).
+    /// Several are needed: if the connection was opened in advance and ends without a response, chromium
+    /// sends the request again.
     pub(crate) fn lose_answers(&self, begins: &str) -> Arc<Held> {
         self.rule(begins, What::LoseAnswer)
     }
@@ -99,7 +100,7 @@ impl Proxy {
     }
 }
 
-/// One request and its answer; both connections end with it.
+/// Forwards one request and its response; both connections end with it.
 async fn serve(mut browser: TcpStream, server: String, rules: Rules) -> std::io::Result<()> {
     let request = read_request(&mut browser).await?;
     let rule = {
@@ -141,7 +142,7 @@ async fn serve(mut browser: TcpStream, server: String, rules: Rules) -> std::io:
     passed_on
 }
 
-/// The whole request, which asks the server to close the connection after its answer.
+/// The whole request, which asks the server to close the connection after its response.
 async fn read_request(browser: &mut TcpStream) -> std::io::Result<Vec<u8>> {
     let mut request = Vec::new();
     let head = loop {

@@ -1,11 +1,11 @@
-//! The application's own process.
+//! The process of the application.
 
 use std::process::Stdio;
 
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// A running demo, killed at the end.
+/// A running demo; it is killed when it is dropped.
 pub(crate) struct Server {
     process: Child,
     pub(crate) url: String,

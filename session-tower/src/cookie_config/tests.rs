@@ -89,10 +89,10 @@ fn attributes_that_a_cookie_store_keeps_no_room_for_are_refused() {
     assert!(refusal.message().contains(&format!("with_attribute_reserve({needed})")));
     assert!(config(300).check(Some(&secure), Some(needed)).is_ok());
     assert!(config(300).check(Some(&secure), Some(needed - 1)).is_err());
-    // A session of its own lifetime has a persistent cookie, whatever the layer says.
+    // A session with its own lifetime has a persistent cookie even with `expire_on_close`.
     let on_close = config(300).expire_on_close(true);
     assert!(on_close.check(Some(&secure), Some(needed - 1)).is_err());
-    // The defaults fit into the least that a cookie store keeps.
+    // The defaults fit into the smallest reserve of a cookie store.
     assert!(CookieConfig::new().check(Some(&host), Some(64)).is_ok());
 }
 

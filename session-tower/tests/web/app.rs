@@ -48,7 +48,7 @@ fn routes_with(slow: Slow) -> Router {
         .route("/get/{key}", get(read))
         .route("/set/{key}/{value}", get(write))
         .route("/count", get(count))
-        .route("/settled", get(settled))
+        .route("/count-and-save", get(count_and_save))
         .route("/clear-and-set/{value}", get(clear_and_set))
         .route("/login/{name}", get(login))
         .route("/sign-in/{name}", get(sign_in))
@@ -83,7 +83,7 @@ async fn count(session: Session) -> Answer {
     Ok(count.to_string())
 }
 
-async fn settled(session: Session) -> Answer {
+async fn count_and_save(session: Session) -> Answer {
     let count = session.update_and_save("count", |count: Option<u64>| count.unwrap_or(0) + 1);
     Ok(count.await?.to_string())
 }

@@ -1,4 +1,4 @@
-//! What caches are told.
+//! Headers for caches.
 
 use axum::Router;
 use axum::http::header::{CACHE_CONTROL, VARY};
@@ -8,7 +8,7 @@ use session_tower::Session;
 use crate::app::start;
 use crate::support::{Client, Probe, quiet, serve};
 
-/// Flask CVE-2023-30861 and CVE-2026-27205: not only a read of a value counts.
+/// Flask CVE-2023-30861 and CVE-2026-27205: every access to the session counts, not only reading a value.
 #[tokio::test]
 async fn flask_cve_2023_30861_every_accessor_sets_vary() {
     type Access = fn(&Session);
@@ -69,7 +69,11 @@ async fn auth0_cve_2025_48947_a_response_with_the_cookie_is_not_stored_by_shared
     let second = client.get("/").await;
     assert_eq!(second.text, "2");
     assert!(second.set_cookie().is_none());
-    assert_eq!(second.header("cache-control"), Some("public, s-maxage=600"), "the handler's word");
+    assert_eq!(
+        second.header("cache-control"),
+        Some("public, s-maxage=600"),
+        "as the handler set it"
+    );
 }
 
 #[tokio::test]

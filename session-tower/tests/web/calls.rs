@@ -1,4 +1,4 @@
-//! How often the store is asked.
+//! The number of store calls.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! When the cookie is set, and to what.
+//! When the cookie is set, and its value and attributes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use session_tower::{CookieConfig, SameSite, SessionLayer};
 use crate::app::{app, start};
 use crate::support::{Client, Probe, quiet, quiet_with_idle_timeout, serve};
 
-/// HTGM sets no Path; everything else that a safe cookie needs is there, too.
+/// HTGM sets no `Path`. The cookie must also have all other attributes of a safe cookie.
 #[tokio::test]
 async fn htgm_cookie_has_a_path_and_every_safe_attribute() {
     let mut client = start(&Probe::default()).await;
@@ -74,9 +74,9 @@ async fn a_cookie_that_expires_on_close_is_not_set_again_for_a_new_expiry() {
     assert!(client.get("/login/ann").await.session_cookie().is_some());
 }
 
-/// "Remember me": the cookie of one session survives the browser, although the layer's others don't.
+/// "Remember me": the cookie of one session is persistent, although the layer has `expire_on_close`.
 #[tokio::test]
-async fn a_lifetime_of_its_own_makes_the_cookie_persistent_and_back() {
+async fn a_session_with_its_own_lifetime_has_a_persistent_cookie() {
     const MONTH: &str = "; Max-Age=2592000";
     let key = session_cookie::SecretKey::generate().unwrap();
     let sealed = session_cookie::CookieStore::signed("__Host-id", [key]).unwrap();
@@ -95,7 +95,7 @@ async fn a_lifetime_of_its_own_makes_the_cookie_persistent_and_back() {
         assert!(created.ends_with(MONTH), "{created}");
         assert!(!set_cookie("/forget").await.unwrap().contains("Max-Age"));
         assert!(set_cookie("/remember").await.unwrap().ends_with(MONTH));
-        // Whatever gives it a new value or a new expiry keeps it persistent.
+        // The cookie stays persistent with a new value and with a new expiry.
         for path in ["/login/ann", "/sign-in/ann", "/extend"] {
             let set = set_cookie(path).await.unwrap();
             assert!(set.contains("; Max-Age=25"), "{path}: {set}");
@@ -104,7 +104,7 @@ async fn a_lifetime_of_its_own_makes_the_cookie_persistent_and_back() {
     }
 }
 
-/// glimr renews the cookie but not the record: here the cookie's life is the record's.
+/// glimr renews the cookie but not the record. Here the cookie expires with the record.
 #[tokio::test]
 async fn glimr_cookie_lives_as_long_as_its_record() {
     let probe = Probe::default();
@@ -122,7 +122,8 @@ async fn glimr_cookie_lives_as_long_as_its_record() {
     assert_eq!(client.get_with("/get/value", Some(&header)).await.text, "nothing");
 }
 
-/// Cookie tossing: another path, domain or a planted cookie puts a second one into the request.
+/// Cookie tossing: a request has a second cookie of the same name, set for another path or domain or by an
+/// attacker.
 #[tokio::test]
 async fn cookie_tossing_finds_the_live_one_among_several_deterministically() {
     let probe = Probe::default();

@@ -1,4 +1,4 @@
-//! Login, logout, and what is under way meanwhile.
+//! Login and logout while other requests are in flight.
 
 use crate::app::{Slow, app_with, start};
 use crate::support::{Client, Probe, Reply, quiet, quiet_with_idle_timeout, serve};
@@ -9,7 +9,7 @@ async fn start_slow(probe: &Probe) -> (Client, Slow) {
     (client, slow)
 }
 
-/// A request that loads the session, is overtaken by `meanwhile`, and then writes.
+/// A request that loads the session and writes it only after the request `meanwhile` has ended.
 async fn overtaken(client: &mut Client, slow: &Slow, meanwhile: &str) -> Reply {
     let mut slow_client = client.clone();
     let request = tokio::spawn(async move { slow_client.get("/slow/late").await });

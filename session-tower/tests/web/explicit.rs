@@ -1,4 +1,4 @@
-//! Handlers that save or destroy the session themselves: the client is told all the same.
+//! Handlers that save or destroy the session themselves: the client's cookie changes all the same.
 
 use axum::Router;
 use axum::extract::{Path, State};

@@ -1,4 +1,4 @@
-//! The store is down, the handler fails, the client leaves.
+//! Outages of the store, handlers that fail, and clients that disconnect.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use session_core::{Config, ErrorKind};
 use crate::app::{Slow, app_with, start};
 use crate::support::{Client, Probe, eventually, quiet, serve};
 
-/// axum_session swallows a read error and overwrites the real record with an empty one; glimr's load
-/// failure looks empty.
+/// axum_session ignores a read error and overwrites the record with an empty one. In glimr a failed load
+/// looks like an empty session.
 #[tokio::test]
 async fn axum_session_glimr_an_outage_is_503_and_never_an_empty_session() {
     let probe = Probe::default();
@@ -30,7 +30,7 @@ async fn axum_session_glimr_an_outage_is_503_and_never_an_empty_session() {
 }
 
 #[tokio::test]
-async fn a_route_may_go_on_without_a_session_but_writes_are_refused() {
+async fn a_route_may_run_without_a_session_but_its_writes_are_refused() {
     let probe = Probe::default();
     let mut client = start(&probe).await;
     client.get("/set/value/precious").await;
@@ -66,7 +66,7 @@ async fn a_save_that_fails_replaces_the_response() {
     assert_eq!(client.get("/get/value").await.text, "x");
 }
 
-/// A page that was only read is right, whether or not the session could be renewed on the way.
+/// The response of a handler that only read the session is correct, even if the renewal fails.
 #[tokio::test]
 async fn a_renewal_that_fails_leaves_the_response_and_the_cookie_alone() {
     let probe = Probe::default();
@@ -86,7 +86,7 @@ async fn a_renewal_that_fails_leaves_the_response_and_the_cookie_alone() {
         assert_eq!(
             client.get("/extend").await.status / 100,
             5,
-            "what was asked for is not lost silently"
+            "an explicit renewal is not lost silently"
         );
     }
     probe.recover();
@@ -139,7 +139,7 @@ async fn a_5xx_keeps_no_change_except_a_logout() {
     assert_eq!(probe.sessions(), 0);
 }
 
-/// A time limit inside the layer cuts the handler off, and half of its changes are there already.
+/// A time limit inside the layer cancels the handler after half of its changes.
 #[tokio::test]
 async fn a_408_keeps_no_change_except_a_logout() {
     use axum::extract::Request;
@@ -192,9 +192,9 @@ async fn a_handler_that_panics_after_a_logout_has_logged_out() {
     eventually(|| probe.sessions() == 0).await;
 }
 
-/// A client that is gone while its logout is carried out has still logged out.
+/// If the client disconnects while its logout is carried out, the logout is completed.
 #[tokio::test]
-async fn a_dropped_request_lets_its_save_go_on() {
+async fn a_dropped_request_completes_its_save() {
     let probe = Probe::default();
     let mut client = start(&probe).await;
     client.get("/login/ann").await;
@@ -211,7 +211,7 @@ async fn a_dropped_request_lets_its_save_go_on() {
     assert_eq!(client.get("/get/user").await.text, "nothing");
 }
 
-/// Dropped while the handler runs, the request has changed nothing.
+/// A request that is dropped while its handler runs changes nothing.
 #[tokio::test]
 async fn a_dropped_handler_keeps_nothing_and_later_requests_work() {
     let probe = Probe::default();

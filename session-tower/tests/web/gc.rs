@@ -1,4 +1,4 @@
-//! The garbage collection on the way.
+//! Garbage collection that requests start.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::app::app;
 use crate::support::{Client, Probe, eventually, quiet, serve};
 
 #[tokio::test]
-async fn about_2_percent_of_the_requests_that_ask_start_one() {
+async fn about_2_percent_of_the_requests_that_use_the_session_start_a_collection() {
     let probe = Probe::default();
     let mut client = Client::new(serve(app(SessionLayer::new(probe.store()))).await);
     for _ in 0..2000 {
@@ -44,7 +44,7 @@ async fn it_removes_what_expired_survives_errors_and_can_be_off() {
 }
 
 #[tokio::test]
-async fn never_two_at_a_time() {
+async fn only_one_collection_runs_at_a_time() {
     let probe = Probe::default();
     let always = SessionLayer::new(probe.store()).with_gc_probability(1.0).unwrap();
     let mut client = Client::new(serve(app(always)).await);

@@ -10,21 +10,21 @@ use session_tower::{Session, SessionFailure};
 use crate::app::app;
 use crate::support::{Client, Probe, quiet, serve};
 
-/// What browsers send when the window goes to another page, …
+/// What browsers send for a top-level navigation, …
 const NAVIGATION: &[(&str, &str)] =
     &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document")];
-/// … when a frame in it does, …
+/// … for a navigation of a frame, …
 const FRAME: &[(&str, &str)] = &[("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "iframe")];
-/// … when they fetch a page in advance, …
+/// … for a prefetch, …
 const PREFETCH: &[(&str, &str)] = &[
     ("sec-fetch-mode", "navigate"),
     ("sec-fetch-dest", "document"),
     ("sec-purpose", "prefetch;prerender"),
 ];
-/// … and when a script asks.
+/// … and for a request of a script.
 const SCRIPT: &[(&str, &str)] = &[("sec-fetch-mode", "cors"), ("sec-fetch-dest", "empty")];
 
-/// A signed-in client, and what its cookie was before.
+/// A signed-in client, and its cookie from before the sign-in.
 struct SignedIn {
     client: Client,
     old: String,
@@ -54,7 +54,7 @@ impl SignedIn {
     }
 }
 
-/// Each medium behaves the same.
+/// Server stores and cookie stores behave the same.
 fn stores() -> Vec<SessionStore> {
     let cookies = CookieStore::signed("__Host-id", [SecretKey::generate().unwrap()]).unwrap();
     let sealed = SessionStore::new_cookie(cookies.with_revocation(MemoryBackend::new()));
@@ -68,7 +68,7 @@ async fn a_late_request_reads_nothing_stores_nothing_and_sets_no_cookie() {
         for headers in [&[][..], SCRIPT, FRAME, PREFETCH] {
             assert_eq!(ann.late("/get/value", headers).await.text, "nothing", "{headers:?}");
             let reply = ann.late("/set/value/late", headers).await;
-            assert_eq!((reply.status, &*reply.text), (200, "late"), "the response as it is");
+            assert_eq!((reply.status, &*reply.text), (200, "late"), "the response is unchanged");
             assert_eq!(reply.set_cookie(), None, "{headers:?}");
             assert_eq!(reply.header("vary"), Some("Cookie"));
         }
@@ -78,7 +78,7 @@ async fn a_late_request_reads_nothing_stores_nothing_and_sets_no_cookie() {
 }
 
 #[tokio::test]
-async fn a_late_request_that_must_know_whether_it_was_stored_is_told_that_it_was_not() {
+async fn an_explicit_save_of_a_late_request_fails() {
     for store in stores() {
         let ann = SignedIn::new(store).await;
         let reply = ann.late("/own-save", SCRIPT).await;
@@ -86,9 +86,9 @@ async fn a_late_request_that_must_know_whether_it_was_stored_is_told_that_it_was
     }
 }
 
-/// The form was submitted twice, or again because the first answer was lost.
+/// The form was submitted twice, or again because the first response was lost.
 #[tokio::test]
-async fn a_late_sign_in_counts_and_has_a_session_of_its_own() {
+async fn a_late_sign_in_is_stored_in_its_own_session() {
     for store in stores() {
         let mut first = SignedIn::new(store).await;
         let reply = first.late("/sign-in/ann", SCRIPT).await;
@@ -102,7 +102,8 @@ async fn a_late_sign_in_counts_and_has_a_session_of_its_own() {
     }
 }
 
-/// Navigations follow each other: this client never got the new id.
+/// A browser navigates after it has received the previous response, so this client never received the new
+/// id.
 #[tokio::test]
 async fn a_late_navigation_begins_a_new_session() {
     for store in stores() {

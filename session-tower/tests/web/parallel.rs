@@ -1,4 +1,4 @@
-//! Many requests at the same moment.
+//! Many concurrent requests.
 
 use crate::app::start;
 use crate::support::{Client, Probe};
@@ -13,15 +13,17 @@ async fn of_64_parallel_increments_none_is_lost() {
     assert_eq!(client.get("/get/value").await.text, "x");
 }
 
-/// A limiter of 3 attempts lets 3 of 16 parallel requests through.
+/// A limit of 3 attempts accepts 3 of 16 parallel requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_settled_number_is_different_for_each_of_many_parallel_requests() {
+async fn update_and_save_returns_a_different_number_to_each_parallel_request() {
     let mut client = start(&Probe::default()).await;
     client.get("/set/value/x").await;
     let tasks: Vec<_> = (0..16)
         .map(|_| {
             let mut client = client.clone();
-            tokio::spawn(async move { client.get("/settled").await.text.parse::<u64>().unwrap() })
+            tokio::spawn(
+                async move { client.get("/count-and-save").await.text.parse::<u64>().unwrap() },
+            )
         })
         .collect();
     let mut numbers = Vec::new();
@@ -32,9 +34,9 @@ async fn a_settled_number_is_different_for_each_of_many_parallel_requests() {
     assert_eq!(numbers, (1..=16).collect::<Vec<_>>());
 }
 
-/// All of the libraries of the comparison lose one of two changes to different keys.
+/// All libraries of the comparison lose one of two changes to different values.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_of_them_lose_changes_to_different_keys_here_all_survive() {
+async fn changes_to_different_values_all_survive() {
     let probe = Probe::default();
     let mut client = start(&probe).await;
     client.get("/set/value/x").await;
@@ -78,7 +80,7 @@ async fn fiber_1497_interleaved_users_never_see_each_other() {
     assert_eq!(probe.sessions(), 50);
 }
 
-/// Parallel logins of one session: one wins, and nobody is left with two.
+/// Of parallel logins of one session, one wins, and no second session remains.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_parallel_logins_one_wins_and_the_others_set_no_cookie() {
     let probe = Probe::default();
@@ -87,10 +89,10 @@ async fn of_parallel_logins_one_wins_and_the_others_set_no_cookie() {
     let replies = at_once(&client, 16, |n| format!("/login/user{n}")).await;
     let cookies: Vec<_> = replies.into_iter().flatten().collect();
     assert!(!cookies.is_empty());
-    assert_eq!(probe.sessions(), cookies.len(), "one session a cookie, none left over");
+    assert_eq!(probe.sessions(), cookies.len(), "one session for each cookie, and no other");
 }
 
-/// Sends requests with one cookie at the same moment; gives the cookies that were set.
+/// Sends concurrent requests with one cookie; returns the cookies that were set.
 async fn at_once(
     client: &Client,
     requests: usize,

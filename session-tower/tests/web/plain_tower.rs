@@ -1,4 +1,4 @@
-//! The layer around a tower service that is not axum's.
+//! The layer around a tower service without axum.
 
 use std::convert::Infallible;
 use std::future::{Ready, ready};
@@ -92,7 +92,7 @@ async fn errors_of_the_service_pass_through() {
     assert_eq!(service.call(Request::new(())).await.unwrap_err(), "failed");
 }
 
-/// Logs out and never answers.
+/// Destroys the session and never responds.
 #[derive(Clone)]
 struct LogsOut;
 

@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use crate::app::start;
 use crate::support::{Client, Probe, eventually, quiet, serve};
 
-/// After a logout the next request would find the other one, and be logged in again.
+/// Otherwise the next request would find the other session and be logged in again.
 #[tokio::test]
-async fn a_logout_ends_every_session_that_the_request_has_a_cookie_of() {
+async fn a_logout_ends_the_sessions_of_all_cookies_of_the_request() {
     for destroyed_by in ["/logout", "/fail/logout"] {
         let probe = Probe::default();
         let mut client = start(&probe).await;
@@ -35,7 +35,7 @@ async fn a_logout_ends_every_session_that_the_request_has_a_cookie_of() {
     }
 }
 
-/// Each of them leaves something in the place of the destroyed session.
+/// Each of these handlers starts a new session in place of the destroyed one.
 async fn logout_and_flash(session: Session) {
     session.destroy();
     session.flash().message(Level::Info, "Good bye");
@@ -75,7 +75,7 @@ async fn a_logout_ends_all_of_them_also_when_something_takes_its_place() {
         let reply = client.get_with(path, Some(&header)).await;
         let fresh = reply.session_cookie().unwrap();
         assert!(!values.contains(&fresh) && !fresh.is_empty(), "{path}");
-        assert_eq!(probe.sessions(), 1, "{path}: only what took their place");
+        assert_eq!(probe.sessions(), 1, "{path}: only the new session");
         assert_eq!(client.get_with("/get/user", Some(&header)).await.text, "nothing", "{path}");
     }
 }
@@ -107,9 +107,9 @@ async fn a_logout_ends_all_of_them_also_when_the_client_leaves_after_it() {
     eventually(|| probe.sessions() == 0).await;
 }
 
-/// The handler has ended its own session and left nothing to save; the other one is still alive.
+/// The handler has destroyed its own session and has nothing to save; the other session is still alive.
 #[tokio::test]
-async fn a_logout_that_could_not_end_all_of_them_is_not_reported_as_done() {
+async fn a_logout_that_could_not_end_all_sessions_is_not_reported_as_done() {
     let probe = Probe::default();
     let store = probe.store();
     let outage = probe.clone();

@@ -68,12 +68,12 @@ impl Probe {
         self.0.gcs.load(SeqCst)
     }
 
-    /// How many sessions there are: the records that are no tombstones.
+    /// The number of sessions: records that are not tombstones.
     pub(crate) fn sessions(&self) -> usize {
         self.0.memory.len() - self.0.tombstones.lock().unwrap().len()
     }
 
-    /// Makes an operation fail (`"all"`: every one) until [`recover`](Self::recover).
+    /// Makes an operation, or with `"all"` every operation, fail until [`recover`](Self::recover).
     pub(crate) fn fail(&self, operation: &'static str, kind: ErrorKind) {
         *self.0.failure.lock().unwrap() = Some((operation, kind));
     }
@@ -163,7 +163,7 @@ pub(crate) fn quiet(store: SessionStore) -> SessionLayer {
     SessionLayer::new(store).with_gc_probability(0.0).unwrap()
 }
 
-/// [`quiet`], for sessions that live as long as they are used.
+/// Like [`quiet`], with an idle timeout.
 pub(crate) fn quiet_with_idle_timeout(probe: &Probe) -> SessionLayer {
     let config = Config::default().lifetime(None).idle_timeout(Duration::from_secs(7200));
     quiet(probe.store().with_config(config).unwrap())
@@ -201,7 +201,7 @@ impl Client {
         self.address
     }
 
-    /// GETs a path, with the cookie, and keeps the one that is set.
+    /// Sends a GET request with the cookie, and keeps the cookie that the response sets.
     pub(crate) async fn get(&mut self, path: &str) -> Reply {
         let header = self.cookie.as_ref().map(|value| format!("__Host-id={value}"));
         let reply = self.get_with(path, header.as_deref()).await;
@@ -213,7 +213,7 @@ impl Client {
         reply
     }
 
-    /// GETs a path with this Cookie header.
+    /// Sends a GET request with this `Cookie` header.
     pub(crate) async fn get_with(&self, path: &str, cookie: Option<&str>) -> Reply {
         let cookie = cookie.map(|cookie| (COOKIE.as_str(), cookie));
         self.get_with_headers(path, cookie.as_slice()).await

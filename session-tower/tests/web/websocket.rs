@@ -12,8 +12,8 @@ use tungstenite::client::IntoClientRequest as _;
 use crate::app::app;
 use crate::support::{Client, Probe, quiet, serve};
 
-/// The session moves into the task of the websocket, which outlives the response: it reads what was
-/// loaded, and saves by itself what it writes.
+/// The session moves into the task of the websocket, which outlives the response. The task reads the
+/// loaded values and saves its own changes.
 async fn talk(upgrade: WebSocketUpgrade, session: Session) -> Response {
     upgrade.on_upgrade(async move |mut socket| {
         let user: Option<String> = session.get("user").unwrap();

@@ -1,7 +1,7 @@
-//! What happens when a store grows: `cargo run --release -p benchmarks --bin scale -- --help`.
+//! Measures stores with many sessions: `cargo run --release -p benchmarks --bin scale -- --help`.
 //!
-//! For each backend: the latency of loads over 10,000 sessions, the same over many more, and again
-//! while expired ones are collected; and the room that a session takes.
+//! For each backend: the latency of loads with 10,000 sessions, with many more sessions, and while gc removes
+//! expired ones; and the storage that a session takes.
 
 mod place;
 
@@ -16,21 +16,21 @@ use session_core::SessionStore;
 
 use self::place::Place;
 
-/// The store that a grown one is compared to.
+/// The number of sessions of the small store, with which the large one is compared.
 const SMALL: usize = 10_000;
-/// How many tasks load at once.
+/// The number of tasks that load.
 const TASKS: usize = 2;
 
-/// How stores behave as they grow.
+/// Measures stores with many sessions.
 #[derive(Debug, Parser)]
 struct Args {
     /// memory, file, redis, sqlite, postgres or mariadb (repeat it for several)
     #[arg(long, value_name = "NAME", default_value = "memory")]
     backend: Vec<String>,
-    /// How many sessions the store grows to
+    /// The number of sessions of the large store
     #[arg(long, default_value_t = 1_000_000)]
     sessions: usize,
-    /// How many of them expire and are collected under load
+    /// The number of these sessions that expire and are removed during loads
     #[arg(long, default_value_t = 10_000)]
     expired: usize,
     /// How long each load measurement takes
@@ -70,7 +70,7 @@ async fn measure(name: &str, args: &Args) {
 
     println(&progress, &format!("{name}, {} sessions", args.sessions));
     println(&progress, &format!("  filled in {:.0} s", filled.as_secs_f64()));
-    println(&progress, &format!("  bytes a session: {room}"));
+    println(&progress, &format!("  bytes per session: {room}"));
     println(&progress, &line(&format!("load, {SMALL} sessions"), small, small));
     println(&progress, &line(&format!("load, {} sessions", args.sessions), large, small));
     if !store.guarantees().expires_natively {
@@ -88,7 +88,7 @@ async fn measure(name: &str, args: &Args) {
 
 fn println(progress: &ProgressBar, line: &str) {
     use std::io::Write as _;
-    // A closed pipe is noticed soon enough.
+    // An error means that the pipe is closed; the program need not end early.
     progress.suspend(|| drop(writeln!(std::io::stdout(), "{line}")));
 }
 
@@ -111,7 +111,7 @@ async fn loads(contender: &Contender, time: Duration) -> Timing {
     total.timing()
 }
 
-/// Loads for as long as a collection takes, in pieces of some milliseconds.
+/// Measures loads in periods of some milliseconds, until a collection has ended.
 async fn loads_during_gc(contender: &Contender, store: &SessionStore) -> (Timing, u64, Duration) {
     const PIECE: Duration = Duration::from_millis(20);
     let done = Arc::new(AtomicBool::new(false));

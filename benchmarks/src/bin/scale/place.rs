@@ -1,4 +1,4 @@
-//! Where a store keeps its sessions, and how much room they take there.
+//! The stores, and the storage that their sessions take.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use session_redis::RedisBackend;
 use session_sql::{MySqlBackend, PostgresBackend, SqliteBackend};
 use test_servers::{Missing, Options, Server};
 
-/// A store with what must live as long.
+/// A store, with the server or directory that must live as long as the store.
 pub(crate) struct Place {
     pub(crate) store: SessionStore,
     directory: tempfile::TempDir,
@@ -31,7 +31,7 @@ impl Place {
         let mut server = None;
         let (store, room) = match backend {
             "memory" => (SessionStore::new(MemoryBackend::new()), Room::Process),
-            // How durable writes are does not matter to loads, and filling takes no hour.
+            // The durability of writes does not matter for loads; without it, filling is much faster.
             "file" => {
                 let path = directory.path().join("sessions");
                 let opened = FileBackend::open_with(path, Durability::None);
@@ -67,7 +67,7 @@ impl Place {
         Self { store, directory, server, room }
     }
 
-    /// Bytes of memory (in memory, Redis) or disk (elsewhere).
+    /// Bytes of memory (memory, Redis) or of disk (the others).
     pub(crate) async fn bytes(&self) -> u64 {
         match &self.room {
             Room::Process => resident(),
@@ -103,7 +103,7 @@ impl Place {
     }
 }
 
-/// Starts a server that lives as long as `kept`, and gives its URL.
+/// Starts a server that lives as long as `kept`, and returns its URL.
 fn start(
     kept: &mut Option<Server>,
     start: fn(Options) -> Result<Server, Missing>,
@@ -113,7 +113,7 @@ fn start(
     kept.insert(server.unwrap_or_else(|missing| panic!("{missing}"))).url().to_owned()
 }
 
-/// The memory of this process; 0 where the system does not tell.
+/// The memory of this process; 0 if the system does not report it.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -125,9 +125,9 @@ fn resident() -> u64 {
 fn disk(directory: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let mut bytes = 0;
-    for entry in std::fs::read_dir(directory).expect("it is there") {
+    for entry in std::fs::read_dir(directory).expect("it exists") {
         let entry = entry.expect("it can be listed");
-        let metadata = entry.metadata().expect("it is there");
+        let metadata = entry.metadata().expect("it exists");
         bytes += metadata.blocks() * 512;
         if metadata.is_dir() {
             bytes += disk(&entry.path());

@@ -1,4 +1,4 @@
-//! gc of 1,000 expired records among many: its plan, its time, and what it does to loads meanwhile.
+//! gc of 1,000 expired records among many: its query plan, its duration, and the latency of loads meanwhile.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::{Outcome, load_average, say};
 const EXPIRED: usize = 1_000;
 const RUNS: usize = 30;
 const TASKS: usize = 4;
-/// What lives does so until then, in milliseconds since 1970.
+/// The expiry of the live records, in milliseconds since 1970.
 const FAR: u64 = 4_000_000_000_000;
 
 pub(crate) async fn all(rows: usize, databases: &[&str]) -> Outcome {
@@ -31,8 +31,8 @@ pub(crate) async fn all(rows: usize, databases: &[&str]) -> Outcome {
     Ok(())
 }
 
-/// How a table is filled: with keys like digests, in their order where the table is kept in it, or a
-/// million random writes would take many minutes.
+/// The statements that fill a table. The keys look like digests. If the table is stored in the order of its
+/// keys, they are inserted in this order, because a million random writes would take many minutes.
 struct Fill {
     live: String,
     dead: String,
@@ -189,7 +189,7 @@ where
     Ok(())
 }
 
-/// The text of gc's statement.
+/// The SQL statement of gc.
 trait Collects {
     fn statement_of_gc(&self) -> String;
 }
@@ -207,7 +207,7 @@ macro_rules! collects {
 
 collects!(SqliteBackend, PostgresBackend, MySqlBackend);
 
-/// How long the loads of a few tasks took while `work` was under way.
+/// The latencies of the loads of a few tasks while `work` runs.
 async fn loads_during<B: Backend>(
     backend: &Arc<B>,
     keys: &Arc<[Key]>,

@@ -1,4 +1,4 @@
-//! What an index on the deadline costs updates in PostgreSQL.
+//! Measures what an index on the expiry costs updates in PostgreSQL.
 
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,9 @@ const TASKS: usize = 64;
 const ROUNDS: usize = 3;
 const LIFE: Duration = Duration::from_secs(7_200);
 
-/// Three tables: indexed as they are, by the hour of the deadline, and not at all.
+/// Three tables: with the index of session-sql, with an index on the hour of the expiry, and without an index.
 const TABLES: [(&str, &str); 3] = [
-    ("on_the_deadline", ""),
+    ("on_the_expiry", ""),
     (
         "on_its_hour",
         "DROP INDEX on_its_hour_expires_at; \
@@ -30,8 +30,7 @@ const TABLES: [(&str, &str); 3] = [
 pub(crate) async fn postgres() -> Outcome {
     let server = crate::postgres()?;
     let base = PostgresBackend::connect(server.url()).await?;
-    for (what, ttl) in [("saves that keep the deadline", None), ("saves that renew it", Some(LIFE))]
-    {
+    for (what, ttl) in [("saves that keep the expiry", None), ("saves that renew it", Some(LIFE))] {
         for (table, change) in TABLES {
             let drop = format!("DROP TABLE IF EXISTS {table}");
             base.pool().execute(AssertSqlSafe(drop)).await?;

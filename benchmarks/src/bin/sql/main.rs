@@ -1,12 +1,12 @@
-//! Measures two decisions of session-sql. Each figure is taken beside its counterpart in the same run.
+//! Measures two design decisions of session-sql. Compared figures are measured in the same run.
 //!
 //! ```text
 //! cargo run --release -p benchmarks --bin sql -- gc [ROWS] [DATABASE]…
 //! cargo run --release -p benchmarks --bin sql -- hot
 //! ```
 //!
-//! A database is `sqlite`, `postgres` or `mariadb`; all three when none is named. ROWS is 1,000,000
-//! when it is not given. The servers are started for it, with the durability of a server in production.
+//! DATABASE is `sqlite`, `postgres` or `mariadb`; the default is all three. The default of ROWS is 1,000,000.
+//! The program starts its own servers, with the default durability.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -25,7 +25,7 @@ async fn main() -> Outcome {
     let (what, databases) = match arguments.split_first() {
         Some((what, [])) => (what.as_str(), vec!["sqlite", "postgres", "mariadb"]),
         Some((what, some)) => (what.as_str(), some.iter().map(String::as_str).collect()),
-        None => return Err("say what: gc or hot".into()),
+        None => return Err("name a measurement: gc or hot".into()),
     };
     match what {
         "gc" => {
@@ -37,16 +37,16 @@ async fn main() -> Outcome {
             gc::all(rows, if named.is_empty() { &all } else { named }).await
         }
         "hot" => hot::postgres().await,
-        other => Err(format!("{other}: it is gc or hot").into()),
+        other => Err(format!("there is no measurement {other}: name gc or hot").into()),
     }
 }
 
 fn say(line: &str) {
-    // Nobody reads it any more.
+    // An error means that the pipe is closed.
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// How busy the machine is: the average of the last minute, where there is one.
+/// The load average of the last minute, if the system reports it.
 fn load_average() -> String {
     let read = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     read.split_whitespace().next().unwrap_or("?").to_owned()
@@ -58,14 +58,14 @@ fn postgres() -> Outcome<Server> {
 }
 
 fn mariadb() -> Outcome<Server> {
-    // The server's own size, 128 MiB, is for a machine that does something else.
+    // The default size, 128 MiB, is for a machine that also runs other programs.
     let options = Options::default().durable(true).set("innodb-buffer-pool-size", "1G");
     test_servers::mariadb::start_new(options).map_err(|e| e.to_string().into())
 }
 
 fn key(number: usize) -> Key {
     let mut bytes = [0; 32];
-    // Spread like a digest.
+    // Distributed like a digest.
     let spread = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     bytes[..8].copy_from_slice(&spread.to_be_bytes());
     bytes[8..16].copy_from_slice(&(number as u64).to_be_bytes());

@@ -1,4 +1,4 @@
-//! A complete store over a map behind a lock: the least that fulfils the contract.
+//! A complete store with a map and a lock: the minimal implementation of the contract.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -20,7 +20,7 @@ struct Entry {
 }
 
 impl MapStore {
-    /// The entries; nothing panics while it holds the lock, so a poisoned one is whole.
+    /// The entries. No code panics while it holds the lock, so a poisoned lock can be used.
     fn entries(&self) -> MutexGuard<'_, HashMap<Key, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -32,12 +32,12 @@ impl Entry {
     }
 }
 
-/// `ttl_millis` refuses zero and clamps what no clock could count.
+/// `ttl_millis` refuses a ttl of zero and limits the longest one.
 fn expiry(ttl: Duration) -> Result<Instant> {
     Ok(Instant::now() + Duration::from_millis(ttl_millis(ttl)?))
 }
 
-/// The live entry of the expected revision.
+/// The live entry with the expected revision.
 fn expect<'a>(
     entries: &'a mut HashMap<Key, Entry>,
     key: &Key,

@@ -1,4 +1,4 @@
-//! The proof of the store, in ten lines.
+//! Tests of the store, in ten lines.
 
 use conformance_tests::{Fixture, Harness};
 use session_core::{Capabilities, Result, async_trait};

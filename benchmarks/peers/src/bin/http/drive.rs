@@ -13,25 +13,27 @@ pub(crate) struct Drive {
     /// redis or postgres.
     #[arg(long, default_value = "redis")]
     backend: String,
-    /// Numbers of sessions, each a row of the table.
+    /// Numbers of sessions, each for a row of the table.
     #[arg(long, value_delimiter = ',', default_values_t = [16, 256, 2048, 8192])]
     sessions: Vec<usize>,
-    /// Application servers, each a process.
+    /// Application servers, each in its own process.
     #[arg(long, default_value_t = 1)]
     servers: usize,
-    /// Connections to all of them together.
+    /// Connections to all servers together.
     #[arg(long, default_value_t = 64)]
     connections: usize,
-    /// How long each row is measured, once for each stack in each round.
+    /// How long each stack is measured in each round of a row.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
-    /// The stacks take turns in so many rounds.
+    /// The number of rounds, in which the stacks alternate.
     #[arg(long, default_value_t = 2)]
     rounds: usize,
 }
 
 pub(crate) async fn run(drive: Drive) {
-    println!("| backend | servers | sessions | stack | requests/s | p50 ms | p99 ms | lost | other |");
+    println!(
+        "| backend | servers | sessions | stack | requests/s | p50 ms | p99 ms | lost | other |"
+    );
     println!("|---|--:|--:|---|--:|--:|--:|--:|--:|");
     for sessions in &drive.sessions {
         for _ in 0..drive.rounds {
@@ -45,8 +47,7 @@ pub(crate) async fn run(drive: Drive) {
 fn row(drive: &Drive, sessions: usize, stack: Stack) {
     let database = database(&drive.backend);
     let name = stack.to_possible_value().expect("no stack is hidden").get_name().to_owned();
-    let apps: Vec<_> =
-        (0..drive.servers).map(|_| App::start(&name, database.url())).collect();
+    let apps: Vec<_> = (0..drive.servers).map(|_| App::start(&name, database.url())).collect();
     let ports: Vec<_> = apps.iter().map(|app| app.port.to_string()).collect();
     let load = program()
         .args(["load", "--ports", &ports.join(",")])
@@ -87,7 +88,7 @@ fn program() -> Command {
     Command::new(std::env::current_exe().expect("this program has a path"))
 }
 
-/// An application server in a process of its own.
+/// An application server in its own process.
 struct App {
     process: Child,
     port: u16,

@@ -1,4 +1,4 @@
-//! The load generator: connections that each send the next request when the last one was answered.
+//! The load generator: each connection sends its next request after the previous response.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,18 +13,18 @@ pub(crate) struct Load {
     /// The ports of the application servers.
     #[arg(long, value_delimiter = ',')]
     ports: Vec<u16>,
-    /// Connections to each of them.
+    /// Connections to each server.
     #[arg(long)]
     connections: usize,
-    /// How many sessions the requests are for.
+    /// The number of sessions that the requests use.
     #[arg(long)]
     sessions: usize,
     #[arg(long)]
     seconds: f64,
 }
 
-/// Prints requests per second, p50 and p99 in microseconds, writes that were answered with 200, other
-/// answers, and writes that the sessions have in the end.
+/// Prints requests per second, p50 and p99 in microseconds, the number of writes with the response 200, the
+/// number of other responses, and the number of writes that the sessions hold in the end.
 pub(crate) async fn run(load: Load) {
     let mut first = Connection::open(load.ports[0]).await;
     let mut cookies = Vec::with_capacity(load.sessions);
@@ -62,7 +62,7 @@ pub(crate) async fn run(load: Load) {
 }
 
 struct Tally {
-    /// Of requests after the warm-up, in microseconds.
+    /// Latencies of the requests after the warm-up, in microseconds.
     latencies: Histogram<u64>,
     acknowledged: u64,
     other: u64,
@@ -126,7 +126,7 @@ impl Connection {
         Self { stream, buffer: Vec::with_capacity(4096) }
     }
 
-    /// Sends a request and reads the answer, which has a length.
+    /// Sends a request and reads the response, which has a `Content-Length`.
     async fn get(&mut self, path: &str, cookie: &str) -> Answer {
         let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nCookie: {cookie}\r\n\r\n");
         self.stream.write_all(request.as_bytes()).await.expect("the server reads");

@@ -1,5 +1,5 @@
-//! Every request writes, over real HTTP: application servers and the load generator are processes of
-//! their own, on one Redis or PostgreSQL.
+//! Measures real HTTP requests that all write their session. The application servers and the load generator
+//! are separate processes, with one Redis or PostgreSQL server.
 //!
 //! `cargo run --release --manifest-path benchmarks/peers/Cargo.toml --bin http -- --help`
 
@@ -17,7 +17,7 @@ struct Args {
     drive: drive::Drive,
 }
 
-/// The driver starts the program again in these roles.
+/// The roles in which the driver starts this program again.
 #[derive(Subcommand)]
 enum Role {
     #[command(hide = true)]
@@ -26,7 +26,7 @@ enum Role {
     Load(load::Load),
 }
 
-/// Which sessions the application uses.
+/// The session library of the application.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Stack {
     /// session-tower.

@@ -1,4 +1,4 @@
-//! One application server. It prints its port and ends with its standard input.
+//! One application server. It prints its port, and ends when its standard input is closed.
 
 use axum::Router;
 use axum::routing::get;
@@ -28,7 +28,7 @@ pub(crate) async fn run(serve: Serve) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
     println!("{}", listener.local_addr().expect("it is bound").port());
     tokio::spawn(async move { axum::serve(listener, app).await.expect("it serves") });
-    // The driver ends it by closing the pipe.
+    // The driver ends this process by closing the pipe.
     let _ = tokio::io::stdin().read_to_end(&mut Vec::new()).await;
 }
 
