@@ -96,6 +96,7 @@ async fn a_save_behind_a_bucket_that_stays_in_use_is_refused_in_time() {
     let backend = impatient(fixture.directory.path());
     let store = SessionStore::new(backend.clone());
     let session = store.create();
+    session.insert("number", 0).unwrap();
     let _ = store.save(&session).await.unwrap();
     let value = store.cookie_value(&session).unwrap();
     let bucket = SessionId::parse(value.as_str()).unwrap().key().as_bytes()[0];
