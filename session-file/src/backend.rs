@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Write,
+    Backend, Capabilities, Key, Loaded, Record, Result, Revision, Write,
     async_trait,
 };
 use tokio::task::coop::consume_budget;
-use tokio::task::spawn_blocking;
 
 use crate::clock;
 use crate::durability::Durability;
 use crate::name::bucket_of;
-use crate::queue::{Request, WritePermit};
+use crate::queue::Request;
 use crate::store::{LockFreeLoad, Store};
 
 /// Sessions in files of one directory, for all processes of one machine and one user.
@@ -69,24 +68,12 @@ impl FileBackend {
     async fn write<T: Send + 'static>(
         &self,
         key: Key,
-        operation: impl FnOnce(&Store, &WritePermit, &Key) -> Result<T> + Send + 'static,
+        operation: impl FnOnce(&Store, Request, &Key) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let request = Request::now(self.store.patience)?;
-        let permit = self.store.queues.writer(request, bucket_of(&key)).await?;
-        self.run(move |store| operation(store, &permit, &key)).await
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        operation: impl FnOnce(&Store) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
         let store = Arc::clone(&self.store);
-        let done = spawn_blocking(move || operation(&store)).await;
-        done.unwrap_or_else(|error| match error.is_cancelled() {
-            // It is never cancelled once it runs.
-            true => Err(Error::refused("the runtime shuts down").with_source(error)),
-            false => Err(Error::new(ErrorKind::Other, "the operation panicked").with_source(error)),
-        })
+        let operation = move || operation(&store, request, &key);
+        self.store.queues.writers.run_in_bucket(bucket_of(&key), request.until, operation).await
     }
 }
 
@@ -107,13 +94,8 @@ impl Backend for FileBackend {
         if let Some(found) = self.store.load_cached(key) {
             return Ok(found);
         }
-        let key = *key;
-        let permit = self.store.queues.reader().await?;
-        let loaded = self.run(move |store| {
-            let _permit = permit;
-            store.load(&key)
-        });
-        match loaded.await? {
+        let (store, key) = (Arc::clone(&self.store), *key);
+        match self.store.queues.readers.run(move || store.load(&key)).await? {
             LockFreeLoad::Done(found) => Ok(found),
             LockFreeLoad::NeedsLock => self.write(key, Store::load_locked).await,
         }
@@ -121,27 +103,23 @@ impl Backend for FileBackend {
 
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let record = record.clone();
-        self.write(*key, move |store, permit, key| store.save(permit, key, &record, write)).await
+        self.write(*key, move |store, request, key| store.save(request, key, &record, write)).await
     }
 
     async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
-        self.write(*key, move |store, permit, key| store.touch(permit, key, expected, ttl)).await
+        self.write(*key, move |store, request, key| store.touch(request, key, expected, ttl)).await
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        self.write(*key, move |store, permit, key| store.destroy(permit, key, only)).await
+        self.write(*key, move |store, request, key| store.destroy(request, key, only)).await
     }
 
     /// One collection of a store runs at a time; others wait for it. It ends after two seconds, also
     /// if this future is dropped, and the next one goes on where it ended.
     async fn gc(&self, limit: usize) -> Result<u64> {
         clock::checked_now()?;
-        let exclusive = self.store.collector.exclusive().await;
-        self.run(move |store| {
-            let _exclusive = exclusive;
-            store.collect(limit)
-        })
-        .await
+        let store = Arc::clone(&self.store);
+        self.store.queues.collections.run(move || store.collect(limit)).await
     }
 }
 

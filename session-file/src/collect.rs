@@ -12,18 +12,17 @@
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use session_core::{Error, ErrorKind, Key, Result};
-use tokio::sync::OwnedMutexGuard;
 
 use crate::bucket::{Bucket, Locked};
 use crate::clock::now;
 use crate::expiries::Expiries;
 use crate::format::Invalid;
 use crate::name::{Name, TEMPORARY, bucket_of};
-use crate::queue::Queues;
+use crate::queue::{InUse, Queues};
 use crate::read::{Stored, Unread, look_up, read_header};
 use crate::root::Root;
 
@@ -44,7 +43,6 @@ pub(crate) struct Collector {
     expiries: Box<[Mutex<Expiries>]>,
     /// The bucket where the next collection begins.
     next_bucket: AtomicU8,
-    running: Arc<tokio::sync::Mutex<()>>,
     pub(crate) time_limit: Duration,
     #[cfg(test)]
     pub(crate) slow_disk: SlowDisk,
@@ -65,16 +63,10 @@ impl Collector {
         Self {
             expiries: (0..256).map(|_| Mutex::default()).collect(),
             next_bucket: AtomicU8::new(0),
-            running: Arc::default(),
             time_limit: TIME_LIMIT,
             #[cfg(test)]
             slow_disk: SlowDisk::default(),
         }
-    }
-
-    /// Waits until no other collection runs, and keeps others out until the guard is dropped.
-    pub(crate) async fn exclusive(&self) -> OwnedMutexGuard<()> {
-        Arc::clone(&self.running).lock_owned().await
     }
 
     /// Remembers when a session expires. Call it before the session is written, so that the file is
@@ -123,7 +115,7 @@ struct Collection<'a> {
 struct Exclusive {
     // In the order in which they are released.
     bucket: Locked,
-    _idle: OwnedMutexGuard<()>,
+    _in_use: InUse,
 }
 
 enum Attempt {
@@ -260,14 +252,14 @@ impl Collection<'_> {
     }
 
     fn try_lock(&self, number: u8) -> Result<Attempt> {
-        let Some(idle) = self.queues.idle_bucket(number) else {
+        let Some(in_use) = self.queues.writers.try_bucket(number) else {
             return Ok(Attempt::Busy);
         };
         let Some(bucket) = self.root.bucket(number)? else {
             return Ok(Attempt::Missing);
         };
         Ok(match bucket.try_lock()? {
-            Ok(bucket) => Attempt::Locked(Exclusive { bucket, _idle: idle }),
+            Ok(bucket) => Attempt::Locked(Exclusive { bucket, _in_use: in_use }),
             Err(_) => Attempt::Busy,
         })
     }

@@ -28,23 +28,37 @@ pub(crate) fn not_written(error: impl Into<io::Error>) -> Error {
     refused(message, error)
 }
 
-/// A rename, a removal or an overwrite failed. The system has not done it, unless the disk failed
-/// while it did.
+/// A rename, a removal or an overwrite failed. The system has not done it if the error is one of
+/// those that come before any change. All others leave it in doubt: a file system in a network or in
+/// another process may have done it and lost the answer (`STALE`, `TIMEDOUT`, `INTR`), or have done it
+/// at the first request and failed at its repetition (`NOENT`).
 pub(crate) fn not_changed(error: impl Into<io::Error>) -> Error {
     let error = error.into();
     match Errno::from_io_error(&error) {
-        Some(Errno::IO) => in_doubt(error),
-        _ => not_written(error),
+        Some(
+            Errno::ACCESS
+            | Errno::PERM
+            | Errno::ROFS
+            | Errno::NOSPC
+            | Errno::DQUOT
+            | Errno::MFILE
+            | Errno::NFILE
+            | Errno::ISDIR
+            | Errno::NOTDIR,
+        ) => not_written(error),
+        _ => in_doubt(error),
     }
 }
 
-/// The change was made, or may have been, and the disk reported an error.
+/// The change was made, or may have been, and the file system reported an error.
 pub(crate) fn in_doubt(error: io::Error) -> Error {
-    Error::unavailable("the disk failed during a write; it is not known whether it was carried out")
-        .with_source(error)
+    Error::unavailable(
+        "the file system failed during a write; it is not known whether it was carried out",
+    )
+    .with_source(error)
 }
 
-/// Other writers had the bucket for too long.
+/// Other writers had the bucket, or all threads, for too long.
 pub(crate) fn busy() -> Error {
     Error::refused(
         "other writers did not release a part of the session directory in time; nothing was written. \
@@ -103,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_failing_disk_leaves_a_change_in_doubt() {
+    fn a_change_is_in_doubt_unless_the_error_comes_before_it() {
         let refusals = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::MFILE, Errno::NFILE];
         for errno in refusals {
             for error in [unreadable(errno), not_written(errno), not_changed(errno)] {
@@ -117,7 +131,23 @@ mod tests {
             }
         }
         assert!(not_written(Errno::IO).nothing_was_written());
-        assert!(!not_changed(Errno::IO).nothing_was_written());
+        let in_doubt_after = [
+            Errno::IO,
+            Errno::STALE,
+            Errno::TIMEDOUT,
+            Errno::NOENT,
+            Errno::INTR,
+            Errno::NOMEM,
+            Errno::NOTCONN,
+        ];
+        for errno in in_doubt_after {
+            let error = not_changed(errno);
+            assert!(!error.nothing_was_written(), "{error:?}");
+            assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+            assert!(not_written(errno).nothing_was_written(), "{errno:?}");
+        }
+        let without_number = io::Error::other("a part was written");
+        assert!(!not_changed(without_number).nothing_was_written());
         assert!(!in_doubt(Errno::NOSPC.into()).nothing_was_written());
         assert!(busy().nothing_was_written());
     }

@@ -17,7 +17,7 @@ use crate::durability::Durability;
 use crate::errors::{in_doubt, not_changed};
 use crate::format::{EXPIRY_OFFSET, Header, Invalid, encode, expiry_field};
 use crate::name::bucket_of;
-use crate::queue::{PATIENCE, Queues, Request, WritePermit};
+use crate::queue::{PATIENCE, Queues, Request};
 use crate::read::{Stored, Unread, if_live, look_up, read_header, read_record};
 use crate::root::Root;
 
@@ -76,8 +76,8 @@ impl Store {
         }
     }
 
-    pub(crate) fn load_locked(&self, permit: &WritePermit, key: &Key) -> Result<Option<Loaded>> {
-        let Some(bucket) = self.lock(permit, key)? else {
+    pub(crate) fn load_locked(&self, request: Request, key: &Key) -> Result<Option<Loaded>> {
+        let Some(bucket) = self.lock(request, key)? else {
             return Ok(None);
         };
         match bucket.open(&key.to_hex())?.map(|file| read_record(key, file)) {
@@ -88,31 +88,31 @@ impl Store {
 
     pub(crate) fn save(
         &self,
-        permit: &WritePermit,
+        request: Request,
         key: &Key,
         record: &Record,
         write: Write,
     ) -> Result<()> {
         match write {
-            Write::Create { ttl } => self.create(permit, key, record, ttl),
-            Write::Update(update) => self.update(permit, key, record, update),
+            Write::Create { ttl } => self.create(request, key, record, ttl),
+            Write::Update(update) => self.update(request, key, record, update),
         }
     }
 
     fn create(
         &self,
-        permit: &WritePermit,
+        request: Request,
         key: &Key,
         record: &Record,
         ttl: Duration,
     ) -> Result<()> {
         let millis = ttl_millis(ttl)?;
-        let bucket = self.root.make_bucket(bucket_of(key))?.lock(permit.request.until)?;
+        let bucket = self.root.make_bucket(bucket_of(key))?.lock(request.until)?;
         let now = now();
         if let Stored::Live(_) = look_up(&bucket, key, now)? {
             return Err(Error::already_exists());
         }
-        let expires_at = new_expiry(permit.request, now, millis).ok_or_else(|| {
+        let expires_at = new_expiry(request, now, millis).ok_or_else(|| {
             Error::refused(
                 "the session's life was over before other writers had finished; nothing was written",
             )
@@ -122,13 +122,13 @@ impl Store {
 
     fn update(
         &self,
-        permit: &WritePermit,
+        request: Request,
         key: &Key,
         record: &Record,
         write: Update,
     ) -> Result<()> {
         let millis = write.ttl.map(ttl_millis).transpose()?;
-        let bucket = self.lock(permit, key)?.ok_or_else(Error::gone)?;
+        let bucket = self.lock(request, key)?.ok_or_else(Error::gone)?;
         let now = now();
         let header = match look_up(&bucket, key, now)? {
             Stored::Missing | Stored::Expired => return Err(Error::gone()),
@@ -136,20 +136,20 @@ impl Store {
         };
         let expires_at = match millis {
             None => header.expires_at,
-            Some(millis) => new_expiry(permit.request, now, millis).ok_or_else(Error::gone)?,
+            Some(millis) => new_expiry(request, now, millis).ok_or_else(Error::gone)?,
         };
         self.put(&bucket, key, record, expires_at)
     }
 
     pub(crate) fn touch(
         &self,
-        permit: &WritePermit,
+        request: Request,
         key: &Key,
         expected: Revision,
         ttl: Duration,
     ) -> Result<()> {
         let millis = ttl_millis(ttl)?;
-        let bucket = self.lock(permit, key)?.ok_or_else(Error::gone)?;
+        let bucket = self.lock(request, key)?.ok_or_else(Error::gone)?;
         let file = bucket.open_to_change(&key.to_hex())?.ok_or_else(Error::gone)?;
         let now = now();
         let header = read_header(key, &file)?;
@@ -157,7 +157,7 @@ impl Store {
             return Err(Error::gone());
         }
         expect(header, expected)?;
-        let expires_at = new_expiry(permit.request, now, millis).ok_or_else(Error::gone)?;
+        let expires_at = new_expiry(request, now, millis).ok_or_else(Error::gone)?;
         self.collector.note(expires_at, key);
         overwrite(&file, &expiry_field(key, expires_at), EXPIRY_OFFSET)?;
         match self.durability {
@@ -168,11 +168,11 @@ impl Store {
 
     pub(crate) fn destroy(
         &self,
-        permit: &WritePermit,
+        request: Request,
         key: &Key,
         only: Option<Revision>,
     ) -> Result<bool> {
-        let Some(bucket) = self.lock(permit, key)? else {
+        let Some(bucket) = self.lock(request, key)? else {
             return Ok(false);
         };
         let live = match look_up(&bucket, key, now()) {
@@ -203,9 +203,9 @@ impl Store {
     }
 
     /// Locks the bucket of a key, if it exists.
-    fn lock(&self, permit: &WritePermit, key: &Key) -> Result<Option<Locked>> {
+    fn lock(&self, request: Request, key: &Key) -> Result<Option<Locked>> {
         let bucket = self.root.bucket(bucket_of(key))?;
-        bucket.map(|bucket| bucket.lock(permit.request.until)).transpose()
+        bucket.map(|bucket| bucket.lock(request.until)).transpose()
     }
 }
 

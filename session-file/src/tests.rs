@@ -16,7 +16,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use session_core::{
     Backend as _, Bytes, ErrorKind, Key, Owner, Record, Revision, Saved, SessionId, SessionStore,

@@ -73,8 +73,9 @@ fn open(path: &Path) -> FileBackend {
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
+        .enable_time()
         .build()
-        .expect("a runtime without drivers needs nothing")
+        .expect("a runtime with a timer needs nothing")
 }
 
 fn key(number: u8) -> Key {

@@ -13,11 +13,8 @@ async fn load_at_once(store: &FileBackend, key: &Key) -> Option<Option<Loaded>> 
     let queues = &store.store.queues;
     // A load also takes a thread for the look at the path, once a second.
     store.store.root.directory().unwrap();
-    let mut permits = Vec::new();
-    // A load that needs a thread has to wait for a permit now.
-    for _ in 0..64 {
-        permits.push(queues.reader().await.unwrap());
-    }
+    // A load that needs a thread has to wait for one now.
+    let _threads = queues.readers.take_threads();
     // The kernel may be unsure, for instance while something is mounted.
     for _ in 0..10 {
         let load = pin!(store.load(key));

@@ -188,7 +188,7 @@ async fn collections_whose_callers_left_run_one_at_a_time_and_hold_up_no_writer(
     }
     let slow_disk = &store.store.collector.slow_disk;
     assert_eq!(slow_disk.running.load(Ordering::SeqCst), 1);
-    // In all permits of writers; each would be one of a collection otherwise.
+    // On all threads of writers; each would be one of a collection otherwise.
     let saves: Vec<_> = (0..64)
         .map(|n| {
             let store = store.clone();
@@ -208,13 +208,9 @@ async fn collections_whose_callers_left_run_one_at_a_time_and_hold_up_no_writer(
 }
 
 #[tokio::test]
-async fn a_collection_takes_no_permit_of_the_writers() {
+async fn a_collection_takes_no_thread_of_the_writers() {
     let (_fixture, store) = slow(0, 2_000, 8).await;
-    let mut permits = Vec::new();
-    for n in 0..64 {
-        let request = crate::queue::Request::now(HOUR).unwrap();
-        permits.push(store.store.queues.writer(request, 100 + n).await.unwrap());
-    }
+    let _threads = store.store.queues.writers.take_threads();
     let collected = tokio::time::timeout(Duration::from_secs(60), store.gc(100)).await;
     assert_eq!(collected.unwrap().unwrap(), 8);
 }

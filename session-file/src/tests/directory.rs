@@ -185,7 +185,6 @@ async fn missing_rights_are_a_refusal() {
     fixture.create(&key(1, 1), HOUR).await;
     let store = &fixture.store.store;
     let request = crate::queue::Request::now(HOUR).unwrap();
-    let permit = store.queues.writer(request, 1).await.unwrap();
     let create = Write::Create { ttl: HOUR };
     let operations = || {
         // They count for this thread. Without them, root has the rights of an owner only.
@@ -193,8 +192,8 @@ async fn missing_rights_are_a_refusal() {
         mine.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
         set_capabilities(None, mine).unwrap();
         let load = store.load(&key(1, 1)).map(drop);
-        let save = store.save(&permit, &key(1, 2), &record(1), create);
-        let destroy = store.destroy(&permit, &key(1, 1), None).map(drop);
+        let save = store.save(request, &key(1, 2), &record(1), create);
+        let destroy = store.destroy(request, &key(1, 1), None).map(drop);
         [load, save, destroy]
     };
     for (bucket_mode, load_works) in [(0o000, false), (0o500, true)] {
@@ -212,7 +211,6 @@ async fn missing_rights_are_a_refusal() {
         }
         fs::set_permissions(&bucket, Permissions::from_mode(0o700)).unwrap();
     }
-    drop(permit);
     assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
     fixture.create(&key(1, 2), HOUR).await;
 }

@@ -88,3 +88,44 @@ async fn a_life_begins_when_it_was_asked_for() {
     assert!(create.nothing_was_written());
     assert!(!fixture.file(&key(3, 2)).exists());
 }
+
+/// Nobody has sent anything, so the handle must not have to find out what became of it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_save_behind_a_bucket_that_stays_in_use_is_refused_in_time() {
+    let fixture = Fixture::new();
+    let backend = impatient(fixture.directory.path());
+    let store = SessionStore::new(backend.clone());
+    let session = store.create();
+    session.insert("number", 0).unwrap();
+    let _ = store.save(&session).await.unwrap();
+    let value = store.cookie_value(&session).unwrap();
+    let bucket = SessionId::parse(value.as_str()).unwrap().key().as_bytes()[0];
+    session.insert("number", 1).unwrap();
+
+    let in_use = backend.store.queues.writers.try_bucket(bucket).unwrap();
+    let begin = Instant::now();
+    let error = store.save(&session).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.nothing_was_written(), "{error:?}");
+    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+
+    drop(in_use);
+    let _ = store.save(&session).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_that_gets_no_thread_is_refused_in_time() {
+    let fixture = Fixture::new();
+    let store = impatient(fixture.directory.path());
+    let threads = store.store.queues.writers.take_threads();
+    let create = Write::Create { ttl: HOUR };
+    let error = store.save(&key(1, 1), &record(1), create).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.nothing_was_written(), "{error:?}");
+    assert!(!fixture.file(&key(1, 1)).exists());
+    drop(threads);
+    // It was not only late.
+    sleep(MOMENT).await;
+    assert!(!fixture.file(&key(1, 1)).exists());
+    fixture.create(&key(1, 1), HOUR).await;
+}
