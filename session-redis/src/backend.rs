@@ -12,9 +12,10 @@ use session_core::{
 
 use crate::confirm::Confirming;
 use crate::exchange::Exchange;
+use crate::failure::NAME;
 use crate::layout;
 use crate::link::Link;
-use crate::operations;
+use crate::operations::{self, Destroyed};
 use crate::server::ServerInfo;
 use crate::source::Source;
 
@@ -115,7 +116,7 @@ impl RedisBackend {
             return Err(Error::invalid_config(
                 "this Redis is a node of a cluster: use a redis+cluster:// URL",
             )
-            .with_backend(crate::NAME));
+            .with_backend(NAME));
         }
         // A connection that the application gave may lead anywhere.
         let may_be_cluster = info.is_silent && matches!(*source, Source::Given { .. });
@@ -163,14 +164,14 @@ impl RedisBackend {
         self
     }
 
-    /// Makes a logout, that is `destroy` without an expected revision, wait until this many replicas
-    /// have it too (`WAIT`), for `timeout` at most. A `destroy` with an expected revision is not
-    /// confirmed: a failover may bring that record back.
+    /// Makes a logout wait until this many replicas have it too (`WAIT`), for `timeout` at most. This
+    /// holds for every `destroy`, unless it finds another revision than the expected one and destroys
+    /// nothing. A batch waits once.
     ///
     /// Replication lags: without this, a failover may bring back a session that was destroyed a
     /// moment before. If it is not confirmed in time, `destroy` returns an `Unavailable` error whose
-    /// source is [`NotConfirmed`](crate::NotConfirmed); the master **has** destroyed the session then,
-    /// and destroying it again asks for the confirmation again.
+    /// source is [`NotConfirmed`](crate::NotConfirmed); the master **has** destroyed the session then.
+    /// Destroying it again asks for the confirmation again, although the session is not there any more.
     ///
     /// It uses a connection of its own, because what follows a `WAIT` on a connection waits as well. On
     /// a connection that the application gave it delays the other operations, and that connection has
@@ -195,7 +196,7 @@ impl RedisBackend {
 #[async_trait]
 impl Backend for RedisBackend {
     fn name(&self) -> &'static str {
-        crate::NAME
+        NAME
     }
 
     /// As durable as the server is: the sessions outlive this process.
@@ -258,30 +259,13 @@ impl BatchBackend for RedisBackend {
 
     async fn destroy_many(&self, items: &[DestroyItem]) -> Vec<Result<bool>> {
         let since = Instant::now();
-        let (others, logouts): (Vec<_>, Vec<_>) =
-            items.iter().copied().partition(|item: &DestroyItem| item.only.is_some());
-        let name = |item: &DestroyItem| layout::name(&self.prefix, &item.key);
-        let names: Vec<_> = logouts.iter().map(name).collect();
-        let mut ended = operations::destroy(self.exchange(), &names).await;
-        // What is not there may have been destroyed a moment ago, without a confirmation.
-        if let Some(confirming) = &self.confirming
-            && ended.iter().any(Result::is_ok)
-        {
-            let slack = self.timeout.saturating_sub(since.elapsed());
+        let mut results = operations::destroy(self.exchange(), &self.prefix, items).await;
+        if let Some(confirming) = &self.confirming {
+            let left = self.timeout.saturating_sub(since.elapsed());
             // In a box, or every destruction would carry the room that this takes.
-            if let Err(error) = Box::pin(confirming.confirm(&names, slack)).await {
-                for result in ended.iter_mut().filter(|result| result.is_ok()) {
-                    *result = Err(confirming.error(error));
-                }
-            }
+            Box::pin(confirming.confirm(&self.prefix, items, &mut results, left)).await;
         }
-        let removed = operations::destroy_only(self.exchange(), &self.prefix, &others).await;
-        let (mut ended, mut removed) = (ended.into_iter(), removed.into_iter());
-        let next = |item: &DestroyItem| match item.only {
-            None => ended.next(),
-            Some(_) => removed.next(),
-        };
-        items.iter().filter_map(next).collect()
+        results.into_iter().map(|result| Ok(result? == Destroyed::Removed)).collect()
     }
 }
 

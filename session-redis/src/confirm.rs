@@ -5,17 +5,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use redis::{Pipeline, Value};
-use session_core::Error;
+use session_core::{DestroyItem, Error, Result};
 
 use crate::exchange::Exchange;
-use crate::failure::{Failure, knows_no_flags};
+use crate::failure::{Failure, NAME, knows_no_flags};
+use crate::layout;
 use crate::link::Link;
+use crate::operations::Destroyed;
 
 /// Writes although there is nothing to delete any more; nobody sees the key in between. It may use memory
-/// beyond the limit, for a moment.
-const DELETE_AGAIN: &str = "#!lua flags=allow-oom
-redis.call('SET', KEYS[1], '')
-return redis.call('DEL', KEYS[1])";
+/// beyond the limit, for a moment. A record that is there is left alone: somebody else wrote it.
+const WRITE_ANYWAY: &str = "#!lua flags=allow-oom
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  redis.call('SET', KEYS[1], '')
+  redis.call('DEL', KEYS[1])
+end";
 
 /// What `confirm_destroy` asked for.
 #[derive(Debug, Clone)]
@@ -27,54 +31,66 @@ pub(crate) struct Confirming {
 }
 
 impl Confirming {
-    /// Waits for the replicas, and for at most `slack` longer than they may take. Whatever happens
-    /// here, the master has destroyed the sessions.
+    /// Waits for the replicas, and for at most `slack` longer than they may take, where keys are not there
+    /// any more. What is missing may have been destroyed a moment ago, without a confirmation.
     pub(crate) async fn confirm(
         &self,
-        names: &[Vec<u8>],
+        prefix: &str,
+        items: &[DestroyItem],
+        results: &mut [Result<Destroyed>],
         slack: Duration,
-    ) -> Result<(), NotConfirmed> {
+    ) {
+        let is_gone = |result: &Result<Destroyed>| {
+            matches!(result, Ok(Destroyed::Removed | Destroyed::Missing))
+        };
+        let gone = items.iter().zip(&*results).filter(|(_, result)| is_gone(result));
+        let names: Vec<_> = gone.map(|(item, _)| layout::name(prefix, &item.key)).collect();
+        if names.is_empty() {
+            return;
+        }
         let exchange = Exchange::new(&self.link, self.timeout.saturating_add(slack));
         // Without an answer, none is known to have it.
-        let confirmed = self.confirmed(exchange, names).await.unwrap_or_default();
-        if confirmed >= self.replicas {
-            return Ok(());
+        let confirmed = self.confirmed(exchange, &names).await.unwrap_or_default();
+        if confirmed < self.replicas {
+            for result in results.iter_mut().filter(|result| is_gone(result)) {
+                *result = Err(self.error(NotConfirmed { confirmed, wanted: self.replicas }));
+            }
         }
-        Err(NotConfirmed { confirmed, wanted: self.replicas })
     }
 
-    pub(crate) fn error(&self, error: NotConfirmed) -> Error {
+    /// Whatever happened, the master has destroyed the session.
+    fn error(&self, error: NotConfirmed) -> Error {
         Error::unavailable(format!(
             "destroyed on the master, but {error} it within {:?}: a failover may bring the session \
              back",
             self.timeout
         ))
-        .with_backend(crate::NAME)
+        .with_backend(NAME)
         .with_source(error)
     }
 
     /// How many replicas have seen the keys destroyed.
     ///
     /// Up to Redis 7.0, `WAIT` covers everything that was written before; later, and in Valkey, only
-    /// what its own connection wrote. So this deletes again in a way that writes in any case. If another
-    /// master serves the key by now, it is gone there, too. Redis 6.2 knows no flags of scripts and
-    /// refuses this one: the second `DEL` is for that, where any command will do.
+    /// what its own connection wrote. So this writes in any case. Redis 6.2 knows no flags of scripts and
+    /// refuses this one, but there, any command will do. If another master serves a key by now, the
+    /// session may be back already: `EXISTS` tells.
     async fn confirmed(&self, exchange: Exchange<'_>, names: &[Vec<u8>]) -> Result<u32, Failure> {
         // Zero would mean without end.
         let millis = u64::try_from(self.timeout.as_millis().max(1)).unwrap_or(u64::MAX);
         let mut commands = Pipeline::with_capacity(2 * names.len() + 1);
         for name in names {
-            commands.cmd("EVAL").arg(DELETE_AGAIN).arg(1).arg(name);
-            commands.cmd("DEL").arg(name);
+            commands.cmd("EVAL").arg(WRITE_ANYWAY).arg(1).arg(name);
+            commands.cmd("EXISTS").arg(name);
         }
         commands.cmd("WAIT").arg(self.replicas).arg(millis);
         // Twice is as good as once.
         let mut replies = exchange.send(&commands, &names[0], true).await?;
         let confirmed = replies.pop().unwrap_or(Value::Nil);
-        for reply in &replies {
-            if !matches!(reply, Value::Int(_)) && !knows_no_flags(reply) {
-                return Err(Failure::of_reply(reply));
-            }
+        let expected =
+            |reply: &Value| matches!(reply, Value::Nil | Value::Int(0)) || knows_no_flags(reply);
+        if let Some(reply) = replies.iter().find(|reply| !expected(reply)) {
+            return Err(Failure::of_reply(reply));
         }
         match confirmed {
             Value::Int(confirmed) => Ok(u32::try_from(confirmed).unwrap_or_default()),

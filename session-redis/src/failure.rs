@@ -5,6 +5,9 @@ use std::time::Duration;
 use redis::{RedisError, ServerErrorKind, Value};
 use session_core::{Error, ErrorKind};
 
+/// The backend's name in every error.
+pub(crate) const NAME: &str = "redis";
+
 /// An error before it is handed out: several callers that shared a command each get a copy.
 #[derive(Debug, Clone)]
 pub(crate) struct Failure {
@@ -179,7 +182,7 @@ impl Failure {
 
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
-        let error = Error::new(failure.kind, failure.message).with_backend(crate::NAME);
+        let error = Error::new(failure.kind, failure.message).with_backend(NAME);
         let error = if failure.refused { error.as_refusal() } else { error };
         match failure.source {
             Some(source) => error.with_source(source),

@@ -21,8 +21,6 @@ pub use confirm::NotConfirmed;
 
 use session_core::{Result, SessionStore, global};
 
-pub(crate) const NAME: &str = "redis";
-
 /// Connects, and makes the store the [global] one of the process, with the default configuration.
 ///
 /// ```no_run

@@ -142,38 +142,64 @@ fn written(reply: &Value) -> Result<()> {
     }
 }
 
-/// `DEL` for each.
-pub(crate) async fn destroy(exchange: Exchange<'_>, names: &[Vec<u8>]) -> Vec<Result<bool>> {
-    let mut commands = Pipeline::with_capacity(names.len());
-    for name in names {
-        commands.add_command(command("DEL", name));
-    }
-    pipeline(exchange, &commands, names.first().map(|name| &name[..]), destroyed).await
+/// What became of a key that was to be destroyed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Destroyed {
+    Removed,
+    /// It was not there.
+    Missing,
+    /// It has another revision, or a value that is no record.
+    Kept,
 }
 
-/// Destroys records of the expected revisions only; every item has one.
-pub(crate) async fn destroy_only(
+/// `DEL` for each, or the script for those that have an expected revision.
+pub(crate) async fn destroy(
     exchange: Exchange<'_>,
     prefix: &str,
     items: &[DestroyItem],
-) -> Vec<Result<bool>> {
-    let named = |item: &DestroyItem| Some((layout::name(prefix, &item.key), item.only?));
-    let destroys: Vec<_> = items.iter().filter_map(named).collect();
+) -> Vec<Result<Destroyed>> {
+    let (mut deletes, mut first, mut compares) = (Pipeline::new(), None, Vec::new());
+    for item in items {
+        let name = layout::name(prefix, &item.key);
+        match item.only {
+            Some(expected) => compares.push((name, expected)),
+            None => {
+                deletes.add_command(command("DEL", &name));
+                first.get_or_insert(name);
+            }
+        }
+    }
     let add = |call: &mut Cmd, expected: &_| {
         call.arg(&layout::head(*expected)[..]);
     };
-    let bytes = items.len() * ROOM;
+    let bytes = compares.len() * ROOM;
     let run = Run { script: &scripts::DESTROY, arguments: 1, bytes, repeatable: false };
-    run.on(exchange, &destroys, add, destroyed).await
+    let mut deleted = pipeline(exchange, &deletes, first.as_deref(), deleted).await.into_iter();
+    let mut compared = run.on(exchange, &compares, add, compared).await.into_iter();
+    let next = |item: &DestroyItem| match item.only {
+        Some(_) => compared.next(),
+        None => deleted.next(),
+    };
+    items.iter().filter_map(next).collect()
 }
 
-fn destroyed(reply: &Value) -> Result<bool> {
+/// A reply to `DEL`.
+fn deleted(reply: &Value) -> Result<Destroyed> {
     match reply {
-        Value::Int(1) => Ok(true),
-        // No record, another revision, or a value that has none.
-        Value::Int(-2..=0) => Ok(false),
+        Value::Int(1) => Ok(Destroyed::Removed),
+        Value::Int(0) => Ok(Destroyed::Missing),
+        other => Err(Failure::of_reply(other).into()),
+    }
+}
+
+/// A reply of the script that compares first.
+fn compared(reply: &Value) -> Result<Destroyed> {
+    match reply {
+        Value::Int(1) => Ok(Destroyed::Removed),
+        Value::Int(-1) => Ok(Destroyed::Missing),
+        Value::Int(0 | -2) => Ok(Destroyed::Kept),
         other => match Error::from(Failure::of_reply(other)) {
-            error if error.kind() == ErrorKind::Corrupt => Ok(false),
+            error if error.kind() == ErrorKind::Corrupt => Ok(Destroyed::Kept),
             error => Err(error),
         },
     }

@@ -16,7 +16,7 @@ use session_core::{Error, Result, async_trait};
 
 #[cfg(feature = "cluster")]
 use crate::asking::Newcomers;
-use crate::failure::Failure;
+use crate::failure::{Failure, NAME};
 
 /// An idle connection is probed after this time.
 const KEEPALIVE: Duration = Duration::from_secs(30);
@@ -210,7 +210,7 @@ impl Source {
 }
 
 fn invalid_url(message: &'static str) -> Error {
-    Error::invalid_config(message).with_backend(crate::NAME)
+    Error::invalid_config(message).with_backend(NAME)
 }
 
 fn connection_info(url: &str) -> Result<ConnectionInfo> {

@@ -3,13 +3,13 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use session_core::{
-    Backend, BatchBackend, CreateItem, DestroyItem, Error, ErrorKind, Key, Owner, Record, Revision,
+    Backend, BatchBackend, CreateItem, DestroyItem, ErrorKind, Key, Owner, Record, Revision,
     TouchItem, Update, UpdateItem, Write,
 };
-use session_redis::{NotConfirmed, RedisBackend};
+use session_redis::RedisBackend;
 use support::{
     HOUR, create, does, expiry, key, kind, load, name, raw, record, redis, touch, update,
 };
@@ -297,96 +297,6 @@ async fn a_connection_of_the_application_and_a_unix_socket_serve_too() {
     let socket = server.directory().unwrap().join("socket");
     let by_socket = RedisBackend::connect(&format!("unix://{}", socket.display())).await.unwrap();
     assert_eq!(load(&by_socket, 1).await.unwrap(), Some(2));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
-    let Some(master) = redis(Options::default()).await else { return };
-    let (host, port) = master.address().split_once(':').unwrap();
-    let options = Options::default()
-        .set("replicaof", format!("{host} {port}"))
-        .set("repl-diskless-sync-delay", "0");
-    let Some(replica) = redis(options).await else { return };
-    let backend = RedisBackend::connect(master.url()).await.unwrap();
-    let patient = backend.clone().confirm_destroy(1, Duration::from_secs(20));
-    let hasty = backend.clone().confirm_destroy(1, Duration::from_millis(100));
-    for number in [1, 2, 3, 5] {
-        create(&backend, number, 1).await.unwrap();
-    }
-    assert!(patient.destroy(&key(1), None).await.unwrap());
-    assert!(!patient.destroy(&key(1), None).await.unwrap());
-    // Also while there is no memory for other writes.
-    let mut admin = raw(master.url()).await;
-    for (limit, number, existed) in [("1", 5, true), ("1", 5, false), ("0", 5, false)] {
-        let set = ["SET", "maxmemory", limit];
-        redis::cmd("CONFIG").arg(&set).exec_async(&mut admin).await.unwrap();
-        assert_eq!(patient.destroy(&key(number), None).await.unwrap(), existed);
-        assert_eq!(load(&backend, number).await.unwrap(), None);
-    }
-    replica.pause().unwrap();
-    assert_not_confirmed(&hasty.destroy(&key(2), None).await.unwrap_err());
-    assert_eq!(load(&backend, 2).await.unwrap(), None);
-    // With an expected revision it is no logout.
-    assert!(hasty.destroy(&key(3), Some(Revision::from_u64(1))).await.unwrap());
-    assert_eq!(load(&backend, 3).await.unwrap(), None);
-    // Others don't wait behind it.
-    let waiting = tokio::spawn({
-        let patient = patient.clone();
-        async move { patient.destroy(&key(2), None).await }
-    });
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    let started = Instant::now();
-    load(&patient, 1).await.unwrap();
-    assert!(started.elapsed() < Duration::from_millis(500));
-    // In a batch only the logouts have to be confirmed.
-    for number in 6..=8 {
-        create(&backend, number, 1).await.unwrap();
-    }
-    let only = Some(Revision::from_u64(1));
-    let item = |number, only| DestroyItem { key: key(number), only };
-    let items = [item(6, None), item(7, only), item(8, None), item(9, None)];
-    let mut results = hasty.destroy_many(&items).await;
-    assert!(results.remove(1).unwrap());
-    assert_eq!(results.len(), 3);
-    results.into_iter().for_each(|result| assert_not_confirmed(&result.unwrap_err()));
-    for number in 6..=8 {
-        assert_eq!(load(&backend, number).await.unwrap(), None);
-    }
-    // Not even another logout: it is carried out while its confirmation queues behind this one.
-    create(&backend, 4, 1).await.unwrap();
-    let behind = tokio::spawn({
-        let patient = patient.clone();
-        async move { patient.destroy(&key(4), None).await }
-    });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    assert_eq!(load(&backend, 4).await.unwrap(), None);
-    replica.resume().unwrap();
-    assert!(!waiting.await.unwrap().unwrap());
-    assert!(behind.await.unwrap().unwrap());
-
-    // The master is demoted while it waits: `WAIT` ends with an error.
-    replica.pause().unwrap();
-    let waiting = tokio::spawn(async move { patient.destroy(&key(2), None).await });
-    tokio::time::sleep(Duration::from_millis(100)).await;
-    redis::cmd("REPLICAOF").arg(&["127.0.0.1", "1"]).exec_async(&mut admin).await.unwrap();
-    assert_not_confirmed(&waiting.await.unwrap().unwrap_err());
-}
-
-fn assert_not_confirmed(error: &Error) {
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
-    let source = std::error::Error::source(error).unwrap().downcast_ref::<NotConfirmed>();
-    assert_eq!(source, Some(&NotConfirmed { confirmed: 0, wanted: 1 }));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_a_cluster_is_no_single_node() {
-    let started = support::start(|| {
-        test_servers::redis::start_new(Options::default().set("cluster-enabled", "yes"))
-    });
-    let Some(server) = started.await else { return };
-    let error = RedisBackend::connect(server.url()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::InvalidConfig);
-    assert!(error.message().contains("redis+cluster://"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -116,10 +116,10 @@ async fn operations_of_many_tasks_share_commands() {
             let store = store.clone();
             tokio::spawn(async move {
                 let session = store.create();
-                session.insert("number", &number).unwrap();
+                session.insert("number", number).unwrap();
                 let _ = store.save(&session).await.unwrap();
                 for round in 0..10 {
-                    session.insert("round", &round).unwrap();
+                    session.insert("round", round).unwrap();
                     let _ = store.save(&session).await.unwrap();
                 }
                 let value = store.cookie_value(&session).unwrap();

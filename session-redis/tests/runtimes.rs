@@ -21,7 +21,7 @@ fn store(runtime: &Runtime) -> Option<(Server, SessionStore, Vec<String>)> {
         let mut values = Vec::new();
         for number in 0..64 {
             let session = store.create();
-            session.insert("number", &number).unwrap();
+            session.insert("number", number).unwrap();
             let _ = store.save(&session).await.unwrap();
             values.push(store.cookie_value(&session).unwrap().into_string());
         }
@@ -37,7 +37,7 @@ fn keep_busy(runtime: &Runtime, store: &SessionStore, values: &[String]) -> Arc<
         runtime.spawn(async move {
             for round in 0.. {
                 let session = store.load(&value).await.unwrap().unwrap();
-                session.insert("round", &round).unwrap();
+                session.insert("round", round).unwrap();
                 let _ = store.save(&session).await.unwrap();
                 done.fetch_add(1, Ordering::Relaxed);
             }
@@ -57,7 +57,7 @@ fn callers_that_leave_hold_up_no_others() {
                     let (store, value) = (store.clone(), values[number % 64].clone());
                     tokio::spawn(async move {
                         let session = store.load(&value).await.unwrap().unwrap();
-                        session.insert("round", &round).unwrap();
+                        session.insert("round", round).unwrap();
                         let _ = store.save(&session).await.unwrap();
                     })
                 })
@@ -108,7 +108,7 @@ fn a_worker_that_blocks_holds_up_only_its_own_request() {
     let blocking = runtime.spawn(async move {
         for round in 0..4 {
             let session = store.load(&value).await.unwrap().unwrap();
-            session.insert("round", &round).unwrap();
+            session.insert("round", round).unwrap();
             let _ = store.save(&session).await.unwrap();
             std::thread::sleep(BLOCKED);
         }
