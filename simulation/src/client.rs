@@ -85,6 +85,7 @@ impl Client {
             return;
         }
         if !self.chance(5) {
+            handle.hand_out();
             self.answer(&handle);
         }
         if self.chance(25) {

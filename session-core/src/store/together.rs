@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::queue::{Answer, Lead, Place, Waiter};
-use super::rebase::{At, install};
+use super::rebase::{At, apply_again, install};
 use super::save::{Progress, Save};
 use crate::document::Document;
 use crate::session::{Doubt, Plan, Prepared, Session, Target, Version};
@@ -238,10 +238,17 @@ impl Save<'_> {
 
 fn answer_written(member: Member, write: &Prepared) {
     let Member { waiter, version } = member;
-    let issued = waiter.session.state(|state| {
-        let doubt = state.doubt.as_ref().filter(|doubt| is_same(doubt, write)).cloned();
-        doubt.is_some_and(|doubt| state.is_same_life(version) && state.written(&doubt.write, None))
+    let session = &waiter.session;
+    let issued = session.state(|state| {
+        let doubt = state.doubt.as_ref().filter(|doubt| is_same(doubt, write))?;
+        let own = Arc::clone(&doubt.write);
+        Some((state.is_same_life(version) && state.written(&own, None), own))
     });
+    if let Some((_, own)) = &issued {
+        // The updates are the application's code.
+        let _ = catch_unwind(AssertUnwindSafe(|| apply_again(session, own)));
+    }
+    let issued = issued.is_some_and(|(issued, _)| issued);
     drop(waiter.answer.send(Answer::Written { issued }));
 }
 
