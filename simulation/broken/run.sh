@@ -4,12 +4,14 @@
 #   simulation/broken/run.sh [pattern of patch names]
 #
 # SCHEDULES (default 100000): how many schedules each change gets. FLAGS (default --release): for cargo.
+# TARGET (default target/broken): where cargo builds. Never the usual place: cargo takes the two copies of
+# the workspace for one.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}"
+export CARGO_TARGET_DIR="${TARGET:-$root/target/broken}"
 git -C "$root" archive HEAD | tar -x -C "$copy"
 cd "$copy"
 git init -q .

@@ -19,7 +19,10 @@ impl Model {
         let mut wrong = Vec::new();
         for lineage in &self.lineages {
             wrong.extend(self.check_ids(lineage, now, &kept));
-            wrong.extend(check_life(lineage, now, &kept));
+            let is_issued = |key| self.keys.get(key).is_some_and(|state| state.issued);
+            if lineage.keys.iter().any(is_issued) {
+                wrong.extend(check_life(lineage, now, &kept));
+            }
             wrong.extend(self.check_changes(lineage));
         }
         wrong.extend(self.check_fates());

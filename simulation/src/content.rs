@@ -21,6 +21,8 @@ pub(crate) fn name_of(change: u32) -> String {
 pub(crate) struct Content {
     /// Unix time in milliseconds, by the clock of the server that created the session.
     pub(crate) created: u64,
+    /// It has a lifetime of its own.
+    pub(crate) own_life: bool,
     pub(crate) origin: Option<u32>,
     pub(crate) updates: Vec<u32>,
     pub(crate) inserts: BTreeSet<u32>,
@@ -32,6 +34,7 @@ pub(crate) struct Content {
 struct Wire<'a> {
     #[serde(default)]
     created: u64,
+    lifetime: Option<u64>,
     #[serde(default, borrow)]
     data: BTreeMap<&'a str, &'a RawValue>,
     #[serde(borrow)]
@@ -46,8 +49,8 @@ struct Rotated<'a> {
 impl Content {
     /// `None` for what is neither a session nor a tombstone.
     pub(crate) fn read(payload: &[u8]) -> Option<Self> {
-        let Wire { created, data, rotated } = serde_json::from_slice(payload).ok()?;
-        let mut content = Self { created, ..Self::default() };
+        let Wire { created, lifetime, data, rotated } = serde_json::from_slice(payload).ok()?;
+        let mut content = Self { created, own_life: lifetime.is_some(), ..Self::default() };
         for (name, json) in data {
             match name {
                 UPDATES => content.updates = serde_json::from_str(json.get()).ok()?,

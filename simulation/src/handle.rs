@@ -115,7 +115,8 @@ impl Handle {
     /// Before the session is destroyed.
     pub(crate) fn begin_destroy(&mut self) {
         self.forget_pending();
-        if let Some(key) = self.key.take() {
+        let known = self.key.take();
+        if let Some(key) = self.cookie().map(|value| key_of(&value.into_string())).or(known) {
             self.ending.push(key);
             self.sim.with(|world| {
                 if let Some(lineage) = world.model.lineage(&key) {
@@ -247,6 +248,16 @@ impl Handle {
         }
         self.signs_in = false;
         self.others = false;
+    }
+
+    /// The id of the session reaches a client, also one that a dropped save has given it.
+    pub(crate) fn hand_out(&mut self) {
+        let key = self.cookie().map(|value| key_of(&value.into_string()));
+        if let Some(key) = key.filter(|key| self.key != Some(*key)) {
+            let began = self.began.unwrap_or(self.created);
+            self.issued(key, began);
+            self.key = Some(key);
+        }
     }
 
     /// The session has an id that this client did not know.

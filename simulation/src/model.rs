@@ -135,15 +135,23 @@ impl Model {
             self.violation("a write lost what was there, or applied a change twice");
         }
         self.written.extend(content.changes().map(|change| (change, lineage)));
-        self.lineages[lineage].content = content.clone();
+        let lineage = &mut self.lineages[lineage];
+        if content.own_life && !lineage.own_life {
+            // Whoever wanted that did not know its id.
+            (lineage.own_life, lineage.alive_until) = (true, 0);
+        }
+        lineage.content = content.clone();
     }
 
     /// The store replaced a session by a tombstone. `content` is what there is under the new key.
     pub(crate) fn rotated(&mut self, old: Key, new: Key, expiry: u64, content: Option<&Content>) {
-        self.keys.entry(old).or_default().next = Some((new, expiry));
-        let Some(lineage) = self.lineage_of(&old) else {
-            return;
-        };
+        let lineage = self.lineage_of(&old).unwrap_or(self.lineages.len());
+        if lineage == self.lineages.len() {
+            // Nobody was told of its first id yet.
+            self.lineages.push(Lineage { keys: vec![old], ..Lineage::default() });
+        }
+        let state = self.keys.entry(old).or_default();
+        (state.next, state.lineage) = (Some((new, expiry)), Some(lineage));
         let Some(content) = content else {
             if !self.lineages[lineage].destroy_begun {
                 self.violation("a tombstone leads to a record that is not there");

@@ -201,7 +201,8 @@ impl World {
                     self.model.violation("a tombstone was touched");
                     return Ok(Reply::Done);
                 }
-                self.check_expiry(&key, expiry, live.content.created);
+                let content = live.content.clone();
+                self.check_expiry(&key, expiry, &content);
                 self.records.get_mut(&key).expect("it is live").expiry = expiry;
                 Ok(Reply::Done)
             }
@@ -247,17 +248,17 @@ impl World {
             let there = self.live(&new).map(|stored| stored.content.clone());
             self.model.rotated(key, new, expiry, there.as_ref());
         } else {
-            self.check_expiry(&key, expiry, content.created);
+            self.check_expiry(&key, expiry, &content);
         }
         self.records.insert(key, Stored { record, expiry, content });
         Ok(())
     }
 
-    fn check_expiry(&mut self, key: &Key, expiry: u64, created: u64) {
+    fn check_expiry(&mut self, key: &Key, expiry: u64, content: &Content) {
         let skew = self.skew;
         if let Some(lineage) = self.model.lineage(key)
-            && !lineage.own_life
-            && expiry > latest_expiry(created, skew, lineage.rotations)
+            && !content.own_life
+            && expiry > latest_expiry(content.created, skew, lineage.rotations)
         {
             self.model.violation("a session got a longer life than the store's lifetime");
         }

@@ -105,6 +105,20 @@ pub(super) fn become_late(session: &Session, version: Version, new: Key) -> Resu
     Err(rotated())
 }
 
+/// After a write: the updates that came later were computed without what was written with it, such as
+/// the changes of other requests, so they are computed again. One that fails says so at the next save.
+pub(super) fn apply_again(session: &Session, write: &Prepared) {
+    let expires = session.state(|state| {
+        let stored = state.stored.as_ref().filter(|_| !state.changes.updates().is_empty())?;
+        Some(stored.expires)
+    });
+    if let Some(expires) = expires {
+        let expires_in = expires.saturating_duration_since(Instant::now());
+        let written = Loaded { record: write.record.clone(), expires_in };
+        let _ = install(session, write.version, &write.document, At::Record(&written));
+    }
+}
+
 /// Makes this document the base of the session, with the updates applied to it.
 pub(super) fn install(
     session: &Session,

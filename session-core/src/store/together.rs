@@ -4,10 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+<<<<<<< HEAD
 use tokio::sync::oneshot;
 
 use super::queue::{Answer, Lead, Leaving, Member, Place};
 use super::rebase::{At, install, move_away};
+=======
+use super::queue::{Answer, Lead, Place, Waiter};
+use super::rebase::{At, apply_again, install};
+>>>>>>> h-sim
 use super::save::{Progress, Save};
 use crate::document::Document;
 use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version};
@@ -294,13 +299,23 @@ impl Save<'_> {
 /// the session to one since.
 fn answer_written(member: Member, write: &Prepared, moved: Option<Key>) {
     let Member { waiter, version } = member;
-    let issued = waiter.session.state(|state| {
-        let doubt = state.doubt.as_ref().filter(|doubt| is_same(doubt, write)).cloned();
-        doubt.is_some_and(|doubt| state.is_same_life(version) && state.written(&doubt.write, None))
+    let session = &waiter.session;
+    let issued = session.state(|state| {
+        let doubt = state.doubt.as_ref().filter(|doubt| is_same(doubt, write))?;
+        let own = Arc::clone(&doubt.write);
+        Some((state.is_same_life(version) && state.written(&own, None), own))
     });
+<<<<<<< HEAD
     if let Some(new) = moved {
         move_away(&waiter.session, version, new);
     }
+=======
+    if let Some((_, own)) = &issued {
+        // The updates are the application's code.
+        let _ = catch_unwind(AssertUnwindSafe(|| apply_again(session, own)));
+    }
+    let issued = issued.is_some_and(|(issued, _)| issued);
+>>>>>>> h-sim
     drop(waiter.answer.send(Answer::Written { issued }));
 }
 

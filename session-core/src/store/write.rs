@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt};
-use super::rebase::{At, become_late, install};
+use super::rebase::{At, apply_again, become_late, install};
 use super::save::{Progress, Save};
 use crate::clock::{Instant, unix_millis};
 use crate::document::{Content, Document};
@@ -56,7 +56,6 @@ impl Save<'_> {
             match (found, &write.target) {
                 (Some(found), _) if found.record.revision == revision => {
                     self.finish(write);
-                    self.apply_to(write)?;
                 }
                 (Some(found), Target::Rotate(rotation))
                     if found.record.revision == rotation.expected =>
@@ -72,15 +71,6 @@ impl Save<'_> {
             self.end_doubt();
             return Ok(());
         }
-    }
-
-    /// Applies what was changed since a discarded write to that write, which was carried out.
-    fn apply_to(&self, write: &Prepared) -> Result<()> {
-        let expires =
-            self.session.state(|state| state.stored.as_ref().map(|stored| stored.expires));
-        let expires_in = left_until(expires.unwrap_or_else(Instant::now));
-        let written = Loaded { record: write.record.clone(), expires_in };
-        install(self.session, write.version, &write.document, At::Record(&written))
     }
 
     /// Gives the record another revision, so that a tombstone that is still on its way is refused:
@@ -305,6 +295,7 @@ impl Save<'_> {
     /// A write was carried out.
     pub(super) fn finish(&mut self, write: &Prepared) {
         let issued = self.session.state(|state| state.written(write, None));
+        apply_again(self.session, write);
         self.done.write(issued);
     }
 
