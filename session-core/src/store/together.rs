@@ -4,15 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-<<<<<<< HEAD
 use tokio::sync::oneshot;
 
 use super::queue::{Answer, Lead, Leaving, Member, Place};
-use super::rebase::{At, install, move_away};
-=======
-use super::queue::{Answer, Lead, Place, Waiter};
-use super::rebase::{At, apply_again, install};
->>>>>>> h-sim
+use super::rebase::{At, apply_again, install, move_away};
 use super::save::{Progress, Save};
 use crate::document::Document;
 use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version};
@@ -305,17 +300,13 @@ fn answer_written(member: Member, write: &Prepared, moved: Option<Key>) {
         let own = Arc::clone(&doubt.write);
         Some((state.is_same_life(version) && state.written(&own, None), own))
     });
-<<<<<<< HEAD
-    if let Some(new) = moved {
-        move_away(&waiter.session, version, new);
-    }
-=======
-    if let Some((_, own)) = &issued {
-        // The updates are the application's code.
-        let _ = catch_unwind(AssertUnwindSafe(|| apply_again(session, own)));
-    }
+    // The updates are the application's code.
+    let _ = catch_unwind(AssertUnwindSafe(|| match (moved, &issued) {
+        (Some(new), _) => move_away(session, version, new),
+        (None, Some((_, own))) => apply_again(session, own),
+        (None, None) => {}
+    }));
     let issued = issued.is_some_and(|(issued, _)| issued);
->>>>>>> h-sim
     drop(waiter.answer.send(Answer::Written { issued }));
 }
 
