@@ -181,7 +181,7 @@ async fn acknowledged_saves_move_along(cx: &Context) -> CaseResult {
             let is_there = after.contains(&n.to_string());
             match saved {
                 Ok(_) => {
-                    ensure!(is_there, "a rotation must keep an acknowledged save, but lost it")
+                    ensure!(is_there, "a rotation must keep an acknowledged save, but lost it");
                 }
                 gone => {
                     refused(gone, ErrorKind::Gone, "a save after a rotation")?;
