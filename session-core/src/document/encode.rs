@@ -1,4 +1,4 @@
-//! Writes a document: the base with this request's changes on top.
+//! Writes a document: the base with the changes of this request applied.
 
 use bytes::Bytes;
 
@@ -17,7 +17,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// About how many values of how many bytes in all are expected.
+    /// `expected` values with `expected_bytes` bytes in all are an estimate, for the capacity.
     pub(crate) fn new(
         created: u64,
         lifetime: Option<u64>,
@@ -38,7 +38,7 @@ impl Encoder {
         Self { out, created, lifetime, first, codes: Codes::for_entries(expected) }
     }
 
-    /// Writes a value of another document as it stands there.
+    /// Copies a value of another document, byte for byte if possible.
     #[inline]
     pub(crate) fn copy(&mut self, member: &Member<'_>) {
         let Some(text) = member.text else {
@@ -91,7 +91,7 @@ impl Encoder {
         let data = match packed {
             Some(packed) => Data::Packed(packed),
             None => {
-                Document::scan(&raw).expect("an encoder writes documents that can be read").data
+                Document::scan(&raw).expect("the encoder writes documents that can be read").data
             }
         };
         Document { raw, created: self.created, lifetime: self.lifetime, data, flash }

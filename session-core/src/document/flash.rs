@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Level {
-    /// Something went as it should.
+    /// For example, that something succeeded.
     Info,
-    /// Something deserves attention.
+    /// Something that needs attention.
     Warning,
     /// Something went wrong.
     Error,
@@ -70,8 +70,8 @@ pub struct Message {
     pub text: String,
 }
 
-/// One entry as it is stored: a value under a key, or a message. Its random id lets a request remove
-/// just what it took, whatever another request added or took meanwhile.
+/// One entry as it is stored: a value with a name, or a message. By its random id a request removes
+/// exactly the entries that it took, even if other requests added or took entries meanwhile.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "Wire", into = "Wire")]
 pub(crate) struct FlashEntry {
@@ -91,7 +91,7 @@ impl FlashEntry {
         Self { id: fastrand::u64(..1 << 53), content }
     }
 
-    /// The same content as an entry of its own.
+    /// A new entry with the same content.
     pub(crate) fn again(&self) -> Self {
         Self::new(self.content.clone())
     }

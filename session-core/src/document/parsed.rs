@@ -20,7 +20,7 @@ pub(crate) struct Document {
     pub(super) raw: Bytes,
     /// Unix time in milliseconds, by the clock of the application server that created the session.
     pub(crate) created: u64,
-    /// A lifetime of this session's own, in milliseconds.
+    /// The session's own lifetime, in milliseconds.
     pub(crate) lifetime: Option<u64>,
     pub(super) data: Data,
     pub(crate) flash: Vec<FlashEntry>,
@@ -29,9 +29,9 @@ pub(crate) struct Document {
 /// Where the values are.
 #[derive(Clone)]
 pub(super) enum Data {
-    /// Few and short: the document's own index says it.
+    /// In the document's own index.
     Packed(Packed),
-    /// Sorted by key, without duplicates.
+    /// Sorted by name, without duplicates.
     Listed(Arc<[Entry]>),
 }
 
@@ -45,7 +45,7 @@ pub(super) struct Entry {
 pub(super) enum KeyText {
     /// The text between the quotes.
     Plain(Span),
-    /// It holds escape sequences and was decoded.
+    /// The decoded text of a name with escape sequences.
     Escaped(Box<str>),
 }
 
@@ -82,13 +82,13 @@ impl Document {
         }
     }
 
-    /// Reads a payload without the help of an index.
+    /// Reads a payload without its index.
     pub(super) fn scan(raw: &Bytes) -> Result<Self, Malformed> {
         let mut document = Self { raw: raw.clone(), ..Self::default() };
         let mut scanner = Scanner::new(raw)?;
-        // What this project did not write itself may be anything.
+        // The scanner checks only the structure. A text without an index may be from elsewhere.
         if serde_json::from_slice::<IgnoredAny>(raw).is_err() {
-            return Err(scanner.malformed("it is no JSON"));
+            return Err(scanner.malformed("it is not JSON"));
         }
         let mut version = None;
         let mut entries = Vec::new();
@@ -101,7 +101,7 @@ impl Document {
                 b"flash" => {
                     let span = scanner.value()?;
                     document.flash = serde_json::from_slice(span.of(raw))
-                        .map_err(|_| scanner.malformed("flash is not what it should be"))?;
+                        .map_err(|_| scanner.malformed("flash is not a list of entries"))?;
                 }
                 b"index" => drop(scanner.value()?),
                 _ => return Err(scanner.malformed("an unknown member")),
@@ -173,7 +173,7 @@ impl Document {
 pub(crate) struct Member<'a> {
     pub(crate) key: &'a [u8],
     pub(crate) json: &'a [u8],
-    /// Both as the document has them, if that is the form in which they are written.
+    /// Name and value as they are in the document, if they can be copied from there.
     pub(super) text: Option<&'a [u8]>,
 }
 
@@ -215,7 +215,7 @@ fn scan_data(
     scanner.members(|scanner, name, escaped| {
         let key = if escaped {
             let text = serde_json::from_slice::<String>(name.quoted().of(raw))
-                .map_err(|_| scanner.malformed("a key is no string"))?;
+                .map_err(|_| scanner.malformed("a name is not a string"))?;
             KeyText::Escaped(text.into())
         } else {
             KeyText::Plain(name)

@@ -81,13 +81,13 @@ fn an_index_that_does_not_fit_is_not_believed() {
     }
 }
 
-/// Short texts of any characters, many of which JSON has to escape. As a regular expression it would
-/// be parsed again for each of them.
+/// Short texts of any characters, many of which JSON has to escape. It is not a regular expression,
+/// because that would be parsed again for each text.
 fn any_text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..6).prop_map(String::from_iter)
 }
 
-/// Texts that need no escapes, so that a document has an index, and hardly ever two alike.
+/// Texts that need no escapes, so that a document has an index. Two are hardly ever equal.
 fn plain_key() -> impl Strategy<Value = String> {
     let plain = proptest::char::ranges(std::vec!['a'..='z', '\u{a1}'..='\u{d7ff}'].into());
     vec(plain, 3..6).prop_map(String::from_iter)

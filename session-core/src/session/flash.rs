@@ -18,14 +18,15 @@ impl Session {
 
 /// The flash of a session: [`Session::flash`].
 ///
-/// What a request adds is delivered to a *later* request, the first that reads it: it becomes
-/// visible when it was saved. Two requests that read in the same moment may both get an entry; none is
-/// ever lost unread. A request that does not use the session neither ages nor drops anything.
+/// An entry that a request adds is delivered to a *later* request: it is not visible in the request
+/// that adds it. The first request that takes it removes it. Two concurrent requests may both get
+/// an entry, and no entry is lost unread. A request that does not use the session changes nothing
+/// in the flash.
 #[derive(Debug)]
 pub struct Flash<'a>(&'a Session);
 
 impl Flash<'_> {
-    /// Leaves a value for a later request. It replaces an undelivered one of the same key.
+    /// Adds a value for a later request. It replaces an undelivered value of the same name.
     ///
     /// # Errors
     /// `InvalidValue` when the value can't be written as JSON.
@@ -42,7 +43,7 @@ impl Flash<'_> {
         Ok(())
     }
 
-    /// Takes a value: no later request will get it.
+    /// Takes a value: no later request gets it.
     ///
     /// # Errors
     /// `InvalidValue` when it can't be read as `T`; it remains then.
@@ -71,7 +72,7 @@ impl Flash<'_> {
         json.map(|json| from_json(key, json.get().as_bytes())).transpose()
     }
 
-    /// Whether there is a value under this key.
+    /// Whether there is a value of this name.
     #[must_use]
     pub fn contains(&self, key: &str) -> bool {
         self.0.read(|state| state.visible_flash().any(|entry| entry.is_value(key)))
@@ -88,7 +89,7 @@ impl Flash<'_> {
         self.0.write(|state| state.keep_flash(|_| true));
     }
 
-    /// Leaves a message for a later request. Messages keep their order.
+    /// Adds a message for a later request. Messages keep their order.
     pub fn message(&self, level: impl Into<Level>, text: impl Into<String>) {
         let message = Message { level: level.into(), text: text.into() };
         let entry = FlashEntry::new(FlashContent::Message(message));
@@ -98,13 +99,13 @@ impl Flash<'_> {
         });
     }
 
-    /// Takes all messages, in the order in which they were left.
+    /// Takes all messages, in the order in which they were added.
     #[must_use]
     pub fn take_messages(&self) -> Vec<Message> {
         self.take_where(|_| true)
     }
 
-    /// Takes the messages of one level, in the order in which they were left.
+    /// Takes the messages of one level, in the order in which they were added.
     #[must_use]
     pub fn take_level(&self, level: &Level) -> Vec<Message> {
         self.take_where(|message| message.level == *level)

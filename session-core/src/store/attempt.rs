@@ -1,39 +1,40 @@
-//! Sends one write within the deadline, and finds out what became of it.
+//! Sends one write within the deadline, and finds out its outcome.
 
 use std::time::Duration;
 
 use super::calls::Calls;
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
 
-/// How often a write is sent again after it turned out not to have been carried out.
+/// How often a write is sent again after it was found not to be carried out.
 pub(super) const MAX_RESENDS: u32 = 2;
 
-/// What became of a compare-and-swap.
+/// The outcome of a compare-and-swap.
 pub(super) enum Fate {
     Written,
-    /// Nothing was written, and the error says why.
+    /// Nothing was written; the error is the reason.
     Refused(Error),
-    /// There is no live record any more.
+    /// There is no live record.
     Gone,
     /// The write was in doubt, and the record has a third revision.
     Replaced(Loaded),
-    /// It is not known.
+    /// The write is in doubt.
     Unknown(Error),
 }
 
-/// What became of a create.
+/// The outcome of a create.
 pub(super) enum Creation {
     Created,
-    /// Nothing was written, and the error says why.
+    /// Nothing was written; the error is the reason.
     Refused(Error),
-    /// It was not carried out until now; the error of the attempt, if there was one. A copy of the
+    /// There is no record yet; with the error of the attempt, if there was one. A copy of the
     /// request may still arrive, so the next attempt needs another key.
     Missing(Option<Error>),
-    /// It is not known.
+    /// The write is in doubt.
     Unknown(Error),
 }
 
-/// Creates a record under a key that nobody has yet, or finds out what became of an attempt.
+/// Creates a record under a new key. With `ask_first` it finds out the outcome of an earlier
+/// attempt.
 pub(super) async fn create(
     calls: &Calls<'_>,
     key: &Key,
@@ -54,13 +55,13 @@ pub(super) async fn create(
     match calls.load(key).await {
         Ok(Some(found)) if found.record.revision == record.revision => Creation::Created,
         Ok(_) => Creation::Missing(cause),
-        // The caller learns of the first failure.
+        // Return the first failure.
         Err(error) => Creation::Unknown(cause.unwrap_or(error)),
     }
 }
 
-/// Replaces the record of the expected revision, or finds out what became of an attempt. `resends`
-/// counts how often the operation has sent a write again.
+/// Replaces the record of the expected revision. With `ask_first` it first finds out the outcome of
+/// an earlier attempt. `resends` counts how often the operation has sent a write again.
 pub(super) async fn compare_and_swap(
     calls: &Calls<'_>,
     resends: &mut u32,
@@ -71,7 +72,7 @@ pub(super) async fn compare_and_swap(
     ask_first: bool,
 ) -> Fate {
     let mut cause = Error::unavailable("the outcome of an earlier write is not known");
-    // Whether a copy of this write may be on its way.
+    // Whether a copy of this write may still arrive.
     let mut sent = ask_first;
     let mut ask = ask_first;
     loop {
@@ -92,7 +93,7 @@ pub(super) async fn compare_and_swap(
         let found = match calls.load(key).await {
             Ok(Some(found)) => found,
             Ok(None) => return Fate::Gone,
-            // The caller learns of the first failure.
+            // Return the first failure.
             Err(_) => return Fate::Unknown(cause),
         };
         if found.record.revision == record.revision {
@@ -108,7 +109,7 @@ pub(super) async fn compare_and_swap(
     }
 }
 
-/// Sends a write, and once more if it was refused: another node may accept it.
+/// Sends a write, and sends it once more if it was refused, because another node may accept it.
 async fn send(calls: &Calls<'_>, key: &Key, record: &Record, write: Write) -> Result<()> {
     match calls.save(key, record, write).await {
         Err(error) if is_refusal(&error) && !calls.deadline.is_over() => {
@@ -123,7 +124,7 @@ pub(super) fn is_refusal(error: &Error) -> bool {
     error.nothing_was_written() && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Other)
 }
 
-/// Some errors would say that nothing was written, which is not known.
+/// Removes from an error the statement that nothing was written, for a write in doubt.
 pub(super) fn in_doubt(cause: Error) -> Error {
     if cause.nothing_was_written() {
         return Error::unavailable("the outcome of a write is not known").with_source(cause);

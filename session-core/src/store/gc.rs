@@ -1,4 +1,4 @@
-//! The removal of what expired.
+//! The removal of expired records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -13,12 +13,13 @@ use crate::Result;
 const BATCH: usize = 1000;
 
 impl SessionStore {
-    /// Removes expired records, in bounded steps, and says how many. Live ones are never touched. It
-    /// may run on many nodes at once; in one process, while a collection of this store is under way,
-    /// another has nothing to do, and neither have stores that expire by themselves.
+    /// Removes expired records, in bounded steps, and returns how many. Live records are never
+    /// removed. It may run on many nodes at once. While a collection of this store runs in this
+    /// process, another call returns 0 at once. A store that [expires
+    /// natively](crate::Guarantees::expires_natively) has nothing to remove.
     ///
     /// # Errors
-    /// As the backend reports them; what was removed before stays removed.
+    /// The errors of the backend. What was removed before stays removed.
     pub async fn gc(&self) -> Result<u64> {
         let Some(backend) = self.backend() else {
             return Ok(0);
@@ -37,13 +38,14 @@ impl SessionStore {
             if removed < BATCH as u64 {
                 return Ok(total);
             }
-            tokio::task::yield_now().await; // a store in memory never waits by itself
+            tokio::task::yield_now().await; // a store in memory has no other await
         }
     }
 
-    /// Runs [`gc`](Self::gc) in the background, about every `interval` (it varies by a tenth, so that
-    /// many nodes don't do it in the same moment; at least a millisecond), until the handle is aborted
-    /// or the runtime ends. An error is logged and the next turn tries again.
+    /// Runs [`gc`](Self::gc) in the background, about every `interval` (at least a millisecond),
+    /// until the handle is aborted or the runtime ends. The interval varies by a tenth, so that
+    /// many nodes do not collect at the same moment. An error is logged, and the next collection
+    /// tries again.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -55,7 +57,7 @@ impl SessionStore {
                 tokio::time::sleep(interval.mul_f64(0.9 + 0.2 * fastrand::f64())).await;
                 match store.gc().await {
                     Ok(removed) => tracing::debug!(backend = store.backend_name(), removed, "gc"),
-                    Err(error) => tracing::warn!(%error, "gc failed; it will be tried again"),
+                    Err(error) => tracing::warn!(%error, "gc failed and will be tried again"),
                 }
             }
         })

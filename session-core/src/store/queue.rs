@@ -1,4 +1,4 @@
-//! Queues for sessions that several requests of this process save at once.
+//! Queues for contended sessions: sessions that several requests of this process save at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,11 +11,11 @@ use crate::session::{Session, Ticket};
 
 const SHARDS: usize = 64;
 
-/// The saves that wait for each contended session, instead of refusing each other's writes again and
-/// again. One of them leads: it writes the changes of all. No session waits for another one.
+/// The waiting saves of each contended session. One of them is the leader and writes the changes of
+/// all, so that they do not cause conflicts for each other. Sessions do not wait for each other.
 ///
-/// A queue is a help and not a lock: other processes do not know of it, and no save waits longer than
-/// its deadline allows.
+/// A queue only avoids conflicts. It is not a lock: other processes do not take part, and no save
+/// waits beyond its deadline.
 #[derive(Clone)]
 pub(super) struct Queues(Arc<Inner>);
 
@@ -28,12 +28,12 @@ struct Inner {
 /// The queues of some sessions.
 type Shard = HashMap<Key, Queue>;
 
-/// The queue of a session. It exists as long as somebody leads.
+/// The queue of a session. It exists as long as there is a leader.
 struct Queue {
     waiting: VecDeque<Waiter>,
     /// The number of the last save that began to wait.
     last: u64,
-    /// Locked as long as the present leader leads.
+    /// Locked by the current leader.
     leading: Arc<tokio::sync::Mutex<()>>,
 }
 
@@ -43,11 +43,11 @@ pub(super) struct Waiter {
     number: u64,
 }
 
-/// What a waiting save is told. Told nothing, it has to be written alone.
+/// The answer to a waiting save. If the sender is dropped, the save has to write by itself.
 pub(super) enum Answer {
-    /// The leader wrote its changes; whether the client's cookie is out of date.
+    /// The leader wrote its changes; `issued` if the client's cookie is out of date.
     Written { issued: bool },
-    /// It leads now.
+    /// It is the leader now.
     Lead(Lead),
 }
 
@@ -56,11 +56,12 @@ pub(super) enum Place {
     Waiting(oneshot::Receiver<Answer>, Ticket),
 }
 
-/// A save that wants to leave its queue.
+/// The result of [`Queues::leave`].
 pub(super) enum Leaving {
-    /// Nobody will write its changes.
+    /// It was removed from the queue; no leader will write its changes.
     Left,
-    /// A leader took it, or made it the next one. Until that leader has ended, it may write.
+    /// A leader took it, or made it the next leader. Until that leader has ended, it may write the
+    /// changes.
     Taken(Option<Arc<tokio::sync::Mutex<()>>>),
 }
 
@@ -70,7 +71,7 @@ impl Queues {
         Self(Arc::new(Inner { shards, count: AtomicUsize::new(0) }))
     }
 
-    /// Whether no session has a queue, which is what a save finds nearly always.
+    /// Whether no session has a queue, which is the usual case.
     pub(super) fn are_idle(&self) -> bool {
         self.0.count.load(Ordering::Relaxed) == 0
     }
@@ -79,7 +80,7 @@ impl Queues {
         self.shard(key).contains_key(key)
     }
 
-    /// Leads, or waits for whoever does.
+    /// Becomes the leader, or waits for the current one.
     pub(super) fn enter(&self, key: &Key, session: &Session) -> Place {
         let mut shard = self.shard(key);
         let Some(queue) = shard.get_mut(key) else {
@@ -92,7 +93,7 @@ impl Queues {
         Place::Waiting(receiver, ticket)
     }
 
-    /// Leads, unless somebody does.
+    /// Becomes the leader, unless there is one.
     pub(super) fn try_lead(&self, key: &Key) -> Option<Lead> {
         let mut shard = self.shard(key);
         (!shard.contains_key(key)).then(|| self.begin(&mut shard, key))
@@ -129,11 +130,11 @@ impl Queues {
 
 fn locked() -> (Arc<tokio::sync::Mutex<()>>, OwnedMutexGuard<()>) {
     let mutex = Arc::new(tokio::sync::Mutex::new(()));
-    let guard = Arc::clone(&mutex).try_lock_owned().expect("nobody else has it yet");
+    let guard = Arc::clone(&mutex).try_lock_owned().expect("the mutex is new");
     (mutex, guard)
 }
 
-/// The right to write for all that wait. Dropped, it passes to the next one.
+/// The right of the leader to write the changes of all. On drop it passes to the next waiting save.
 pub(super) struct Lead {
     queues: Queues,
     key: Key,
@@ -141,12 +142,12 @@ pub(super) struct Lead {
 }
 
 impl Lead {
-    /// Takes up to `limit` waiting saves out of the queue, but none that needs a new id, which it has
-    /// to write by itself, nor any behind that.
+    /// Takes up to `limit` waiting saves out of the queue. It stops at a save that needs a new id,
+    /// because that save has to write by itself.
     pub(super) fn take(&self, limit: usize) -> Vec<Waiter> {
         let (mut taken, mut left) = (Vec::new(), Vec::new());
         let mut shard = self.queues.shard(&self.key);
-        let queue = shard.get_mut(&self.key).expect("a queue exists while somebody leads");
+        let queue = shard.get_mut(&self.key).expect("a queue exists while there is a leader");
         let waiting = &mut queue.waiting;
         while taken.len() < limit
             && let Some(next) = waiting.pop_front()
@@ -170,7 +171,7 @@ impl Lead {
 impl Drop for Lead {
     fn drop(&mut self) {
         let mut shard = self.queues.shard(&self.key);
-        let queue = shard.get_mut(&self.key).expect("a queue exists while somebody leads");
+        let queue = shard.get_mut(&self.key).expect("a queue exists while there is a leader");
         let mut left = Vec::new();
         let next = loop {
             match queue.waiting.pop_front() {
@@ -194,7 +195,7 @@ impl Drop for Lead {
         drop(left);
         if let Some((next, guard)) = next {
             let lead = Self { queues: self.queues.clone(), key: self.key, _leading: guard };
-            // If it has left meanwhile, the lead comes back, is dropped, and passes on.
+            // If the save has left meanwhile, `send` returns the lead, and its drop passes it on.
             drop(next.answer.send(Answer::Lead(lead)));
         }
     }

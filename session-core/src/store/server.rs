@@ -1,4 +1,4 @@
-//! Sessions on a server: the cookie holds the session id.
+//! Sessions on a server: the cookie contains the session id.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Saves of one session that wait for each other in this process, written together.
+//! Writes the waiting saves of one session together.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,20 +13,21 @@ use crate::document::Document;
 use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version};
 use crate::{Error, Key, Loaded, Result};
 
-/// How many saves are written together.
+/// How many saves are written together at most.
 const MAX_TOGETHER: usize = 64;
-/// How often a leader starts again because another process was faster.
+/// How often a leader tries again after a conflict with another process.
 const MAX_CONFLICTS: u32 = 100;
 
-/// A waiting save whose changes are part of the write. Dropped, it is told to write alone.
+/// A waiting save whose changes are part of the write. On drop, it has to write by itself.
 struct Member {
     waiter: Waiter,
     version: Version,
 }
 
 impl Save<'_> {
-    /// Waits for a save that writes this one's changes, too, or leads. `refused` is this save's write
-    /// that was refused just now: it may have been carried out all the same, if a driver sent it twice.
+    /// Waits for a leader that writes the changes of this save, too, or becomes the leader.
+    /// `refused` is the write of this save that just conflicted. If a driver sent it twice, it may
+    /// have been carried out nevertheless.
     pub(super) async fn join_queue(
         &mut self,
         key: &Key,
@@ -37,7 +38,8 @@ impl Save<'_> {
         let queues = &self.context.queues;
         let place = match refused {
             None => queues.enter(key, self.session),
-            // Others must not apply the changes before it is known what became of them.
+            // A leader must not write these changes before the outcome of the refused write is
+            // known.
             Some(write) => match queues.try_lead(key) {
                 Some(lead) => Place::Leading(lead),
                 None => return self.rebase(key, version, Some(write)).await,
@@ -51,7 +53,8 @@ impl Save<'_> {
                     self.done.write(issued);
                     return Ok(Progress::Done);
                 }
-                // It has to be written alone, or the leader left in the middle of a common write.
+                // This save has to write by itself, or the leader was dropped during a common
+                // write.
                 None => {
                     self.resolve_doubt().await?;
                     return Ok(Progress::Replan);
@@ -64,8 +67,8 @@ impl Save<'_> {
         self.lead(&lead, key, version, refused).await
     }
 
-    /// Waits for an answer: with patience until a leader has taken this save, and then, because that
-    /// one may write its changes at any moment, until the deadline.
+    /// Waits for an answer: for at most `patience` until a leader takes this save, and from then on
+    /// until the deadline, because the leader may write the changes at any moment.
     async fn wait(
         &self,
         mut answer: oneshot::Receiver<Answer>,
@@ -89,7 +92,7 @@ impl Save<'_> {
         Ok(told.and_then(|told| told.ok()))
     }
 
-    /// Waits until no leader can write the changes of an earlier save that was cut off.
+    /// Waits until no leader can write the changes of an earlier save whose future was dropped.
     pub(super) async fn leave_queue(&self, ticket: Ticket) -> Result<()> {
         if let Leaving::Taken(Some(leading)) = self.context.queues.leave(ticket) {
             self.calls.deadline.limit(async { Ok(drop(leading.lock().await)) }).await?;
@@ -98,7 +101,7 @@ impl Save<'_> {
         Ok(())
     }
 
-    /// A new id is for this session only: nothing is written together with it.
+    /// A rotation is written alone: other saves can't be part of it.
     async fn rebase_and_write(
         &mut self,
         key: &Key,
@@ -116,7 +119,7 @@ impl Save<'_> {
         }
     }
 
-    /// Writes the changes of this save and of those that wait, until one write is accepted.
+    /// Writes the changes of this save and of the waiting saves, until one write succeeds.
     async fn lead(
         &mut self,
         lead: &Lead,
@@ -159,7 +162,8 @@ impl Save<'_> {
                     members.into_iter().for_each(|member| answer_written(member, &write));
                     return Ok(Progress::Done);
                 }
-                // The next load shows whether a driver sent it twice, so the members remain in doubt.
+                // The next load shows whether a driver sent the write twice. Until then the members
+                // remain in doubt.
                 Ok(_) => {
                     members.iter().for_each(|member| conflicted(member, &write));
                     refused = Some(write);
@@ -174,15 +178,15 @@ impl Save<'_> {
             if conflicts > 0 && self.calls.deadline.is_over() {
                 break;
             }
-            // Another process was faster.
+            // A conflict with another process.
             let longest = 1_u64 << conflicts.min(6);
             self.calls.deadline.pause(Duration::from_millis(fastrand::u64(0..longest))).await;
         }
         Err(Error::conflict())
     }
 
-    /// Applies the changes of all members on top of this save's, one after another. Members that can't
-    /// be written together with it are told so and removed.
+    /// Applies the changes of all members after those of this save, one after another. Members that
+    /// can't be written together are removed, and have to write by themselves.
     fn combine(
         &self,
         own: &Arc<Prepared>,
@@ -235,10 +239,10 @@ impl Save<'_> {
         enter_doubt(self.session, own.version)
     }
 
-    /// The write of one member on top of what is before it; `None` when it must be written alone.
+    /// The write of one member, based on the write before it; `None` if it must be written alone.
     ///
-    /// The session of the member is based on a revision then that is never stored by itself. If the
-    /// common write fails, its next write is refused, and it is based on what is stored.
+    /// The session of the member is then based on a revision that is never stored. If the common
+    /// write fails, the next write of the member conflicts and is rebased onto the stored record.
     fn apply(
         &self,
         session: &Session,
@@ -246,7 +250,8 @@ impl Save<'_> {
         base: &Document,
         before: &Loaded,
     ) -> Option<Arc<Prepared>> {
-        // The updates are the application's code. What is wrong with one is only its own.
+        // The updates are code of the application. A panic or error fails only the member it
+        // belongs to.
         let installed =
             catch_unwind(AssertUnwindSafe(|| install(session, version, base, At::Record(before))));
         let context = self.context;

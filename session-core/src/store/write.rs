@@ -1,4 +1,4 @@
-//! Sends a write and finds out what became of it.
+//! Sends a write and finds out its outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ impl Save<'_> {
         self.resume(write, false, false).await
     }
 
-    /// Finds out what became of the write of an earlier save, and completes it.
+    /// Finds out the outcome of a write in doubt from an earlier save, and completes it.
     pub(super) async fn resolve_doubt(&mut self) -> Result<()> {
         let Some(doubt) = self.session.state(|state| state.doubt.clone()) else {
             return Ok(());
@@ -40,7 +40,7 @@ impl Save<'_> {
         let (key, revision) = match &write.target {
             Target::Create(new) => (new.key, write.record.revision),
             Target::Update { key, .. } => (*key, write.record.revision),
-            // The old record was not touched, and nobody has the new id.
+            // The old record was not changed, and no client has the new id.
             Target::Rotate(_) if !doubt.created => {
                 self.take_back(write).await;
                 self.end_doubt();
@@ -71,7 +71,7 @@ impl Save<'_> {
         }
     }
 
-    /// Applies what was changed since a discarded write to that write, which was carried out.
+    /// Applies the changes since a discarded write to that write, which was carried out.
     fn apply_to(&self, write: &Prepared) -> Result<()> {
         let expires =
             self.session.state(|state| state.stored.as_ref().map(|stored| stored.expires));
@@ -80,8 +80,8 @@ impl Save<'_> {
         install(self.session, write.version, &write.document, At::Record(&written))
     }
 
-    /// Gives the record another revision, so that a tombstone that is still on its way is refused:
-    /// it would lead to an id that nobody has. `false` when the record was replaced meanwhile.
+    /// Gives the record another revision, so that a tombstone that still arrives conflicts: its new
+    /// id belongs to no client. `false` if the record was replaced meanwhile.
     async fn keep_out(&self, key: &Key, mut record: Record) -> Result<bool> {
         let expected = std::mem::replace(&mut record.revision, Revision::random()?);
         match self.calls.save(key, &record, Write::Update(Update { expected, ttl: None })).await {
@@ -100,7 +100,8 @@ impl Save<'_> {
         }
     }
 
-    /// Sends a write, or finds out what became of it. `created`: a rotation has its new record.
+    /// Sends a write. With `ask_first` it finds out the outcome of an earlier attempt. `created`:
+    /// the new record of a rotation exists.
     async fn resume(
         &mut self,
         write: &Prepared,
@@ -135,8 +136,8 @@ impl Save<'_> {
         }
     }
 
-    /// Creates a record under an id that nobody has yet. `false` when that was not carried out: a copy
-    /// of the request may still arrive, so the next attempt needs another id.
+    /// Creates a record under a new id. `false` if it was not carried out. A copy of the request
+    /// may then still arrive, so the next attempt needs another id.
     async fn create(
         &mut self,
         write: &Prepared,
@@ -209,8 +210,8 @@ impl Save<'_> {
         }
     }
 
-    /// The second step of a rotation: the old record becomes a tombstone, if it is still the expected
-    /// one. Otherwise the new record is taken back.
+    /// The second step of a rotation: replaces the old record by a tombstone, if it has the
+    /// expected revision. Otherwise removes the new record.
     async fn bury(
         &mut self,
         write: &Prepared,
@@ -247,7 +248,7 @@ impl Save<'_> {
                 self.take_back(write).await;
                 self.gone(write)
             }
-            // A tombstone is never replaced, so this one was not and will not be written.
+            // A tombstone is never replaced, so this tombstone was not written and never will be.
             Fate::Replaced(_) => {
                 self.take_back(write).await;
                 self.end_doubt();
@@ -256,16 +257,17 @@ impl Save<'_> {
         }
     }
 
-    /// Removes the new record of a rotation that failed. Nobody has its id; if it remains, it expires.
+    /// Removes the new record of a rotation that failed. If that fails, the record expires; no
+    /// client has its id.
     async fn take_back(&self, write: &Prepared) {
         if let Some(new) = write.new_identity()
             && let Err(error) = self.calls.destroy(&new.key, Some(write.record.revision)).await
         {
-            tracing::debug!(%error, "the record of an id that nobody has remains until it expires");
+            tracing::debug!(%error, "the unused record of a failed rotation could not be removed; it expires");
         }
     }
 
-    /// A write was in doubt, and the record has a third revision.
+    /// The write was in doubt, and the record has neither its revision nor the expected one.
     fn replaced(
         &mut self,
         write: &Prepared,
@@ -286,12 +288,12 @@ impl Save<'_> {
             }
             Content::Session(base) => (base, At::Record(found)),
         };
-        // Reported once. The changes of that write are given up, so that none is applied twice.
+        // Reported once. The changes of the write are given up, so that none is applied twice.
         self.session.state(|state| {
             state.doubt = None;
             state.give_up(write.version.change);
         });
-        // Where a later update does not fit, the next save says so.
+        // If a later update fails, the next save returns its error.
         let _ = install(self.session, write.version, &base, at);
         Err(Error::unavailable(
             "whether a write was carried out can't be known: its acknowledgement was lost and another \
@@ -299,7 +301,7 @@ impl Save<'_> {
         ))
     }
 
-    /// A write was carried out.
+    /// Records that a write was carried out.
     pub(super) fn finish(&mut self, write: &Prepared) {
         let issued = self.session.state(|state| state.written(write, None));
         self.done.write(issued);
