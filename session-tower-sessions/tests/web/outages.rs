@@ -8,9 +8,9 @@ use axum::http::StatusCode;
 use session_tower_sessions::TowerStore;
 use session_tower_sessions::session_core::{Backend as _, Config, SessionStore};
 use time::OffsetDateTime;
+use tower_sessions::{ExpiredDeletion as _, SessionStore as _};
 use tower_sessions::session::{Id, Record};
 use tower_sessions::session_store::Error;
-use tower_sessions::{ExpiredDeletion as _, SessionStore as _};
 
 use crate::app::{app, layer};
 use crate::browser::Browser;
