@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How often, during a batch that takes long, the deadlines of the waiting operations are checked.
-const LOOK: Duration = Duration::from_millis(10);
+const DEADLINE_CHECK: Duration = Duration::from_millis(10);
 
 /// A backend that takes batches.
 ///
@@ -200,8 +200,8 @@ impl<K: Kind> Flight<K> {
         };
         let mut work = K::together(backend, &items);
         while let Some(earliest) = batch.earliest() {
-            let look = Instant::now() + LOOK;
-            match timeout_at(earliest.min(look), &mut work).await {
+            let check = Instant::now() + DEADLINE_CHECK;
+            match timeout_at(earliest.min(check), &mut work).await {
                 Ok(results) => return batch.answer(items.len(), results),
                 Err(_) => {
                     let now = Instant::now();

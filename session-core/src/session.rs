@@ -97,7 +97,7 @@ impl Session {
         result
     }
 
-    pub(crate) async fn turn_to_save(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(crate) async fn lock_for_save(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.saving.lock().await
     }
 }

@@ -45,13 +45,13 @@ impl Encoder {
             return self.copy_spelled_anew(member);
         };
         self.separate();
-        self.codes.push(member.key.len(), member.json.len(), false);
+        self.codes.push(member.name.len(), member.json.len(), false);
         self.out.extend_from_slice(text);
     }
 
     #[cold]
     fn copy_spelled_anew(&mut self, member: &Member<'_>) {
-        let name = std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
+        let name = std::str::from_utf8(member.name).expect("the document was checked to be UTF-8");
         self.value(name, member.json);
     }
 
@@ -62,18 +62,18 @@ impl Encoder {
     }
 
     /// Writes one value, which is JSON.
-    pub(crate) fn value(&mut self, key: &str, json: &[u8]) {
+    pub(crate) fn value(&mut self, name: &str, json: &[u8]) {
         self.separate();
         let start = self.out.len();
-        if key.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        if name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
             self.out.push(b'"');
-            self.out.extend_from_slice(key.as_bytes());
+            self.out.extend_from_slice(name.as_bytes());
             self.out.push(b'"');
         } else {
-            serde_json::to_writer(&mut self.out, key).expect("a string can be written to memory");
+            serde_json::to_writer(&mut self.out, name).expect("a string can be written to memory");
         }
-        let key_length = self.out.len() - start - 2;
-        self.codes.push(key_length, json.len(), key_length != key.len());
+        let name_length = self.out.len() - start - 2;
+        self.codes.push(name_length, json.len(), name_length != name.len());
         self.out.push(b':');
         self.out.extend_from_slice(json);
     }

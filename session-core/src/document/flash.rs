@@ -81,7 +81,7 @@ pub(crate) struct FlashEntry {
 
 #[derive(Clone)]
 pub(crate) enum FlashContent {
-    Value { key: String, value: Box<RawValue> },
+    Value { name: String, value: Box<RawValue> },
     Message(Message),
 }
 
@@ -97,7 +97,7 @@ impl FlashEntry {
     }
 
     pub(crate) fn is_value(&self, wanted: &str) -> bool {
-        matches!(&self.content, FlashContent::Value { key, .. } if key == wanted)
+        matches!(&self.content, FlashContent::Value { name, .. } if name == wanted)
     }
 
     pub(crate) fn message(&self) -> Option<&Message> {
@@ -127,8 +127,8 @@ impl From<Wire> for FlashEntry {
     fn from(wire: Wire) -> Self {
         let content = match wire.key {
             // serde reads a null as None.
-            Some(key) => FlashContent::Value {
-                key,
+            Some(name) => FlashContent::Value {
+                name,
                 value: wire.value.unwrap_or_else(|| RawValue::NULL.to_owned()),
             },
             None => FlashContent::Message(Message {
@@ -144,8 +144,8 @@ impl From<FlashEntry> for Wire {
     fn from(entry: FlashEntry) -> Self {
         let empty = Self { id: entry.id, key: None, value: None, level: None, text: None };
         match entry.content {
-            FlashContent::Value { key, value } => {
-                Self { key: Some(key), value: Some(value), ..empty }
+            FlashContent::Value { name, value } => {
+                Self { key: Some(name), value: Some(value), ..empty }
             }
             FlashContent::Message(Message { level, text }) => {
                 Self { level: Some(level), text: Some(text), ..empty }

@@ -13,7 +13,7 @@ use super::span::Span;
 /// Up to this number of values a linear search is fast enough.
 pub(super) const MAX_ENTRIES: usize = 64;
 const CODE: usize = 5;
-const MAX_KEY: usize = (1 << 7) - 1;
+const MAX_NAME: usize = (1 << 7) - 1;
 const MAX_VALUE: usize = (1 << 18) - 1;
 
 const HEAD: &[u8] = b"{\"v\":1,\"created\":";
@@ -92,8 +92,8 @@ impl Packed {
         let mut at = self.first;
         let mut after = b',';
         for code in codes {
-            let (key, value) = decode(code);
-            let colon = at + 2 + key;
+            let (name, value) = decode(code);
+            let colon = at + 2 + name;
             let end = colon + 1 + value;
             let quotes = [*raw.get(at)?, *raw.get(colon - 1)?, *raw.get(colon)?];
             let fits = quotes == *b"\"\":" && after == b',' && value > 0;
@@ -118,10 +118,10 @@ impl Iterator for Entries<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let (key, value) = decode(self.codes.next()?);
-        let key_end = self.at + 1 + key;
-        let value_end = key_end + 2 + value;
-        let entry = (Span::new(self.at + 1, key_end), Span::new(key_end + 2, value_end));
+        let (name, value) = decode(self.codes.next()?);
+        let name_end = self.at + 1 + name;
+        let value_end = name_end + 2 + value;
+        let entry = (Span::new(self.at + 1, name_end), Span::new(name_end + 2, value_end));
         self.at = value_end + 1;
         Some(entry)
     }
@@ -132,12 +132,12 @@ impl Codes {
         Self { codes: Vec::with_capacity(expected.min(MAX_ENTRIES) * CODE), unfit: false }
     }
 
-    pub(super) fn push(&mut self, key: usize, value: usize, escaped: bool) {
-        if escaped || key > MAX_KEY || value > MAX_VALUE || self.len() == MAX_ENTRIES {
+    pub(super) fn push(&mut self, name: usize, value: usize, escaped: bool) {
+        if escaped || name > MAX_NAME || value > MAX_VALUE || self.len() == MAX_ENTRIES {
             self.unfit = true;
         }
         if !self.unfit {
-            let code = key << 18 | value;
+            let code = name << 18 | value;
             let digit = |n: usize| b'0' + u8::try_from(code >> (5 * n) & 31).expect("five bits");
             self.codes.extend_from_slice(&[digit(4), digit(3), digit(2), digit(1), digit(0)]);
         }

@@ -19,9 +19,9 @@ fn values_are_found_without_being_decoded() {
     )
     .unwrap();
     assert_eq!(document.created, 5);
-    let mut keys: Vec<_> = document.members().map(|member| member.key).collect();
-    keys.sort();
-    assert_eq!(keys, [&b""[..], b"a\n", b"b"]);
+    let mut names: Vec<_> = document.members().map(|member| member.name).collect();
+    names.sort();
+    assert_eq!(names, [&b""[..], b"a\n", b"b"]);
     assert_eq!(document.value("b").unwrap(), r#"[1,{"x":"]}"}]"#);
     assert_eq!(document.value("a\n").unwrap(), "1e400");
     assert_eq!(document.value("").unwrap(), r#""\"\\""#);
@@ -88,7 +88,7 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 /// Texts that need no escapes, so that a document has an index. Two are hardly ever equal.
-fn plain_key() -> impl Strategy<Value = String> {
+fn plain_name() -> impl Strategy<Value = String> {
     let plain = proptest::char::ranges(std::vec!['a'..='z', '\u{a1}'..='\u{d7ff}'].into());
     vec(plain, 3..6).prop_map(String::from_iter)
 }
@@ -123,8 +123,8 @@ proptest! {
     fn what_is_written_is_read_with_and_without_the_index(
         // An index has up to `index::MAX_ENTRIES`.
         map in prop_oneof![
-            btree_map(plain_key(), any_text(), 0..12),
-            btree_map(plain_key(), any_text(), index::MAX_ENTRIES - 1..index::MAX_ENTRIES + 3),
+            btree_map(plain_name(), any_text(), 0..12),
+            btree_map(plain_name(), any_text(), index::MAX_ENTRIES - 1..index::MAX_ENTRIES + 3),
             btree_map(any_text(), any_text(), 0..12),
         ],
         lifetime: Option<u32>,

@@ -158,7 +158,7 @@ impl Changes {
 
     /// The names as this request sees them, sorted.
     pub(crate) fn names(&self, base: &Document) -> Vec<String> {
-        let stored = base.members().map(|member| String::from_utf8_lossy(member.key).into_owned());
+        let stored = base.members().map(|member| String::from_utf8_lossy(member.name).into_owned());
         let stored = stored
             .filter(|name| self.cleared.is_none() && !self.values.contains_key(name.as_str()));
         let changed = self.values.iter().filter(|(_, change)| change.value.is_some());
@@ -198,7 +198,7 @@ impl Changes {
         let kept = self.cleared.is_none().then_some(base);
         for member in kept.into_iter().flat_map(Document::members) {
             let name =
-                std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
+                std::str::from_utf8(member.name).expect("the document was checked to be UTF-8");
             match self.values.get(name) {
                 None => encoder.copy(&member),
                 Some(change) => {

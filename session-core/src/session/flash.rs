@@ -30,14 +30,14 @@ impl Flash<'_> {
     ///
     /// # Errors
     /// `InvalidValue` when the value can't be written as JSON.
-    pub fn insert(&self, key: &str, value: impl Serialize) -> Result<()> {
-        let json = to_json(key, &value)?;
-        let value = from_json(key, &json)?;
-        let entry = FlashEntry::new(FlashContent::Value { key: key.to_owned(), value });
+    pub fn insert(&self, name: &str, value: impl Serialize) -> Result<()> {
+        let json = to_json(name, &value)?;
+        let value = from_json(name, &json)?;
+        let entry = FlashEntry::new(FlashContent::Value { name: name.to_owned(), value });
         self.0.write(|state| {
             let number = state.changes.next();
-            state.remove_flash(|old| old.is_value(key), number);
-            state.changes.flash.added.retain(|(_, old)| !old.is_value(key));
+            state.remove_flash(|old| old.is_value(name), number);
+            state.changes.flash.added.retain(|(_, old)| !old.is_value(name));
             state.changes.flash.added.push((number, entry));
         });
         Ok(())
@@ -47,12 +47,12 @@ impl Flash<'_> {
     ///
     /// # Errors
     /// `InvalidValue` when it can't be read as `T`; it remains then.
-    pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let value = self.peek(key)?;
+    pub fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let value = self.peek(name)?;
         if value.is_some() {
             self.0.write(|state| {
                 let number = state.changes.next();
-                state.remove_flash(|entry| entry.is_value(key), number);
+                state.remove_flash(|entry| entry.is_value(name), number);
             });
         }
         Ok(value)
@@ -62,26 +62,26 @@ impl Flash<'_> {
     ///
     /// # Errors
     /// `InvalidValue` when it can't be read as `T`.
-    pub fn peek<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+    pub fn peek<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let json = self.0.read(|state| {
             state.visible_flash().rev().find_map(|entry| match &entry.content {
-                FlashContent::Value { key: own, value } if own == key => Some(value.clone()),
+                FlashContent::Value { name: own, value } if own == name => Some(value.clone()),
                 _ => None,
             })
         });
-        json.map(|json| from_json(key, json.get().as_bytes())).transpose()
+        json.map(|json| from_json(name, json.get().as_bytes())).transpose()
     }
 
     /// Whether there is a value of this name.
     #[must_use]
-    pub fn contains(&self, key: &str) -> bool {
-        self.0.read(|state| state.visible_flash().any(|entry| entry.is_value(key)))
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.read(|state| state.visible_flash().any(|entry| entry.is_value(name)))
     }
 
     /// Keeps a value for one more request: undoes a [`take`](Self::take) of this request, and with
     /// [`FlashMode::NextRequest`](crate::FlashMode::NextRequest) prolongs its life by one.
-    pub fn keep(&self, key: &str) {
-        self.0.write(|state| state.keep_flash(|entry| entry.is_value(key)));
+    pub fn keep(&self, name: &str) {
+        self.0.write(|state| state.keep_flash(|entry| entry.is_value(name)));
     }
 
     /// Keeps everything, values and messages, as [`keep`](Self::keep) does.

@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Wri
 pub(super) const MAX_RESENDS: u32 = 2;
 
 /// The outcome of a compare-and-swap.
-pub(super) enum Fate {
+pub(super) enum SwapOutcome {
     Written,
     /// Nothing was written; the error is the reason.
     Refused(Error),
@@ -18,11 +18,11 @@ pub(super) enum Fate {
     /// The write was in doubt, and the record has a third revision.
     Replaced(Loaded),
     /// The write is in doubt.
-    Unknown(Error),
+    InDoubt(Error),
 }
 
 /// The outcome of a create.
-pub(super) enum Creation {
+pub(super) enum CreateOutcome {
     Created,
     /// Nothing was written; the error is the reason.
     Refused(Error),
@@ -30,7 +30,7 @@ pub(super) enum Creation {
     /// request may still arrive, so the next attempt needs another key.
     Missing(Option<Error>),
     /// The write is in doubt.
-    Unknown(Error),
+    InDoubt(Error),
 }
 
 /// Creates a record under a new key. With `ask_first` it finds out the outcome of an earlier
@@ -41,22 +41,22 @@ pub(super) async fn create(
     record: &Record,
     ttl: Duration,
     ask_first: bool,
-) -> Creation {
+) -> CreateOutcome {
     let mut cause = None;
     if !ask_first {
         match send(calls, key, record, Write::Create { ttl }).await {
-            Ok(()) => return Creation::Created,
+            Ok(()) => return CreateOutcome::Created,
             // A driver may have sent the request twice.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => cause = Some(error),
-            Err(error) if error.nothing_was_written() => return Creation::Refused(error),
+            Err(error) if error.nothing_was_written() => return CreateOutcome::Refused(error),
             Err(error) => cause = Some(error),
         }
     }
     match calls.load(key).await {
-        Ok(Some(found)) if found.record.revision == record.revision => Creation::Created,
-        Ok(_) => Creation::Missing(cause),
+        Ok(Some(found)) if found.record.revision == record.revision => CreateOutcome::Created,
+        Ok(_) => CreateOutcome::Missing(cause),
         // Return the first failure.
-        Err(error) => Creation::Unknown(cause.unwrap_or(error)),
+        Err(error) => CreateOutcome::InDoubt(cause.unwrap_or(error)),
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) async fn compare_and_swap(
     expected: Revision,
     ttl: impl Fn() -> Option<Duration>,
     ask_first: bool,
-) -> Fate {
+) -> SwapOutcome {
     let mut cause = Error::unavailable("the outcome of an earlier write is not known");
     // Whether a copy of this write may still arrive.
     let mut sent = ask_first;
@@ -79,11 +79,11 @@ pub(super) async fn compare_and_swap(
         if !ask {
             let update = Update { expected, ttl: ttl() };
             match send(calls, key, record, Write::Update(update)).await {
-                Ok(()) => return Fate::Written,
+                Ok(()) => return SwapOutcome::Written,
                 Err(error) if error.nothing_was_written() && !sent => {
-                    return Fate::Refused(error);
+                    return SwapOutcome::Refused(error);
                 }
-                Err(error) if is_refusal(&error) => return Fate::Unknown(error),
+                Err(error) if is_refusal(&error) => return SwapOutcome::InDoubt(error),
                 // The first copy may have arrived since, so a conflict proves nothing.
                 Err(error) => cause = error,
             }
@@ -92,18 +92,18 @@ pub(super) async fn compare_and_swap(
         ask = false;
         let found = match calls.load(key).await {
             Ok(Some(found)) => found,
-            Ok(None) => return Fate::Gone,
+            Ok(None) => return SwapOutcome::Gone,
             // Return the first failure.
-            Err(_) => return Fate::Unknown(cause),
+            Err(_) => return SwapOutcome::InDoubt(cause),
         };
         if found.record.revision == record.revision {
-            return Fate::Written;
+            return SwapOutcome::Written;
         }
         if found.record.revision != expected {
-            return Fate::Replaced(found);
+            return SwapOutcome::Replaced(found);
         }
         if *resends >= MAX_RESENDS {
-            return Fate::Unknown(cause);
+            return SwapOutcome::InDoubt(cause);
         }
         *resends += 1;
     }

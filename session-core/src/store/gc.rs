@@ -24,7 +24,7 @@ impl SessionStore {
         let Some(backend) = self.backend() else {
             return Ok(0);
         };
-        let Some(_turn) = Turn::take(self.collecting()) else {
+        let Some(_guard) = Collection::begin(self.collecting()) else {
             return Ok(0);
         };
         let mut total = 0;
@@ -65,15 +65,15 @@ impl SessionStore {
 }
 
 /// One collection at a time.
-struct Turn<'a>(&'a AtomicBool);
+struct Collection<'a>(&'a AtomicBool);
 
-impl<'a> Turn<'a> {
-    fn take(flag: &'a AtomicBool) -> Option<Self> {
+impl<'a> Collection<'a> {
+    fn begin(flag: &'a AtomicBool) -> Option<Self> {
         (!flag.swap(true, Ordering::Acquire)).then_some(Self(flag))
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Collection<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }

@@ -61,7 +61,7 @@ impl Save<'_> {
                 become_late(self.session, version, tombstone.key)?;
             }
         }
-        Ok(Progress::Overtaken)
+        Ok(Progress::Conflict)
     }
 
     /// Completes a write that was carried out before another request gave the session a new id.

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt, is_refusal};
+use super::attempt::{
+    CreateOutcome, MAX_RESENDS, SwapOutcome, compare_and_swap, create, in_doubt, is_refusal,
+};
 use super::calls::Calls;
 use super::server::Server;
 use super::{Medium, SessionStore};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result};
 
 /// How often a replacement is tried again after a conflict.
-const MAX_OVERTAKEN: u32 = 3;
+const MAX_CONFLICTS: u32 = 3;
 
 /// The records of a [`SessionStore`]'s backend, for an adapter that stores the sessions of another
 /// library. The adapter provides ids and payloads, and this handle writes them. Applications use
@@ -130,10 +132,10 @@ impl Records {
         let mut failure = Error::already_exists();
         for key in keys.into_iter().take(MAX_RESENDS as usize + 1) {
             match create(&calls, &key, record, ttl, false).await {
-                Creation::Created => return Ok(key),
-                Creation::Refused(error) => return Err(error),
-                Creation::Missing(cause) => failure = cause.unwrap_or(failure),
-                Creation::Unknown(error) => return Err(in_doubt(error)),
+                CreateOutcome::Created => return Ok(key),
+                CreateOutcome::Refused(error) => return Err(error),
+                CreateOutcome::Missing(cause) => failure = cause.unwrap_or(failure),
+                CreateOutcome::InDoubt(error) => return Err(in_doubt(error)),
             }
         }
         Err(failure)
@@ -143,25 +145,27 @@ impl Records {
         self.check_size(record)?;
         let calls = self.calls();
         let mut resends = 0;
-        for overtaken in 0..=MAX_OVERTAKEN {
+        for conflicts in 0..=MAX_CONFLICTS {
             let found = calls.load(key).await?.ok_or_else(Error::gone)?;
             let expected = found.record.revision;
             // A driver may have sent the request twice, and the second copy conflicts with the
             // first.
-            if overtaken > 0 && expected == record.revision {
+            if conflicts > 0 && expected == record.revision {
                 break;
             }
             let ttl = || Some(ttl);
             let swap = compare_and_swap(&calls, &mut resends, key, record, expected, ttl, false);
             match swap.await {
-                Fate::Written => break,
+                SwapOutcome::Written => break,
                 // The write was in doubt, and a concurrent write overwrote the record: the later
                 // one wins.
-                Fate::Replaced(_) => break,
-                Fate::Gone => return Err(Error::gone()),
-                Fate::Unknown(error) => return Err(in_doubt(error)),
-                Fate::Refused(error) if error.kind() != ErrorKind::Conflict => return Err(error),
-                Fate::Refused(_) => {}
+                SwapOutcome::Replaced(_) => break,
+                SwapOutcome::Gone => return Err(Error::gone()),
+                SwapOutcome::InDoubt(error) => return Err(in_doubt(error)),
+                SwapOutcome::Refused(error) if error.kind() != ErrorKind::Conflict => {
+                    return Err(error);
+                }
+                SwapOutcome::Refused(_) => {}
             }
         }
         Ok(())

@@ -21,9 +21,9 @@ use crate::{Error, ErrorKind, Key, Result, Revision};
 const MAX_CONFLICTS: u32 = 100;
 /// How long a save that had no conflict waits in the queue of its session, because the leader may
 /// hang.
-const PATIENCE: Duration = Duration::from_millis(250);
+const MAX_WAIT: Duration = Duration::from_millis(250);
 /// How often a destruction loads the record again after a conflict.
-const MAX_LOOKS: u32 = 100;
+const MAX_LOADS: u32 = 100;
 
 /// One save or destruction.
 pub(super) struct Save<'a> {
@@ -39,7 +39,7 @@ pub(super) struct Save<'a> {
 pub(super) enum Progress {
     Done,
     /// A conflict: nothing was written.
-    Overtaken,
+    Conflict,
     /// The save has to be planned again. If a create was sent, its id is not used again.
     Replan,
 }
@@ -50,9 +50,9 @@ impl<'a> Save<'a> {
     }
 
     /// The saves of one session run one after another.
-    pub(super) async fn turn(&self) -> Result<MutexGuard<'a, ()>> {
+    pub(super) async fn lock(&self) -> Result<MutexGuard<'a, ()>> {
         let session = self.session;
-        self.calls.deadline.limit(async { Ok(session.turn_to_save().await) }).await
+        self.calls.deadline.limit(async { Ok(session.lock_for_save().await) }).await
     }
 
     pub(super) async fn run(mut self) -> Result<Saved> {
@@ -94,7 +94,7 @@ impl<'a> Save<'a> {
         if unread {
             return self.remove_unread(&key).await;
         }
-        for _ in 0..MAX_LOOKS {
+        for _ in 0..MAX_LOADS {
             if let Some(revision) = revision
                 && self.calls.destroy(&key, Some(revision)).await?
             {
@@ -133,7 +133,7 @@ impl<'a> Save<'a> {
         for conflicts in 0..MAX_CONFLICTS {
             if let Some((key, version)) = self.contended().filter(|_| !queued) {
                 queued = true;
-                if let Progress::Done = self.join_queue(&key, version, PATIENCE, None).await? {
+                if let Progress::Done = self.join_queue(&key, version, MAX_WAIT, None).await? {
                     return Ok(());
                 }
             }
@@ -157,8 +157,8 @@ impl<'a> Save<'a> {
             };
             let key = match (progress, key) {
                 (Progress::Done, _) => return Ok(()),
-                (Progress::Overtaken, Some(key)) => key,
-                (Progress::Overtaken | Progress::Replan, _) => continue,
+                (Progress::Conflict, Some(key)) => key,
+                (Progress::Conflict | Progress::Replan, _) => continue,
             };
             if conflicts > 0 && self.calls.deadline.is_over() {
                 break;
@@ -171,8 +171,8 @@ impl<'a> Save<'a> {
                 self.rebase(&key, version, write.as_deref()).await?
             } else {
                 queued = true;
-                let patience = self.calls.deadline.left() / 2;
-                self.join_queue(&key, version, patience, write.as_ref()).await?
+                let max_wait = self.calls.deadline.left() / 2;
+                self.join_queue(&key, version, max_wait, write.as_ref()).await?
             };
             if let Progress::Done = progress {
                 return Ok(());
@@ -210,7 +210,7 @@ impl<'a> Save<'a> {
                 Ok(Progress::Done)
             }
             // Another request saved the session, and may have renewed it.
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Progress::Overtaken),
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Progress::Conflict),
             Err(error) => {
                 if error.kind() == ErrorKind::Gone {
                     self.session.state(|state| state.set_gone(version));

@@ -88,14 +88,14 @@ impl Medium for Sealed {
     async fn save(&self, context: &Context, session: &Session) -> Result<Saved> {
         let mut save = SaveSealed::new(context, &*self.0, session);
         let deadline = Deadline::after(context.config.deadline);
-        let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+        let _guard = deadline.limit(async { Ok(session.lock_for_save().await) }).await?;
         save.run().await
     }
 
     async fn destroy(&self, context: &Context, session: &Session) -> Result<()> {
         let mut save = SaveSealed::new(context, &*self.0, session);
         let deadline = Deadline::after(context.config.deadline);
-        let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+        let _guard = deadline.limit(async { Ok(session.lock_for_save().await) }).await?;
         save.revoke_ended().await
     }
 

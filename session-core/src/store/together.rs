@@ -32,7 +32,7 @@ impl Save<'_> {
         &mut self,
         key: &Key,
         version: Version,
-        patience: Duration,
+        max_wait: Duration,
         refused: Option<&Arc<Prepared>>,
     ) -> Result<Progress> {
         let queues = &self.context.queues;
@@ -47,7 +47,7 @@ impl Save<'_> {
         };
         let lead = match place {
             Place::Leading(lead) => lead,
-            Place::Waiting(answer, ticket) => match self.wait(answer, ticket, patience).await? {
+            Place::Waiting(answer, ticket) => match self.wait(answer, ticket, max_wait).await? {
                 Some(Answer::Lead(lead)) => lead,
                 Some(Answer::Written { issued }) => {
                     self.done.write(issued);
@@ -67,29 +67,29 @@ impl Save<'_> {
         self.lead(&lead, key, version, refused).await
     }
 
-    /// Waits for an answer: for at most `patience` until a leader takes this save, and from then on
+    /// Waits for an answer: for at most `max_wait` until a leader takes this save, and from then on
     /// until the deadline, because the leader may write the changes at any moment.
     async fn wait(
         &self,
         mut answer: oneshot::Receiver<Answer>,
         ticket: Ticket,
-        patience: Duration,
+        max_wait: Duration,
     ) -> Result<Option<Answer>> {
         self.session.state(|state| state.queued = Some(ticket));
-        let mut told = self
+        let mut received = self
             .calls
             .deadline
-            .limit(async { Ok(tokio::time::timeout(patience, &mut answer).await.ok()) })
+            .limit(async { Ok(tokio::time::timeout(max_wait, &mut answer).await.ok()) })
             .await
             .ok()
             .flatten();
-        if told.is_none()
+        if received.is_none()
             && let Leaving::Taken(_) = self.context.queues.leave(ticket)
         {
-            told = Some(self.calls.deadline.limit(async { Ok(answer.await) }).await?);
+            received = Some(self.calls.deadline.limit(async { Ok(answer.await) }).await?);
         }
         self.session.state(|state| state.queued = None);
-        Ok(told.and_then(|told| told.ok()))
+        Ok(received.and_then(|received| received.ok()))
     }
 
     /// Waits until no leader can write the changes of an earlier save whose future was dropped.

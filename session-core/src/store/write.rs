@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt};
+use super::attempt::{CreateOutcome, MAX_RESENDS, SwapOutcome, compare_and_swap, create, in_doubt};
 use super::rebase::{At, become_late, install};
 use super::save::{Progress, Save};
 use crate::clock::{Instant, unix_millis};
@@ -25,10 +25,10 @@ impl Save<'_> {
             return self.end_discarded(&doubt).await;
         }
         let progress = match doubt.conflicted {
-            true => Progress::Overtaken,
+            true => Progress::Conflict,
             false => self.resume(&doubt.write, doubt.created, true).await?,
         };
-        if let (Progress::Overtaken, Some(key)) = (progress, doubt.write.stored_key()) {
+        if let (Progress::Conflict, Some(key)) = (progress, doubt.write.stored_key()) {
             self.rebase(&key, doubt.write.version, Some(&doubt.write)).await?;
         }
         Ok(())
@@ -42,7 +42,7 @@ impl Save<'_> {
             Target::Update { key, .. } => (*key, write.record.revision),
             // The old record was not changed, and no client has the new id.
             Target::Rotate(_) if !doubt.created => {
-                self.take_back(write).await;
+                self.remove_new_record(write).await;
                 self.end_doubt();
                 return Ok(());
             }
@@ -58,12 +58,12 @@ impl Save<'_> {
                 (Some(found), Target::Rotate(rotation))
                     if found.record.revision == rotation.expected =>
                 {
-                    if !self.keep_out(&key, found.record).await? {
+                    if !self.change_revision(&key, found.record).await? {
                         continue;
                     }
-                    self.take_back(write).await;
+                    self.remove_new_record(write).await;
                 }
-                (_, Target::Rotate(_)) => self.take_back(write).await,
+                (_, Target::Rotate(_)) => self.remove_new_record(write).await,
                 _ => {}
             }
             self.end_doubt();
@@ -82,7 +82,7 @@ impl Save<'_> {
 
     /// Gives the record another revision, so that a tombstone that still arrives conflicts: its new
     /// id belongs to no client. `false` if the record was replaced meanwhile.
-    async fn keep_out(&self, key: &Key, mut record: Record) -> Result<bool> {
+    async fn change_revision(&self, key: &Key, mut record: Record) -> Result<bool> {
         let expected = std::mem::replace(&mut record.revision, Revision::random()?);
         match self.calls.save(key, &record, Write::Update(Update { expected, ttl: None })).await {
             Ok(()) => {
@@ -131,7 +131,7 @@ impl Save<'_> {
                         }
                     });
                 }
-                self.bury(write, rotation, created).await
+                self.write_tombstone(write, rotation, created).await
             }
         }
     }
@@ -146,12 +146,12 @@ impl Save<'_> {
         ask_first: bool,
     ) -> Result<bool> {
         match create(&self.calls, &new.key, &write.record, ttl, ask_first).await {
-            Creation::Created => Ok(true),
-            Creation::Refused(error) => {
+            CreateOutcome::Created => Ok(true),
+            CreateOutcome::Refused(error) => {
                 self.end_doubt();
                 Err(error)
             }
-            Creation::Missing(cause) => {
+            CreateOutcome::Missing(cause) => {
                 self.end_doubt();
                 self.resends += 1;
                 match cause {
@@ -159,7 +159,7 @@ impl Save<'_> {
                     _ => Ok(false),
                 }
             }
-            Creation::Unknown(error) => Err(in_doubt(error)),
+            CreateOutcome::InDoubt(error) => Err(in_doubt(error)),
         }
     }
 
@@ -171,7 +171,7 @@ impl Save<'_> {
         expected: Revision,
         ttl: impl Fn() -> Option<Duration>,
         ask_first: bool,
-    ) -> Fate {
+    ) -> SwapOutcome {
         compare_and_swap(&self.calls, &mut self.resends, key, record, expected, ttl, ask_first)
             .await
     }
@@ -185,18 +185,18 @@ impl Save<'_> {
     ) -> Result<Progress> {
         let ttl = || write.ttl_now();
         match self.swap(key, &write.record, expected, ttl, ask_first).await {
-            Fate::Written => {
+            SwapOutcome::Written => {
                 self.finish(write);
                 Ok(Progress::Done)
             }
-            Fate::Refused(error) => match error.kind() {
+            SwapOutcome::Refused(error) => match error.kind() {
                 ErrorKind::Conflict => {
                     self.session.state(|state| {
                         if let Some(doubt) = &mut state.doubt {
                             doubt.conflicted = true;
                         }
                     });
-                    Ok(Progress::Overtaken)
+                    Ok(Progress::Conflict)
                 }
                 ErrorKind::Gone => self.gone(write),
                 _ => {
@@ -204,15 +204,15 @@ impl Save<'_> {
                     Err(error)
                 }
             },
-            Fate::Gone => self.gone(write),
-            Fate::Replaced(found) => self.replaced(write, expected, &found),
-            Fate::Unknown(error) => Err(in_doubt(error)),
+            SwapOutcome::Gone => self.gone(write),
+            SwapOutcome::Replaced(found) => self.replaced(write, expected, &found),
+            SwapOutcome::InDoubt(error) => Err(in_doubt(error)),
         }
     }
 
     /// The second step of a rotation: replaces the old record by a tombstone, if it has the
     /// expected revision. Otherwise removes the new record.
-    async fn bury(
+    async fn write_tombstone(
         &mut self,
         write: &Prepared,
         rotation: &Rotation,
@@ -223,43 +223,45 @@ impl Save<'_> {
         let fate = self.swap(old, tombstone, *expected, || Some(ttl), ask_first).await;
         let fate = match fate {
             // A driver may have sent the request twice.
-            Fate::Refused(error) if error.kind() == ErrorKind::Conflict => {
+            SwapOutcome::Refused(error) if error.kind() == ErrorKind::Conflict => {
                 match self.calls.load(old).await {
-                    Ok(Some(found)) if found.record.revision == tombstone.revision => Fate::Written,
-                    Ok(Some(found)) => Fate::Replaced(found),
-                    Ok(None) => Fate::Gone,
-                    Err(error) => Fate::Unknown(error),
+                    Ok(Some(found)) if found.record.revision == tombstone.revision => {
+                        SwapOutcome::Written
+                    }
+                    Ok(Some(found)) => SwapOutcome::Replaced(found),
+                    Ok(None) => SwapOutcome::Gone,
+                    Err(error) => SwapOutcome::InDoubt(error),
                 }
             }
             fate => fate,
         };
         match fate {
-            Fate::Written => {
+            SwapOutcome::Written => {
                 self.finish(write);
                 Ok(Progress::Done)
             }
-            Fate::Unknown(error) => Err(in_doubt(error)),
-            Fate::Refused(error) if error.kind() != ErrorKind::Gone => {
-                self.take_back(write).await;
+            SwapOutcome::InDoubt(error) => Err(in_doubt(error)),
+            SwapOutcome::Refused(error) if error.kind() != ErrorKind::Gone => {
+                self.remove_new_record(write).await;
                 self.end_doubt();
                 Err(error)
             }
-            Fate::Gone | Fate::Refused(_) => {
-                self.take_back(write).await;
+            SwapOutcome::Gone | SwapOutcome::Refused(_) => {
+                self.remove_new_record(write).await;
                 self.gone(write)
             }
             // A tombstone is never replaced, so this tombstone was not written and never will be.
-            Fate::Replaced(_) => {
-                self.take_back(write).await;
+            SwapOutcome::Replaced(_) => {
+                self.remove_new_record(write).await;
                 self.end_doubt();
-                Ok(Progress::Overtaken)
+                Ok(Progress::Conflict)
             }
         }
     }
 
     /// Removes the new record of a rotation that failed. If that fails, the record expires; no
     /// client has its id.
-    async fn take_back(&self, write: &Prepared) {
+    async fn remove_new_record(&self, write: &Prepared) {
         if let Some(new) = write.new_identity()
             && let Err(error) = self.calls.destroy(&new.key, Some(write.record.revision)).await
         {
