@@ -29,7 +29,7 @@ fn values_are_found_without_being_decoded() {
 }
 
 #[test]
-fn what_is_no_document_is_corrupt() {
+fn a_text_that_is_not_a_document_is_corrupt() {
     let deep = format!(r#"{{"v":1,"data":{{"a":{}}}}}"#, "[".repeat(100_000));
     for text in [
         "",
@@ -62,7 +62,7 @@ fn what_is_no_document_is_corrupt() {
 }
 
 #[test]
-fn an_index_that_does_not_fit_is_not_believed() {
+fn an_index_that_does_not_match_is_ignored() {
     let mut changes = Changes::default();
     changes.set("a", Bytes::from_static(b"\"12345\""));
     changes.set("b", Bytes::from_static(b"[1,2]"));
@@ -120,7 +120,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read_with_and_without_the_index(
+    fn a_written_document_is_read_with_and_without_the_index(
         // An index has up to `index::MAX_ENTRIES`.
         map in prop_oneof![
             btree_map(plain_name(), any_text(), 0..12),

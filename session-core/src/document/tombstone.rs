@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_trips_and_is_told_from_a_document() {
+    fn round_trips_and_differs_from_a_document() {
         for replaced in [0, 1, u64::MAX] {
             let replaced = Revision::from_u64(replaced);
             let key = Key::from_bytes(std::array::from_fn(|i| u8::try_from(i * 8).unwrap()));

@@ -1,5 +1,5 @@
-//! How long a session lives. The deadlines that are compared here are the store's own, so that no
-//! test depends on how fast the machine is.
+//! How long a session lives. The tests compare the expiries in the store, so that no test depends
+//! on the speed of the machine.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use session_core::{Config, ErrorKind, Saved, SessionStore};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// The absolute lifetime is reckoned in whole milliseconds of the wall clock.
+/// The lifetime is computed in whole milliseconds of the wall clock.
 const ROUNDING: Duration = Duration::from_millis(2);
 
 async fn pass(millis: u64) {
@@ -30,14 +30,14 @@ async fn a_fixed_lifetime_stays_fixed() {
     session.regenerate();
     let before = Instant::now();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    // The rest of the life is computed here, so it may be late by the duration of the save.
+    // The remaining life is computed after the save, so it may differ by the duration of the save.
     let latest = deadline + before.elapsed();
     assert!((deadline..=latest).contains(&backend.deadline()));
     assert!(!backend.take_calls().contains(&"touch"));
 }
 
 #[tokio::test]
-async fn a_sliding_session_costs_one_touch_per_window() {
+async fn an_idle_timeout_costs_one_touch_per_window() {
     let config = config().idle_timeout(Duration::from_secs(2)).renew_after(0.1);
     let (backend, store) = with_config(config);
     let (cookie, session) = stored(&store).await;
@@ -105,7 +105,7 @@ async fn a_write_that_is_sent_again_later_gives_no_longer_life() {
 }
 
 #[tokio::test]
-async fn a_lifetime_of_its_own_begins_at_once_and_stays() {
+async fn an_own_lifetime_begins_at_once_and_stays() {
     let (backend, store) = with_config(config().lifetime(MINUTE));
     let (cookie, session) = stored(&store).await;
     for lifetime in [HOUR, Duration::from_secs(10)] {
@@ -116,7 +116,7 @@ async fn a_lifetime_of_its_own_begins_at_once_and_stays() {
         assert!((before + lifetime..=after + lifetime).contains(&backend.deadline()));
         assert!(session.expires_in().unwrap() <= lifetime);
     }
-    // A later renewal is by the lifetime of its own, not by the store's.
+    // A later renewal uses the session's own lifetime, not the store's.
     pass(5).await;
     let before = Instant::now();
     request(&store, &cookie, |session| session.extend()).await;
@@ -217,7 +217,7 @@ async fn the_deadline_bounds_saves_that_wait_for_each_other() {
         })
         .collect();
     for save in saves {
-        // One after another they would take 1.6 seconds.
+        // Without a deadline they would take 1.6 seconds, one after another.
         assert!(save.await.unwrap() < Duration::from_millis(800));
     }
     let begin = Instant::now();
@@ -226,7 +226,7 @@ async fn the_deadline_bounds_saves_that_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused() {
+async fn invalid_settings_are_refused() {
     let default = Config::default;
     for config in [
         default().lifetime(Duration::ZERO),
@@ -235,7 +235,7 @@ async fn settings_that_make_no_sense_are_refused() {
         default().lifetime(None),
         default().renew_after(f64::NAN),
         default().renew_after(-0.1),
-        // It would be renewed when it is dead already.
+        // The session would be renewed only after it has expired.
         default().renew_after(1.0),
         default().deadline(Duration::ZERO),
         default().max_record_size(0),
