@@ -1,14 +1,14 @@
 //! The errors of the store, and which of them are refusals.
 //!
-//! A write goes to a temporary file, which is then renamed. What fails before the rename is a refusal:
-//! nothing was written. So is everything that a failed read or a failed lock says.
+//! A write goes to a temporary file, which is then renamed. An error before the rename is a
+//! refusal: nothing was written. Errors of reads and of locks are refusals, too.
 
 use std::io;
 
 use rustix::io::Errno;
 use session_core::{Error, ErrorKind};
 
-/// Something in the session directory could not be opened or read.
+/// A file or directory could not be opened or read.
 pub(crate) fn unreadable(error: impl Into<io::Error>) -> Error {
     refused("the session directory can't be read", error.into())
 }
@@ -28,8 +28,8 @@ pub(crate) fn not_written(error: impl Into<io::Error>) -> Error {
     refused(message, error)
 }
 
-/// A rename, a removal or an overwrite failed. The system has not done it, unless the disk failed
-/// while it did.
+/// A rename, a removal or an overwrite failed. It was not carried out, unless the error is from the
+/// disk.
 pub(crate) fn not_changed(error: impl Into<io::Error>) -> Error {
     let error = error.into();
     match Errno::from_io_error(&error) {
@@ -38,13 +38,13 @@ pub(crate) fn not_changed(error: impl Into<io::Error>) -> Error {
     }
 }
 
-/// The change was made, or may have been, and the disk reported an error.
+/// The disk reported an error during a change: it is in doubt.
 pub(crate) fn in_doubt(error: io::Error) -> Error {
-    Error::unavailable("the disk failed during a write; it is not known whether it was carried out")
+    Error::unavailable("the disk reported an error during a write; it is not known whether the write was carried out")
         .with_source(error)
 }
 
-/// Other writers had the bucket for too long.
+/// Other writers locked the bucket for too long.
 pub(crate) fn busy() -> Error {
     Error::refused(
         "other writers did not release a part of the session directory in time; nothing was written. \
@@ -73,19 +73,19 @@ pub(crate) fn no_bucket(errno: Errno) -> Error {
     }
 }
 
-/// Something has the name of a session's file and is no file.
+/// An entry with the name of a session's file is not a file.
 pub(crate) fn not_a_file() -> Error {
     Error::corrupt("something other than a file is in the place of a session's file: remove it")
 }
 
-/// The same for a removal, for which `Corrupt` would mean that it can be removed.
+/// As [`not_a_file`], for a removal: `Corrupt` would mean that `destroy` can remove it.
 pub(crate) fn not_removable(errno: Errno) -> Error {
     Error::new(ErrorKind::Other, "a directory is in the place of a session's file: remove it")
         .with_source(io::Error::from(errno))
         .as_refusal()
 }
 
-/// The table of the contract: missing rights are `InvalidConfig`, everything else that refuses is
+/// By the table in the contract: missing rights are `InvalidConfig`, all other refusals are
 /// `Unavailable`.
 fn refused(message: &'static str, error: io::Error) -> Error {
     match error.kind() {
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_failing_disk_leaves_a_change_in_doubt() {
+    fn only_a_disk_error_leaves_a_change_in_doubt() {
         let refusals = [Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::MFILE, Errno::NFILE];
         for errno in refusals {
             for error in [unreadable(errno), not_written(errno), not_changed(errno)] {

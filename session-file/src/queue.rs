@@ -1,5 +1,5 @@
-//! The order of writers, and how long they wait. An operation that waits is a future and takes no
-//! thread: threads that may block are few, and the runtime shares them with the application.
+//! The order of writers, and how long they wait. A waiting operation is a future and takes no
+//! thread: there are few blocking threads, and the application uses them, too.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,28 +11,29 @@ use crate::clock;
 use crate::errors::busy;
 
 /// How long an operation waits for other writers. The handle gives the first attempt of a save half
-/// of its deadline (of 5 s by default). This is less, so that the caller learns that nothing was
-/// written.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
-/// How many loads, and how many writes, have a thread at a time. It bounds the open files, too.
+/// of its deadline (of 5 s by default). This is less than that half, so that the caller gets a
+/// refusal.
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
+/// How many loads, and how many writes, run on threads at a time. It limits the open files, too.
 const PERMITS: usize = 64;
 
-/// When an operation was requested, which is when the life that it gives begins.
+/// The moment at which an operation was requested. The ttl that it sets begins then.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
     /// Milliseconds since 1970.
     pub(crate) at: u64,
-    /// When it gives up waiting.
+    /// The moment until which it waits.
     pub(crate) until: Instant,
 }
 
 impl Request {
-    pub(crate) fn now(patience: Duration) -> Result<Self> {
-        Ok(Self { at: clock::checked_now()?, until: Instant::now() + patience })
+    pub(crate) fn now(max_wait: Duration) -> Result<Self> {
+        Ok(Self { at: clock::checked_now()?, until: Instant::now() + max_wait })
     }
 }
 
-/// The writers of this process queue here rather than in the kernel, where they would be threads.
+/// The writers of this process wait in these queues and not in `flock`, which would block a thread
+/// for each.
 #[derive(Debug)]
 pub(crate) struct Queues {
     /// One for each bucket.
@@ -42,7 +43,7 @@ pub(crate) struct Queues {
     readers: Arc<Semaphore>,
 }
 
-/// The right to write to one bucket, among the writers of this process.
+/// The exclusive right within this process to write to one bucket.
 #[derive(Debug)]
 pub(crate) struct WritePermit {
     pub(crate) request: Request,
@@ -59,8 +60,8 @@ impl Queues {
         }
     }
 
-    /// Waits for the bucket first and then for a thread, so a bucket that is stuck takes one thread
-    /// at most.
+    /// Waits for the bucket first and then for a thread, so that a blocked bucket takes at most one
+    /// thread.
     pub(crate) async fn writer(&self, request: Request, bucket: u8) -> Result<WritePermit> {
         let bucket = self.bucket(bucket).lock_owned().await;
         let thread = permit(&self.writers).await?;
@@ -75,7 +76,8 @@ impl Queues {
         permit(&self.readers).await
     }
 
-    /// A bucket that is not in use in this process; no operation waits for it either.
+    /// Locks a bucket that is not in use in this process; `None` if an operation has it or waits
+    /// for it.
     pub(crate) fn idle_bucket(&self, bucket: u8) -> Option<OwnedMutexGuard<()>> {
         self.bucket(bucket).try_lock_owned().ok()
     }
@@ -86,7 +88,7 @@ impl Queues {
 }
 
 async fn permit(semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit> {
-    // It is never closed.
+    // The semaphore is never closed.
     let permit = Arc::clone(semaphore).acquire_owned().await;
     permit.map_err(|error| Error::refused("the store is closed").with_source(error))
 }
