@@ -33,7 +33,7 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
     /// expired; the caller can't tell the reasons apart.
     ///
     /// # Errors
-    /// `Corrupt` when an authentic value can't be understood.
+    /// `Corrupt` if an authentic value can't be parsed.
     fn open(&self, value: &str) -> Result<Option<Opened>>;
 
     /// The backend that keeps the revocation marks of destroyed sessions until their cookies have

@@ -36,14 +36,14 @@ fn supports_cached_loads(store: &FileBackend) -> bool {
     }
     let kind = rustix::fs::fstatfs(&*store.store.root.directory().unwrap()).unwrap().f_type;
     // ext4, XFS and btrfs.
-    assert!(![0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind), "refused on a disk ({kind:#x})");
-    println!("skipped: this file system ({kind:#x}) does not tell what is in memory");
+    assert!(![0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind), "not supported on a disk ({kind:#x})");
+    println!("skipped: this file system ({kind:#x}) does not support loads from the page cache");
     false
 }
 
 #[cfg(not(target_os = "linux"))]
 fn supports_cached_loads(_store: &FileBackend) -> bool {
-    println!("skipped: only Linux supports_cached_loads what is in memory");
+    println!("skipped: only Linux supports loads from the page cache");
     false
 }
 
