@@ -104,7 +104,7 @@ impl SecretKey {
         }
         if permissions::others_can_read(&metadata) {
             let file = path.display();
-            tracing::warn!(%file, "other users can read this key file and forge sessions: chmod 600");
+            tracing::warn!(%file, "others can read this key file and forge sessions: chmod 600");
         }
         // One buffer of the final size: a vector that grows leaves copies of the key in memory.
         let length = usize::try_from(metadata.len()).unwrap_or(0).min(MAX_FILE_BYTES);

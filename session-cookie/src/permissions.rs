@@ -14,9 +14,7 @@ mod unix {
     pub(crate) fn refusal(file: &Metadata) -> Option<&'static str> {
         let me = rustix::process::geteuid().as_raw();
         if file.uid() != me && file.uid() != ROOT {
-            return Some(
-                "it belongs to another user, who can change it: chown it to the user of this process",
-            );
+            return Some("it belongs to another user, who can change it: change its owner (chown)");
         }
         let others_can_write = file.mode() & 0o022 != 0;
         others_can_write.then_some("its group or other users can change it: chmod 600")

@@ -40,7 +40,7 @@ pub(crate) fn not_changed(error: impl Into<io::Error>) -> Error {
 
 /// The disk reported an error during a change: it is in doubt.
 pub(crate) fn in_doubt(error: io::Error) -> Error {
-    Error::unavailable("the disk reported an error during a write; it is not known whether the write was carried out")
+    Error::unavailable("the disk failed during a write; whether it was carried out is not known")
         .with_source(error)
 }
 

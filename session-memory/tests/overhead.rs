@@ -12,7 +12,8 @@ const WORST_COUNT: usize = 262_144 / 8 * 7 * 106 / 100;
 
 #[test]
 fn a_session_costs_at_most_256_bytes_beside_its_payload() {
-    let overhead = measure::bytes_per_session(WORST_COUNT).expect("Linux reports the size of the process");
+    let overhead =
+        measure::bytes_per_session(WORST_COUNT).expect("Linux reports the size of the process");
     println!("{overhead} bytes");
     assert!((100..=256).contains(&overhead), "{overhead} bytes");
 }

@@ -45,7 +45,7 @@ fn changed(store: &CookieStore, data: &[u8]) {
     let end = (start + usize::from(*taken)).min(value.len());
     let forged = format!("{}{put}{}", &value[..start], &value[end..]);
     let opened = store.open(&forged).expect("authentic values are understood");
-    assert_eq!(opened.is_some(), forged == value, "a changed value opened, or the unchanged one did not");
+    assert_eq!(opened.is_some(), forged == value, "only the unchanged value may open");
 }
 
 /// The input is the content of the session.

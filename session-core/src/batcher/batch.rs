@@ -77,7 +77,7 @@ impl<K: Kind> Batch<K> {
             let wrong = || {
                 Error::new(
                     ErrorKind::Other,
-                    "the backend returned a wrong number of results for a batch: this is a bug in the backend",
+                    "the backend returned a wrong number of results for a batch, which is a bug in it",
                 )
             };
             for caller in self.callers.into_iter().flatten() {

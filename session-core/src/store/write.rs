@@ -265,7 +265,7 @@ impl Save<'_> {
         if let Some(new) = write.new_identity()
             && let Err(error) = self.calls.destroy(&new.key, Some(write.record.revision)).await
         {
-            tracing::debug!(%error, "the unused record of a failed rotation could not be removed; it expires");
+            tracing::debug!(%error, "the record of a failed rotation remains until it expires");
         }
     }
 

@@ -36,7 +36,10 @@ fn supports_cached_loads(store: &FileBackend) -> bool {
     }
     let kind = rustix::fs::fstatfs(&*store.store.root.directory().unwrap()).unwrap().f_type;
     // ext4, XFS and btrfs.
-    assert!(![0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind), "not supported on a disk ({kind:#x})");
+    assert!(
+        ![0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind),
+        "not supported on a disk ({kind:#x})"
+    );
     println!("skipped: this file system ({kind:#x}) does not support loads from the page cache");
     false
 }
