@@ -1,7 +1,7 @@
 //! The common part of the two algorithms.
 //!
 //! ```text
-//! version          1 byte    1 signed, 2 encrypted: it stands for exactly one algorithm
+//! version          1 byte    1 signed, 2 encrypted: it identifies one algorithm
 //! key identifier   4 bytes   which key of the ring; public
 //! …                          what the algorithm needs, and the envelope
 //! tag              16 or 32 bytes

@@ -49,10 +49,13 @@ fn the_first_key_seals_and_every_key_opens() {
         assert_eq!(opened.record, record(), "{mode}");
         assert!(opened.reseal, "{mode}: an older key sealed it");
 
-        let anew = seal(&rotated, &record());
-        assert!(!open(&rotated, &anew).expect(mode).reseal, "{mode}");
-        assert!(open(&make(NAME, &[new]), &anew).is_some(), "{mode}: the new key sealed it");
-        assert!(open(&make(NAME, &[old]), &anew).is_none(), "{mode}: the old one did not");
+        let sealed_again = seal(&rotated, &record());
+        assert!(!open(&rotated, &sealed_again).expect(mode).reseal, "{mode}");
+        assert!(
+            open(&make(NAME, &[new]), &sealed_again).is_some(),
+            "{mode}: the new key sealed it"
+        );
+        assert!(open(&make(NAME, &[old]), &sealed_again).is_none(), "{mode}: the old one did not");
     }
 }
 

@@ -95,7 +95,7 @@ fn a_trace_event_contains_the_reason_without_contents() {
 }
 
 #[test]
-fn a_value_that_opens_leaves_no_trace() {
+fn a_value_that_opens_is_not_logged() {
     for (mode, make) in modes() {
         let store = make(NAME, &[key()]);
         let log = Log::default();

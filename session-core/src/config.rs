@@ -96,7 +96,8 @@ impl Config {
     }
 
     /// The part of the idle timeout, from 0 to less than 1, that has to pass before a session is
-    /// renewed again (default: 0.1). A session in constant use costs one `touch` per such part.
+    /// renewed again (default: 0.1). A session in constant use costs one `touch` in each such
+    /// interval.
     #[must_use]
     pub fn renew_after(mut self, part: f64) -> Self {
         self.renew_after = part;
@@ -256,7 +257,7 @@ mod file {
         use super::*;
 
         #[test]
-        fn a_file_sets_what_it_names_and_its_mistakes_are_errors() {
+        fn a_file_sets_the_named_settings_and_invalid_ones_are_errors() {
             let json = r#"{"lifetime":"12h","idle_timeout":"30m","flash":"next-request"}"#;
             let config: Config = serde_json::from_str(json).unwrap();
             assert_eq!(config.lifetime, Some(Duration::from_secs(12 * 3600)));

@@ -92,8 +92,8 @@ impl CookieName {
 /// When a sealed value expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// After this time from now. It is never zero; more than [`MAX_TTL`](crate::MAX_TTL) is
-    /// clamped.
+    /// After this time, counted from now. It is never zero, and more than
+    /// [`MAX_TTL`](crate::MAX_TTL) is clamped.
     After(Duration),
     /// At this time, which an earlier [`Sealed`] or [`Opened`] contained.
     At(SystemTime),

@@ -80,7 +80,7 @@ impl Error {
         Self::new(ErrorKind::InvalidConfig, message)
     }
 
-    /// States that nothing was written, whatever the kind is.
+    /// States that nothing was written, for an error of any kind.
     #[must_use]
     pub fn as_refusal(mut self) -> Self {
         self.0.refused = true;

@@ -278,7 +278,7 @@ impl Collection<'_> {
         self.removed >= self.limit || Instant::now() >= self.ends_at
     }
 
-    /// Returns the value, or remembers the error.
+    /// Returns the value, or keeps the first error.
     fn check<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.error.get_or_insert(error)).ok()
     }

@@ -87,7 +87,7 @@ impl Root {
                     false => Ok(directory),
                     true => Err(Error::refused(
                         "the session directory was removed while it was in use; nothing was read or \
-                         written. Create it anew with mode 700, or restart",
+                         written. Create it again with mode 700, or restart",
                     )
                     .with_source(error)),
                 }

@@ -64,7 +64,7 @@ async fn full_store_refuses_new_sessions_and_keeps_the_live_ones() {
 }
 
 #[tokio::test]
-async fn full_store_removes_what_expired_before_it_refuses() {
+async fn full_store_removes_expired_sessions_before_it_refuses() {
     let store = MemoryBackend::new().max_sessions(100);
     for number in 0..100 {
         create(&store, number, MOMENT).await.unwrap();

@@ -42,7 +42,7 @@ impl Encoder {
     #[inline]
     pub(crate) fn copy(&mut self, member: &Member<'_>) {
         let Some(text) = member.text else {
-            return self.copy_spelled_anew(member);
+            return self.copy_and_escape(member);
         };
         self.separate();
         self.codes.push(member.name.len(), member.json.len(), false);
@@ -50,7 +50,7 @@ impl Encoder {
     }
 
     #[cold]
-    fn copy_spelled_anew(&mut self, member: &Member<'_>) {
+    fn copy_and_escape(&mut self, member: &Member<'_>) {
         let name = std::str::from_utf8(member.name).expect("the document was checked to be UTF-8");
         self.value(name, member.json);
     }

@@ -78,13 +78,14 @@ impl Flash<'_> {
         self.0.read(|state| state.visible_flash().any(|entry| entry.is_value(name)))
     }
 
-    /// Keeps a value for one more request: undoes a [`take`](Self::take) of this request, and with
-    /// [`FlashMode::NextRequest`](crate::FlashMode::NextRequest) prolongs its life by one.
+    /// Keeps a value for one more request. It undoes a [`take`](Self::take) of this request, and
+    /// with [`FlashMode::NextRequest`](crate::FlashMode::NextRequest) it also keeps a value that
+    /// was not taken.
     pub fn keep(&self, name: &str) {
         self.0.write(|state| state.keep_flash(|entry| entry.is_value(name)));
     }
 
-    /// Keeps everything, values and messages, as [`keep`](Self::keep) does.
+    /// Keeps all values and messages, as [`keep`](Self::keep) does.
     pub fn keep_all(&self) {
         self.0.write(|state| state.keep_flash(|_| true));
     }

@@ -1,4 +1,4 @@
-//! Writes that can be sent, and sent again, and the write in doubt.
+//! A prepared write, which can be sent several times, and a write in doubt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::clock::{Instant, later};
 use crate::document::Document;
 use crate::{Key, Record, Revision, SessionId};
 
-/// A write that can be sent, and sent again.
+/// A write that can be sent several times.
 pub(crate) struct Prepared {
     pub(crate) target: Target,
     pub(crate) record: Record,

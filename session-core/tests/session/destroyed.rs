@@ -78,7 +78,7 @@ async fn a_destroy_during_a_rebase_moves_no_value_into_the_new_session() {
 }
 
 #[tokio::test]
-async fn a_destroy_during_a_rebase_with_nothing_after_it_leaves_no_session() {
+async fn a_destroy_during_a_rebase_without_later_changes_leaves_no_session() {
     let (backend, store) = store();
     let (old_cookie, session) = stored(&store).await;
     increment(&session);

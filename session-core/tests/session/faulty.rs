@@ -24,7 +24,7 @@ pub(crate) enum Fault {
     Late,
     /// The driver sends it twice and gets the answer to the second copy.
     SentTwice,
-    /// It is carried out and no answer ever comes.
+    /// It is carried out, and the call is never answered.
     Hang,
     /// The store refuses it.
     Refuse,
@@ -108,7 +108,7 @@ impl Faulty {
 
     /// The write of [`Fault::Late`] arrives. Returns whether it was carried out.
     pub(crate) fn arrive(&self) -> bool {
-        let late = self.late.lock().unwrap().take().expect("a write is on its way");
+        let late = self.late.lock().unwrap().take().expect("a write was delayed");
         late(self)
     }
 

@@ -205,7 +205,7 @@ async fn a_rotation_that_meets_a_logout_at_any_moment_is_followed() {
 }
 
 #[tokio::test]
-async fn a_logout_that_others_overtake_again_and_again_removes_no_tombstone() {
+async fn a_logout_with_repeated_conflicts_removes_no_tombstone() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     for nth in 1..=9 {

@@ -64,7 +64,7 @@ async fn a_write_that_is_refused_once_costs_two_writes() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_costs_a_load_and_a_refusal_after_it_is_in_doubt() {
+async fn an_unknown_outcome_costs_a_load_and_a_later_refusal_is_in_doubt() {
     for (faults, calls) in [
         (&[LoseAnswer][..], &["save", "load"][..]),
         (&[LoseRequest], &["save", "load", "save"]),
@@ -158,7 +158,7 @@ async fn a_destroy_that_is_refused_is_not_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_destruction_with_a_refused_write_after_it_does_not_say_that_nothing_was_written() {
+async fn a_refused_write_after_a_destruction_does_not_say_that_nothing_was_written() {
     let (backend, store) = store();
     let (_, session) = stored(&store).await;
     session.destroy();

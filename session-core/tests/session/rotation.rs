@@ -26,7 +26,7 @@ fn key(cookie: &str) -> session_core::Key {
 }
 
 #[tokio::test]
-async fn the_tombstone_names_the_new_key_and_the_replaced_revision_and_no_id() {
+async fn the_tombstone_contains_the_new_key_and_the_replaced_revision_and_no_id() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     session.set_owner(Some(alice()));
@@ -98,7 +98,7 @@ async fn a_tombstone_that_arrives_after_its_rotation_was_discarded_ends_no_sessi
     store.save(&session).await.unwrap_err();
     session.discard_changes();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
-    assert!(!backend.arrive(), "the session moved to an id that nobody has");
+    assert!(!backend.arrive(), "the session moved to an unused id");
     assert_eq!((n(&store, &old).await, backend.len()), (0, 1));
     session.insert("n", 1).unwrap();
     backend.take_calls();
@@ -169,7 +169,7 @@ async fn two_sign_ins_at_once_are_two_sessions_with_ids_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_comes_too_late_changes_no_expiry() {
+async fn a_late_renewal_changes_no_expiry() {
     let minute = Duration::from_secs(60);
     let (backend, store) = with_config(config().idle_timeout(minute).renew_after(0.0));
     let (old, stale) = stored(&store).await;

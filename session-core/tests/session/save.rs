@@ -249,7 +249,7 @@ async fn an_update_that_fails_on_the_rebased_value_is_an_error_and_writes_nothin
 }
 
 #[tokio::test]
-async fn an_update_may_use_the_session_it_updates() {
+async fn an_update_may_use_its_own_session() {
     let (_, store) = store();
     let (_, session) = stored(&store).await;
     let inner = session.clone();
@@ -259,7 +259,7 @@ async fn an_update_may_use_the_session_it_updates() {
 }
 
 #[tokio::test]
-async fn a_failing_random_source_makes_no_session() {
+async fn a_failing_random_source_creates_no_session() {
     for source in [
         (|_: &mut [u8]| Err(std::io::Error::other("no entropy"))) as session_core::RandomSource,
         |_: &mut [u8]| Ok(()),
@@ -296,7 +296,7 @@ async fn spawned_gc_survives_errors() {
 }
 
 #[tokio::test]
-async fn the_global_store_says_when_it_is_missing() {
+async fn a_missing_global_store_is_an_error() {
     use session_core::global;
     assert_eq!(global::load("x").await.unwrap_err().kind(), ErrorKind::InvalidConfig);
     let (_, store) = store();

@@ -144,7 +144,7 @@ async fn gc_continues_after_a_bad_entry() {
 
 /// More damaged files than are remembered for a bucket.
 #[tokio::test]
-async fn damaged_sessions_do_not_keep_gc_from_the_others() {
+async fn damaged_sessions_do_not_prevent_the_collection_of_others() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     let mut damaged = fs::read(fixture.file(&key(1, 1))).unwrap();

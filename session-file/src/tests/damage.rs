@@ -84,7 +84,7 @@ async fn a_damaged_expiry_is_corrupt() {
 
 /// Files with an intact header, longer and shorter than the first read.
 #[tokio::test]
-async fn a_session_that_has_grown_is_corrupt_however_it_is_read() {
+async fn a_file_that_has_grown_is_corrupt_for_each_way_of_reading() {
     let fixture = Fixture::new();
     for (n, size) in [(1, 0), (2, 500), (3, 4_100)] {
         let key = key(1, n);

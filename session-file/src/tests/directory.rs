@@ -14,7 +14,7 @@ async fn directories_are_0700_and_files_0600_in_256_sub_directories() {
 }
 
 #[test]
-fn a_directory_that_others_can_enter_or_its_owner_can_not_is_refused() {
+fn a_directory_with_unsuitable_mode_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     for open_mode in [0o701, 0o705, 0o777, 0o2707, 0o600, 0o500, 0o470] {
         let path = directory.path().join(format!("{open_mode:o}"));

@@ -97,7 +97,7 @@ async fn the_bytes_of_a_batch_are_limited_and_a_larger_item_is_sent_alone() {
 }
 
 #[tokio::test]
-async fn a_batch_beside_others_has_a_third_of_all() {
+async fn a_further_batch_has_a_third_of_all() {
     let limits = BatchLimits { alone: 0, in_flight: 100, items: 64, bytes: 1000 };
     let memory = Memory::new(limits);
     let batcher = batcher(&memory);

@@ -88,7 +88,7 @@ async fn a_logout_with_the_old_cookie_ends_the_new_one_for_its_whole_life() {
         assert_eq!(store.web().cookie_change(&other), CookieChange::Remove);
         assert!(store.load(&new_cookie).await.unwrap().is_none(), "{loaded_before}");
         let until = marked_until(&revoked, cookies.key(&new_cookie)).await;
-        assert!(until >= cookies.expires_at(&new_cookie), "it does not come back");
+        assert!(until >= cookies.expires_at(&new_cookie), "the mark outlives the new cookie");
         increment(&session);
         assert_gone(&store, &session).await;
     }
