@@ -1,7 +1,7 @@
 //! Detects keys that an attacker can guess.
 //!
 //! A test can't prove that a key is random. These tests detect common mistakes: an empty key, a
-//! placeholder from a tutorial, words, a pattern. They refuse less than one of ten million random
+//! placeholder from a tutorial, words, a pattern. They refuse fewer than one in ten million random
 //! keys of 32 bytes.
 
 use zeroize::Zeroizing;
@@ -15,8 +15,8 @@ const DIFFERENT: usize = 16;
 /// A run of this length, up or down in steps of one, is not random, in bytes or in text.
 const RUN: usize = 12;
 
-/// They are long enough to be rare in random base64, or in random hexadecimal digits if they
-/// consist of such digits.
+/// The placeholders are long enough to be rare in random base64. Those of hexadecimal digits are
+/// rare in random hexadecimal text, too.
 const PLACEHOLDERS: [&[u8]; 25] = [
     b"changeme",
     b"change_me",
@@ -113,8 +113,8 @@ fn from_hex(digits: &[u8]) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// Words without spaces: only letters, most of them in lower case and many of them vowels. Less
-/// than one of ten million random keys in base64 is such a text.
+/// Whether it looks like words without spaces: only letters, most of them in lower case and many of
+/// them vowels. Fewer than one in ten million random keys are such a text in base64.
 fn is_prose(digits: &[u8]) -> bool {
     let count = |is: fn(&u8) -> bool| digits.iter().filter(|&byte| is(byte)).count();
     let vowels = count(|byte| b"aeiou".contains(&byte.to_ascii_lowercase()));
@@ -125,7 +125,7 @@ fn is_prose(digits: &[u8]) -> bool {
         && vowels * 10 >= digits.len() * 3
 }
 
-/// An arithmetic progression, such as 0, 1, 2, 3, …, or several interleaved ones.
+/// Whether it is an arithmetic progression, such as 0, 1, 2, 3, …, or several interleaved ones.
 fn is_progression(bytes: &[u8]) -> bool {
     let step = |from: usize, stride: usize| bytes[from + stride].wrapping_sub(bytes[from]);
     (1..=4).any(|stride| {
@@ -134,7 +134,7 @@ fn is_progression(bytes: &[u8]) -> bool {
     })
 }
 
-/// A part like `abcdefghijkl` or its reverse.
+/// Whether it contains a run such as `abcdefghijkl`, or its reverse.
 fn runs(bytes: &[u8]) -> bool {
     [1, 255].iter().any(|step| {
         let is_step = |pair: &[u8]| pair[1].wrapping_sub(pair[0]) == *step;
@@ -149,7 +149,7 @@ fn without_nuls(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The repetition of one part. The last repetition may be incomplete.
+/// Whether it is the repetition of one part. The last repetition may be incomplete.
 fn repeats(bytes: &[u8]) -> bool {
     (1..=bytes.len() / 2).any(|period| bytes[period..] == bytes[..bytes.len() - period])
 }

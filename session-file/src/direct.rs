@@ -49,7 +49,7 @@ mod linux {
     use crate::root::is_removed;
 
     const ACCESS: OFlags = RECORD.union(OFlags::RDONLY);
-    /// `preadv2` then reads at the position of the file.
+    /// With this offset `preadv2` reads at the current position of the file.
     const CURRENT_POSITION: u64 = u64::MAX;
 
     /// How a load opens and reads a file.

@@ -1,8 +1,8 @@
 //! Tests of the batcher on a small backend in memory and real runtimes.
 
+mod failures;
 mod limits;
 mod runtimes;
-mod troubles;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};

@@ -191,14 +191,14 @@ async fn a_fixed_lifetime_stays_fixed() {
     let cookies = Sealing::default();
     let store = SessionStore::new_cookie(cookies.clone()).with_config(config()).unwrap();
     let (old_cookie, session) = stored(&store).await;
-    let deadline = cookies.expires_at(&old_cookie);
+    let expiry = cookies.expires_at(&old_cookie);
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     session.regenerate();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     let new_cookie = cookie(&store, &session);
     assert_ne!(new_cookie, old_cookie);
-    assert_eq!(cookies.expires_at(&new_cookie), deadline);
+    assert_eq!(cookies.expires_at(&new_cookie), expiry);
 }
 
 #[tokio::test]

@@ -139,20 +139,20 @@ impl Faulty {
     }
 
     /// The expiry of the only session, or of the only record.
-    pub(crate) fn deadline(&self) -> Instant {
+    pub(crate) fn expiry(&self) -> Instant {
         let records = self.records.lock().unwrap();
         let is_only = records.len() == 1;
         let mut found = records.values().filter(|(record, _)| is_only || !is_tombstone(record));
-        let (_, deadline) = found.next().expect("there is one");
+        let (_, expiry) = found.next().expect("there is one");
         assert!(found.next().is_none(), "there is only one");
-        *deadline
+        *expiry
     }
 
     pub(crate) fn put_raw(&self, key: Key, payload: &'static [u8]) {
         let record =
             Record { payload: payload.into(), revision: Revision::from_u64(1), owner: None };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        self.records.lock().unwrap().insert(key, (record, deadline));
+        let expiry = Instant::now() + Duration::from_secs(60);
+        self.records.lock().unwrap().insert(key, (record, expiry));
     }
 
     /// One call, with its hooks before and after it.
@@ -216,26 +216,26 @@ impl Faulty {
     fn put(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let mut records = self.records.lock().unwrap();
         let now = Instant::now();
-        let live = records.get(key).filter(|(_, deadline)| *deadline > now);
-        let deadline = match (write, live) {
+        let live = records.get(key).filter(|(_, expiry)| *expiry > now);
+        let expiry = match (write, live) {
             (Write::Create { .. }, Some(_)) => return Err(Error::already_exists()),
             (Write::Create { ttl }, None) => now + ttl,
             (Write::Update(_), None) => return Err(Error::gone()),
             (Write::Update(update), Some((old, _))) if old.revision != update.expected => {
                 return Err(Error::conflict());
             }
-            (Write::Update(update), Some((_, deadline))) => {
-                update.ttl.map_or(*deadline, |ttl| now + ttl)
+            (Write::Update(update), Some((_, expiry))) => {
+                update.ttl.map_or(*expiry, |ttl| now + ttl)
             }
         };
-        records.insert(*key, (record.clone(), deadline));
+        records.insert(*key, (record.clone(), expiry));
         Ok(())
     }
 
     pub(crate) fn remove(&self, key: &Key, only: Option<Revision>) -> bool {
         let mut records = self.records.lock().unwrap();
-        let wanted = records.get(key).is_some_and(|(record, deadline)| {
-            *deadline > Instant::now() && only.is_none_or(|only| only == record.revision)
+        let wanted = records.get(key).is_some_and(|(record, expiry)| {
+            *expiry > Instant::now() && only.is_none_or(|only| only == record.revision)
         });
         wanted && records.remove(key).is_some()
     }
@@ -248,20 +248,20 @@ impl Faulty {
             return Err(Error::refused("no connection"));
         }
         let records = self.records.lock().unwrap();
-        Ok(records.get(key).and_then(|(record, deadline)| {
-            let expires_in = deadline.checked_duration_since(Instant::now())?;
+        Ok(records.get(key).and_then(|(record, expiry)| {
+            let expires_in = expiry.checked_duration_since(Instant::now())?;
             (!expires_in.is_zero()).then(|| Loaded { record: record.clone(), expires_in })
         }))
     }
 
     fn renew(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
         let mut records = self.records.lock().unwrap();
-        let entry = records.get_mut(key).filter(|(_, deadline)| *deadline > Instant::now());
-        let (record, deadline) = entry.ok_or_else(Error::gone)?;
+        let entry = records.get_mut(key).filter(|(_, expiry)| *expiry > Instant::now());
+        let (record, expiry) = entry.ok_or_else(Error::gone)?;
         if record.revision != expected {
             return Err(Error::conflict());
         }
-        *deadline = Instant::now() + ttl;
+        *expiry = Instant::now() + ttl;
         Ok(())
     }
 }

@@ -192,8 +192,8 @@ impl Client {
     async fn change(&mut self, id: &str, session: &Session, mark: String) {
         let signs_in = self.put_something(session);
         session.insert(&mark, true).unwrap();
-        let settled = self.random.bool();
-        if !settled {
+        let updates_at_once = self.random.bool();
+        if !updates_at_once {
             session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
         }
         // A clone of the session is saved at the same time, and its result is ignored.
@@ -206,7 +206,7 @@ impl Client {
         for attempt in 0..TRIES {
             let patience = self.patience();
             let save = async {
-                if settled && attempt == 0 {
+                if updates_at_once && attempt == 0 {
                     let one_more = |n: Option<u32>| n.unwrap_or(0) + 1;
                     return Ok(Some(self.store.update(session, "n", one_more).await?));
                 }

@@ -21,18 +21,18 @@ async fn pass(millis: u64) {
 async fn a_fixed_lifetime_stays_fixed() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
-    let deadline = backend.deadline();
+    let expiry = backend.expiry();
     pass(5).await;
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     request(&store, &cookie, |session| assert!(session.contains("n"))).await;
-    assert_eq!(backend.deadline(), deadline);
+    assert_eq!(backend.expiry(), expiry);
     session.regenerate();
     let before = Instant::now();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     // The remaining life is computed after the save, so it may differ by the duration of the save.
-    let latest = deadline + before.elapsed();
-    assert!((deadline..=latest).contains(&backend.deadline()));
+    let latest = expiry + before.elapsed();
+    assert!((expiry..=latest).contains(&backend.expiry()));
     assert!(!backend.take_calls().contains(&"touch"));
 }
 
@@ -41,17 +41,17 @@ async fn an_idle_timeout_costs_one_touch_per_window() {
     let config = config().idle_timeout(Duration::from_secs(2)).renew_after(0.1);
     let (backend, store) = with_config(config);
     let (cookie, session) = stored(&store).await;
-    let first = backend.deadline();
+    let first = backend.expiry();
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
-    assert_eq!(backend.deadline(), first, "within the window");
+    assert_eq!(backend.expiry(), first, "within the window");
 
     pass(250).await;
     let session = load(&store, &cookie).await;
     backend.take_calls();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_eq!(backend.take_calls(), ["touch"]);
-    let second = backend.deadline();
+    let second = backend.expiry();
     assert!(second >= first + Duration::from_millis(250));
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
     let session = load(&store, &cookie).await;
@@ -64,13 +64,13 @@ async fn an_idle_timeout_costs_one_touch_per_window() {
 async fn a_save_in_a_new_window_renews_without_a_touch() {
     let (backend, store) = with_config(config().idle_timeout(HOUR).renew_after(0.0));
     let (_, session) = stored(&store).await;
-    let first = backend.deadline();
+    let first = backend.expiry();
     pass(5).await;
     increment(&session);
     backend.take_calls();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_eq!(backend.take_calls(), ["save"]);
-    assert!(backend.deadline() >= first + Duration::from_millis(5));
+    assert!(backend.expiry() >= first + Duration::from_millis(5));
 }
 
 #[tokio::test]
@@ -79,15 +79,15 @@ async fn no_renewal_exceeds_the_lifetime() {
     let (backend, store) = with_config(config);
     let (cookie, session) = stored(&store).await;
     let limit = Instant::now() + MINUTE + ROUNDING;
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
     pass(20).await;
     increment(&session);
     store.save(&session).await.unwrap();
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
     request(&store, &cookie, |session| session.extend()).await;
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
     request(&store, &cookie, |session| session.regenerate()).await;
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
 }
 
 #[tokio::test]
@@ -101,7 +101,7 @@ async fn a_write_that_is_sent_again_later_gives_no_longer_life() {
     store.save(&session).await.unwrap_err();
     pass(20).await;
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
 }
 
 #[tokio::test]
@@ -113,7 +113,7 @@ async fn an_own_lifetime_begins_at_once_and_stays() {
         let before = Instant::now();
         assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
         let after = Instant::now();
-        assert!((before + lifetime..=after + lifetime).contains(&backend.deadline()));
+        assert!((before + lifetime..=after + lifetime).contains(&backend.expiry()));
         assert!(session.expires_in().unwrap() <= lifetime);
     }
     // A later renewal uses the session's own lifetime, not the store's.
@@ -121,7 +121,7 @@ async fn an_own_lifetime_begins_at_once_and_stays() {
     let before = Instant::now();
     request(&store, &cookie, |session| session.extend()).await;
     let ten = Duration::from_secs(10);
-    assert!((before + ten..=Instant::now() + ten).contains(&backend.deadline()));
+    assert!((before + ten..=Instant::now() + ten).contains(&backend.expiry()));
 }
 
 #[tokio::test]
@@ -149,20 +149,20 @@ async fn an_endless_lifetime_is_clamped() {
 async fn an_extension_renews_within_the_window() {
     let (backend, store) = with_config(config().idle_timeout(MINUTE).renew_after(0.9));
     let (_, session) = stored(&store).await;
-    let first = backend.deadline();
+    let first = backend.expiry();
     pass(5).await;
     session.extend();
     backend.take_calls();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_eq!(backend.take_calls(), ["touch"]);
-    assert!(backend.deadline() >= first + Duration::from_millis(5));
+    assert!(backend.expiry() >= first + Duration::from_millis(5));
 }
 
 #[tokio::test]
 async fn an_extension_never_shortens_a_life() {
     let (backend, store) = with_config(config().idle_timeout(HOUR));
     let (cookie, _) = stored(&store).await;
-    let deadline = backend.deadline();
+    let expiry = backend.expiry();
     let shorter = store.with_config(config().idle_timeout(MINUTE)).unwrap();
     let session = load(&shorter, &cookie).await;
     session.extend();
@@ -171,7 +171,7 @@ async fn an_extension_never_shortens_a_life() {
     session.extend();
     increment(&session);
     assert_eq!(shorter.save(&session).await.unwrap(), Saved::Updated);
-    assert_eq!(backend.deadline(), deadline);
+    assert_eq!(backend.expiry(), expiry);
 }
 
 #[tokio::test]

@@ -176,9 +176,9 @@ async fn a_late_renewal_changes_no_expiry() {
     tokio::time::sleep(Duration::from_millis(3)).await;
     // Another request has just set a shorter lifetime.
     request(&store, &old, |session| session.set_lifetime(Duration::from_secs(9)).unwrap()).await;
-    let end = backend.deadline();
+    let end = backend.expiry();
     assert_eq!(store.save(&stale).await.unwrap(), Saved::Unchanged);
-    assert_eq!(backend.deadline(), end);
+    assert_eq!(backend.expiry(), end);
     assert!(stale.expires_in().unwrap() <= Duration::from_secs(9));
     // Another request has just given it a new id.
     let stale = load(&store, &old).await;

@@ -166,7 +166,8 @@ async fn a_dropped_leader_loses_no_change_of_the_others() {
         leading.abort();
         assert_eq!(outcomes(saves).await, [Saved::Updated; 7], "{fault:?}");
         let expected = if fault == Fault::Hang { 9 } else { 8 };
-        // The leader's change was carried out with the common write, or not at all.
+        // The leader's change is part of the common write. That was carried out, or a member may
+        // have sent it again.
         let written = n(&store, &cookie).await;
         assert!(written == expected || written == 9, "{written} after {fault:?}");
     }

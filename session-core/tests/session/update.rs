@@ -190,7 +190,7 @@ async fn ids_of_one_purpose_load_nothing_for_another() {
 /// The store and the session have the same expiry.
 fn assert_expires_in(backend: &Faulty, session: &Session, life: Duration, slack: Duration) {
     let (now, said) = (Instant::now(), session.expires_in().unwrap());
-    let stored = backend.deadline() - now;
+    let stored = backend.expiry() - now;
     let difference = stored.max(said) - stored.min(said);
     assert!(difference <= slack, "the store: {stored:?}, the session: {said:?}");
     assert!(stored <= life + slack && stored + slack >= life, "{stored:?} instead of {life:?}");
