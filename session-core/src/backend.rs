@@ -127,7 +127,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// A short name for errors and logs, for example `"redis"`.
     fn name(&self) -> &'static str;
 
-    /// What this store claims about itself. It must not change while the store is in use.
+    /// The claims of this backend. They must not change while the store is in use.
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the live record under the key (clauses 1 to 4, 12).

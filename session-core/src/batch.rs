@@ -58,7 +58,7 @@ pub struct BatchLimits {
     pub in_flight: usize,
     /// The most items of one batch (default: 64).
     pub items: usize,
-    /// The most payload bytes of one batch; a single larger item is a batch of its own (default:
+    /// The most payload bytes of one batch; a single larger item is sent in its own batch (default:
     /// 1 MiB).
     pub bytes: usize,
 }

@@ -1,6 +1,6 @@
-//! What a store can do beyond the contract, and what an application can rely on.
+//! The capabilities of a backend beyond the contract, and the guarantees of a store.
 
-/// What a [`Backend`](crate::Backend) claims about itself. Each claim enables conformance cases.
+/// The claims of a [`Backend`](crate::Backend). Each claim enables conformance cases.
 ///
 /// The default claims nothing. A wrapper forwards the claims of the store that it wraps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,7 +11,8 @@ pub struct Capabilities {
     pub expires_natively: bool,
 }
 
-/// What a [`SessionStore`](crate::SessionStore) guarantees, computed from its medium and its backend.
+/// The guarantees of a [`SessionStore`](crate::SessionStore), computed from its medium and its
+/// backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Guarantees {

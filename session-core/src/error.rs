@@ -7,7 +7,7 @@ use std::fmt;
 /// A result whose error is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in which operation of which backend, and why.
+/// An error, with its kind, message and source, and the operation and backend that failed.
 ///
 /// It never contains a session id, a cookie value, a key or a value of the session. The source that
 /// a backend attaches must not contain one either.

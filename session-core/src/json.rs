@@ -37,7 +37,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(name: &str, json: &[u8]) -> Result<
     })
 }
 
-/// Where a value could not be read. It replaces the error of serde, whose message may quote the
+/// The position of an error in a value. It replaces the error of serde, whose message may quote the
 /// value.
 #[derive(Debug)]
 struct Position {

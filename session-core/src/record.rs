@@ -1,4 +1,4 @@
-//! What a store keeps, and how it is written.
+//! The records of a store, and the writes.
 
 use std::cell::RefCell;
 use std::fmt;

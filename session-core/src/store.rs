@@ -226,7 +226,7 @@ impl SessionStore {
         })
     }
 
-    /// What this store guarantees.
+    /// The guarantees of this store.
     #[must_use]
     pub fn guarantees(&self) -> Guarantees {
         medium!(self, medium => medium.guarantees())

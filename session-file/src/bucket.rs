@@ -89,7 +89,7 @@ impl Bucket {
             Ok(file) => Ok(Some(file.into())),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP | Errno::MLINK) => Err(Error::corrupt(
-                "a symbolic link is in the place of a session's file; it is not followed",
+                "a symbolic link has the name of a session's file; it is not followed",
             )),
             Err(Errno::ISDIR | Errno::NXIO) => Err(not_a_file()),
             Err(errno) => Err(unreadable(errno)),
@@ -144,7 +144,7 @@ impl Locked {
             }
             other => other?,
         };
-        // The process's umask may have taken rights away.
+        // The umask of the process may have removed rights.
         fchmod(&file, PRIVATE_FILE)?;
         let mut file = File::from(file);
         file.write_all(content)?;

@@ -1,6 +1,6 @@
 //! The only setting of the store.
 
-/// What a power failure or a crash of the operating system may undo.
+/// Determines what a power failure or a crash of the operating system may undo.
 ///
 /// The death of a process, even by `kill -9`, undoes no acknowledged change, with any durability.
 /// The README says which store to use if a power failure must not undo anything either.

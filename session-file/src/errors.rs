@@ -65,7 +65,7 @@ pub(crate) fn not_locked(errno: Errno) -> Error {
 pub(crate) fn no_bucket(errno: Errno) -> Error {
     match errno {
         Errno::LOOP | Errno::NOTDIR | Errno::MLINK => refused(
-            "a symbolic link or a file is in the place of a sub-directory of the session directory: \
+            "a symbolic link or a file has the name of a sub-directory of the session directory: \
              remove it",
             errno.into(),
         ),
@@ -75,12 +75,12 @@ pub(crate) fn no_bucket(errno: Errno) -> Error {
 
 /// An entry with the name of a session's file is not a file.
 pub(crate) fn not_a_file() -> Error {
-    Error::corrupt("something other than a file is in the place of a session's file: remove it")
+    Error::corrupt("an entry that is not a file has the name of a session's file: remove it")
 }
 
 /// As [`not_a_file`], for a removal: `Corrupt` would mean that `destroy` can remove it.
 pub(crate) fn not_removable(errno: Errno) -> Error {
-    Error::new(ErrorKind::Other, "a directory is in the place of a session's file: remove it")
+    Error::new(ErrorKind::Other, "a directory has the name of a session's file: remove it")
         .with_source(io::Error::from(errno))
         .as_refusal()
 }

@@ -166,7 +166,7 @@ fn open_private(path: &Path) -> Result<File> {
         return Err(refusal(
             path,
             &format!(
-                "belongs to user {}, this process runs as {me}: choose a directory of its own, or \
+                "belongs to user {}, this process runs as {me}: choose another directory, or \
                  `chown {me}` it",
                 stat.st_uid
             ),

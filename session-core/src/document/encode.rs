@@ -11,7 +11,7 @@ pub(crate) struct Encoder {
     out: Vec<u8>,
     created: u64,
     lifetime: Option<u64>,
-    /// Where the values begin.
+    /// The offset of the first value.
     first: usize,
     codes: Codes,
 }

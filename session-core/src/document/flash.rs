@@ -66,7 +66,7 @@ impl fmt::Display for Level {
 pub struct Message {
     /// How serious it is.
     pub level: Level,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 

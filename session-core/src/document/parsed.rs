@@ -26,7 +26,7 @@ pub(crate) struct Document {
     pub(crate) flash: Vec<FlashEntry>,
 }
 
-/// Where the values are.
+/// The places of the values in the text.
 #[derive(Clone)]
 pub(super) enum Data {
     /// In the document's own index.

@@ -10,7 +10,7 @@ use super::span::Span;
 /// entry is in a list in a document.
 const MAX_DEPTH: u32 = 100;
 
-/// What is wrong with a text, and where. It never contains a part of the text.
+/// An error in a text, and its offset. It never contains a part of the text.
 #[derive(Debug)]
 pub(crate) struct Malformed {
     what: &'static str,

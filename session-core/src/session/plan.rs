@@ -1,4 +1,4 @@
-//! What a save has to write.
+//! Decides what a save has to write.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -72,7 +72,7 @@ pub(crate) struct Ended {
     pub(crate) expires_in: Duration,
 }
 
-/// What the client's cookie contains, from which follows what has to be sent to it.
+/// The state of the client's cookie. It determines what has to be sent to the client.
 #[derive(Default)]
 pub(crate) struct Client {
     /// The key of the session in the client's cookie.
@@ -84,7 +84,7 @@ pub(crate) struct Client {
     pub(crate) ended: bool,
 }
 
-/// What is out of date about the client's cookie.
+/// The part of the client's cookie that is out of date.
 #[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Staleness {
     #[default]
@@ -322,7 +322,7 @@ impl State {
     }
 
     /// Records that another request gave the session a new id, with the key `new`. The changes of
-    /// this request are stored only if it signs in, and then in a session of its own, without the
+    /// this request are stored only if it signs in, and then in a separate session, without the
     /// values of the old one.
     pub(crate) fn set_late(&mut self, new: Key) {
         self.client.session = Some(new);

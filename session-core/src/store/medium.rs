@@ -1,11 +1,11 @@
-//! Where sessions are kept: on a server, or in the cookie.
+//! The medium of sessions: a server, or the cookie.
 
 use super::context::Context;
 use super::outcome::{Found, Saved};
 use crate::session::{Session, Stored};
 use crate::{Backend, Config, CookieName, CookieValue, Guarantees, Result};
 
-/// What differs between the two media. Futures may be dropped at any await.
+/// The operations that differ between the two media. Futures may be dropped at any await.
 pub(super) trait Medium {
     fn name(&self) -> &'static str;
 

@@ -75,7 +75,7 @@ impl Save<'_> {
     }
 }
 
-/// Where the session was found.
+/// The place where the session was found.
 #[derive(Clone, Copy)]
 pub(super) enum At<'a> {
     Record(&'a Loaded),
@@ -83,7 +83,7 @@ pub(super) enum At<'a> {
     OtherId(Key),
 }
 
-/// Handles that another request gave the session a new id. A sign-in becomes a session of its own,
+/// Handles that another request gave the session a new id. A sign-in becomes a separate session,
 /// without the old values. All other changes are given up.
 pub(super) fn become_late(session: &Session, version: Version, new: Key) -> Result<()> {
     if session.state(|state| state.changes.sign_in.is_some()) {

@@ -188,7 +188,7 @@ impl Client {
         false
     }
 
-    /// An increment with a mark of its own, and perhaps a new id.
+    /// An increment with a unique mark, and perhaps a new id.
     async fn change(&mut self, id: &str, session: &Session, mark: String) {
         let signs_in = self.put_something(session);
         session.insert(&mark, true).unwrap();

@@ -14,7 +14,7 @@ fn one_more(n: Option<u32>) -> u32 {
     n.unwrap_or(0) + 1
 }
 
-/// The results of parallel requests of one client, each with a session of its own.
+/// The results of parallel requests of one client, each with its own session.
 async fn in_parallel(store: &SessionStore, cookie: &str, requests: usize) -> Vec<Option<u32>> {
     let mut tasks = JoinSet::new();
     let barrier = Arc::new(tokio::sync::Barrier::new(requests));

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 
 const TOMBSTONE: &[u8] = b"{\"v\":1,\"rotated\":";
 
-/// What happens to one request.
+/// The delivery of one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Delivery {
     Delivered,
