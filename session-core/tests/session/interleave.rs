@@ -142,8 +142,8 @@ impl Client {
     async fn log_out(&mut self, id: &str, session: &Session) {
         self.ledger.logout_begins(id);
         for _ in 0..TRIES {
-            let patience = self.patience();
-            if let Ok(Ok(())) = timeout(patience, self.store.destroy(session)).await {
+            let max_wait = self.max_wait();
+            if let Ok(Ok(())) = timeout(max_wait, self.store.destroy(session)).await {
                 return self.ledger.logged_out(id);
             }
         }
@@ -204,7 +204,7 @@ impl Client {
         }
         let mut outcome = if is_shared { Outcome::InDoubt } else { Outcome::NotWritten };
         for attempt in 0..TRIES {
-            let patience = self.patience();
+            let max_wait = self.max_wait();
             let save = async {
                 if updates_at_once && attempt == 0 {
                     let one_more = |n: Option<u32>| n.unwrap_or(0) + 1;
@@ -212,7 +212,7 @@ impl Client {
                 }
                 self.store.save(session).await.map(|_: Saved| None)
             };
-            let saved: Option<Result<_>> = timeout(patience, save).await.ok();
+            let saved: Option<Result<_>> = timeout(max_wait, save).await.ok();
             say(|| format!("{mark}: {saved:?}"));
             match saved {
                 Some(Ok(number)) => {
@@ -254,7 +254,7 @@ impl Client {
     }
 
     /// The time after which a client drops the future: usually never.
-    fn patience(&mut self) -> Duration {
+    fn max_wait(&mut self) -> Duration {
         match self.random.u32(0..5) {
             0 if !self.ledger.is_calm() => Duration::from_millis(self.random.u64(0..12)),
             _ => Duration::from_secs(3600),
