@@ -1,16 +1,16 @@
-//! What sealing and opening cost beside the cryptography that they can't do without, in one run:
+//! Compares the cost of sealing and opening with the cost of the cryptography alone, in one run:
 //!
 //! ```text
 //! cargo run --release -p session-cookie --all-features --example seal_cost
 //! ```
 //!
 //! The raw row is HMAC-SHA256 and base64url of the same 400 bytes, once in each direction: tag and
-//! encoding, then decoding and verification, with a key that is set up already as the store's is.
-//! Rounds of all rows take turns, and a row's figure is its fastest round: what else the machine did
-//! meanwhile only ever adds to it.
-//! It exits with 1 when the signed row costs more than 1.5 times the raw one.
+//! encoding, then decoding and verification. Its key is set up in advance, as that of the store.
+//! The rounds of all rows alternate, and the figure of a row is its fastest round, because other
+//! load on the machine only makes a round slower. The exit code is 1 if the signed row costs more
+//! than 1.5 times the raw one.
 
-#![allow(clippy::print_stdout)] // it is what the example is for
+#![allow(clippy::print_stdout)] // the example prints its results
 
 use std::hint::black_box;
 use std::process::ExitCode;

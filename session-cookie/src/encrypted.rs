@@ -1,9 +1,8 @@
 //! AES-256-GCM-SIV (RFC 8452): the client can neither read nor change its session.
 //!
-//! Its nonces may be random. Nothing has to be counted or remembered between servers, because two
-//! equal nonces give away no more than whether two envelopes are the same, and they never are: each
-//! holds a random id and revision. On processors with AES instructions it costs about a fifth of
-//! XChaCha20-Poly1305.
+//! Its nonces may be random, so the servers need no common counter: two equal nonces reveal only
+//! whether two envelopes are equal, and they never are, because each contains a random id and
+//! revision. On processors with AES instructions the cost is about a fifth of XChaCha20-Poly1305.
 
 use std::io;
 
@@ -80,15 +79,15 @@ impl Protection for Encrypted {
             let (head, envelope) = rest.split_at_mut(ENVELOPE_START);
             let (associated, nonce) = associated_and_nonce(context, head);
             let tag = Tag::try_from(&*tag).expect("split off with this length");
-            // The tag, of the clear text, is compared in constant time. What it refuses is as it was
-            // afterwards, so that the next key can be tried.
+            // The tag of the plain text is compared in constant time. If it does not match, the
+            // bytes are restored, so that the next key can be tried.
             key.decrypt_inout_detached(&nonce, &associated, envelope.into(), &tag).is_ok()
         })?;
         Ok(Authentic { envelope: ENVELOPE_START..end, key })
     }
 }
 
-/// Context and header are authenticated along; the nonce is by its nature.
+/// Context and header are the associated data. The nonce is authenticated anyway.
 fn associated_and_nonce(context: &[u8], head: &[u8]) -> (Vec<u8>, Nonce) {
     let (header, nonce) = head.split_at(HEADER_BYTES);
     let nonce = Nonce::try_from(nonce).expect("the head ends with a nonce");

@@ -1,4 +1,4 @@
-//! What is sealed: the times, the id and the record of a session, as bytes.
+//! The sealed bytes: the times, the id and the record of a session.
 //!
 //! ```text
 //! issued, ms since 1970    u64, big endian
@@ -23,18 +23,18 @@ pub(crate) struct Times {
     pub(crate) expires: u64,
 }
 
-/// An envelope taken apart.
+/// A parsed envelope.
 #[derive(Debug)]
 pub(crate) struct Envelope {
     pub(crate) times: Times,
     pub(crate) id: SessionId,
     pub(crate) revision: Revision,
     pub(crate) owner: Option<Owner>,
-    /// Where the payload stands in the bytes that were parsed.
+    /// The range of the payload in the parsed bytes.
     pub(crate) payload: Range<usize>,
 }
 
-/// The length of the envelope of this record.
+/// The length of the envelope of a record.
 pub(crate) fn length(record: &Record) -> usize {
     FIXED_BYTES + owner_text(record).len() + record.payload.len()
 }
@@ -51,7 +51,7 @@ pub(crate) fn write(out: &mut Vec<u8>, times: Times, id: &SessionId, record: &Re
     out.extend_from_slice(&record.payload);
 }
 
-/// Takes an authentic envelope apart; `None` when it is none.
+/// Parses an authentic envelope; `None` if it is malformed.
 pub(crate) fn parse(bytes: &[u8]) -> Option<Envelope> {
     let (issued, rest) = bytes.split_first_chunk()?;
     let (expires, rest) = rest.split_first_chunk()?;
@@ -85,7 +85,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_parse_or_do_not_but_never_panic(bytes in any::<Vec<u8>>()) {
+        fn parsing_any_bytes_never_panics(bytes in any::<Vec<u8>>()) {
             if let Some(envelope) = parse(&bytes) {
                 prop_assert!(bytes.len() >= FIXED_BYTES);
                 prop_assert_eq!(envelope.payload.end, bytes.len());
@@ -93,7 +93,7 @@ mod tests {
         }
 
         #[test]
-        fn what_was_written_is_parsed(
+        fn a_written_envelope_is_parsed(
             issued: u64, expires: u64, id: [u8; 32], revision: u64,
             owner in proptest::option::of("\\PC{1,60}"), payload: Vec<u8>,
         ) {

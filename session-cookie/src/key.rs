@@ -1,4 +1,4 @@
-//! Secret keys: where they come from, and what is derived from them.
+//! Secret keys, their sources, and derived keys.
 
 use std::fmt;
 use std::fs;
@@ -14,17 +14,17 @@ use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::{permissions, weakness};
 
-/// No key file is longer; what is ends in a key that is no base64.
+/// How much of a key file is read. A longer file contains no valid key.
 const MAX_FILE_BYTES: usize = 1 << 16;
 
 /// A key of a [`CookieStore`](crate::CookieStore)'s key ring: at least 32 random bytes.
 ///
-/// Whoever has it can forge every session, so it does not belong into the source code, and no two
-/// applications or stages should share one. Keys that are short, all-equal, patterned, made of words
-/// or known placeholders are refused. `Debug` shows nothing, and the memory is overwritten on drop.
+/// Anyone with the key can forge every session. Do not put it into the source code, and do not
+/// share it between applications or stages. Keys that are short, a pattern, words, a placeholder or
+/// published are refused. `Debug` shows nothing, and the memory is overwritten on drop.
 ///
-/// One key can be configured for signing and for encryption: what is used is derived from it for
-/// each algorithm apart.
+/// The same key can be used for signing and for encryption: each algorithm uses its own derived
+/// key.
 ///
 /// ```
 /// # use session_cookie::SecretKey;
@@ -37,14 +37,15 @@ const MAX_FILE_BYTES: usize = 1 << 16;
 pub struct SecretKey(Zeroizing<Vec<u8>>);
 
 impl SecretKey {
-    /// How to make a key; every error about a key ends with it.
+    /// How to make a key. Every error about a key ends with it.
     pub(crate) const ADVICE: &str = "make a key with: openssl rand -base64 32";
 
-    /// The key of these bytes, which must come from a cryptographic random source. Text is refused:
-    /// that is for [`from_base64`](Self::from_base64).
+    /// The key of these bytes, which must come from a cryptographic random source. Text is refused;
+    /// use [`from_base64`](Self::from_base64) for it.
     ///
     /// # Errors
-    /// `InvalidConfig` for a weak key; the text says why, and the command that makes a good one.
+    /// `InvalidConfig` for a weak key. The message contains the reason and the command that makes a
+    /// good key.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         match weakness::of_bytes(bytes) {
             Some(why) => Err(refused(why)),
@@ -52,14 +53,14 @@ impl SecretKey {
         }
     }
 
-    /// Reads a key from base64, of the standard or the URL alphabet, padded or not. White space is
-    /// skipped.
+    /// Reads a key from base64, in the standard or the URL alphabet, with or without padding. White
+    /// space is skipped.
     ///
     /// # Errors
-    /// `InvalidConfig` for a weak key or what is no base64; the text has the command that makes a
-    /// good one.
+    /// `InvalidConfig` for a weak key or invalid base64. The message contains the command that
+    /// makes a good key.
     pub fn from_base64(text: &str) -> Result<Self> {
-        // One buffer from the start: a vector that grows leaves copies behind.
+        // One buffer of the final size: a vector that grows leaves copies of the key in memory.
         let mut standard = Zeroizing::new(Vec::with_capacity(text.len()));
         standard.extend(text.bytes().filter(|byte| !byte.is_ascii_whitespace()));
         if let Some(why) = weakness::of_text(&standard) {
@@ -82,12 +83,12 @@ impl SecretKey {
 
     /// Reads a key from a file that holds it in base64, as `openssl rand -base64 32` prints it.
     ///
-    /// On Unix the file must belong to this process's user or to root, and nobody else may write it.
-    /// When others can read it, a warning is logged.
+    /// On Unix the file must belong to this process's user or to root, and must not be writable by
+    /// others. If others can read it, a warning is logged.
     ///
     /// # Errors
-    /// `InvalidConfig` when the file can't be read or holds no good key, or when others can change it.
-    /// The text names the file.
+    /// `InvalidConfig` if the file can't be read, contains no good key, or can be changed by
+    /// others. The message names the file.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let in_file = |message: &str| {
@@ -103,9 +104,9 @@ impl SecretKey {
         }
         if permissions::others_can_read(&metadata) {
             let file = path.display();
-            tracing::warn!(%file, "others can read this key file and so forge sessions: chmod 600");
+            tracing::warn!(%file, "others can read this key file and forge sessions: chmod 600");
         }
-        // One buffer from the start: a vector that grows leaves copies behind.
+        // One buffer of the final size: a vector that grows leaves copies of the key in memory.
         let length = usize::try_from(metadata.len()).unwrap_or(0).min(MAX_FILE_BYTES);
         let mut bytes = Zeroizing::new(Vec::with_capacity(length + 1));
         file.take(MAX_FILE_BYTES as u64).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -115,12 +116,12 @@ impl SecretKey {
             .map_err(|error| in_file(error.message()))
     }
 
-    /// Reads a key from a file, or makes one and the file when there is none: for development and
-    /// for a single server. The new file can be read by its owner only (mode 0600). A file that
-    /// exists is never written.
+    /// Reads a key from a file. If there is no file, it generates a key and creates the file. It is
+    /// for development and for a single server. Only its owner can read the new file (mode 0600).
+    /// An existing file is never changed.
     ///
     /// # Errors
-    /// `InvalidConfig` as for [`from_file`](Self::from_file), or when the file can't be made.
+    /// `InvalidConfig` as for [`from_file`](Self::from_file), or if the file can't be created.
     pub fn from_file_or_generate(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref();
         let key = Self::generate()?;
@@ -128,17 +129,18 @@ impl SecretKey {
             Ok(()) => Ok(key),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Self::from_file(path),
             Err(source) => Err(Error::invalid_config(format!(
-                "the key file {}: it can't be made ({source})",
+                "the key file {}: it can't be created ({source})",
                 path.display()
             ))
             .with_source(source)),
         }
     }
 
-    /// A new random key. Sessions that it sealed end when the process does, unless it is kept.
+    /// A new random key. The sessions that it sealed end with the process, unless the key is stored
+    /// elsewhere.
     ///
     /// # Errors
-    /// `Other` when the operating system's random source fails.
+    /// `Other` if the operating system's random source fails.
     pub fn generate() -> Result<Self> {
         let mut bytes = Zeroizing::new(vec![0; 32]);
         getrandom::fill(&mut bytes).map_err(|source| {
@@ -148,8 +150,8 @@ impl SecretKey {
         Ok(Self(bytes))
     }
 
-    /// A key for one use, which the label names. Nothing about this key, nor about those of other
-    /// uses, follows from it.
+    /// Derives the key for one use, which the label names. A derived key reveals nothing about this
+    /// key or about the keys of other uses.
     pub(crate) fn derive(&self, label: &str) -> Zeroizing<[u8; 32]> {
         let mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
         let mut tag = mac.chain_update(label).finalize().into_bytes();
@@ -158,7 +160,7 @@ impl SecretKey {
         derived
     }
 
-    /// The file appears whole or not at all: another process may start at the same moment.
+    /// Creates the file atomically, because another process may start at the same moment.
     fn write_to_new_file(&self, path: &Path) -> io::Result<()> {
         if fs::exists(path)? {
             return Err(io::ErrorKind::AlreadyExists.into());
@@ -178,7 +180,7 @@ impl SecretKey {
             .write_all(text.as_bytes())
             .and_then(|()| file.write_all(b"\n"))
             .and_then(|()| file.sync_all())
-            .and_then(|()| fs::hard_link(&temporary, path)); // refuses what exists
+            .and_then(|()| fs::hard_link(&temporary, path)); // fails if the file exists
         fs::remove_file(&temporary)?;
         written
     }

@@ -17,8 +17,8 @@ pub use store::CookieStore;
 
 use session_core::{SessionStore, global};
 
-/// Makes `store` the process-wide store of [`session_core::global`], with default settings, and gives
-/// it back. An earlier one is replaced.
+/// Makes `store` the process-wide store of [`session_core::global`], with default settings, and
+/// returns the store. It replaces an earlier one.
 ///
 /// ```
 /// use session_cookie::{CookieStore, SecretKey, start_session};

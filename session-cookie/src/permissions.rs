@@ -1,4 +1,4 @@
-//! Who else can change or read a key file.
+//! Checks which other users can change or read a key file.
 
 #[cfg(unix)]
 pub(crate) use unix::{others_can_read, refusal};
@@ -10,14 +10,14 @@ mod unix {
 
     const ROOT: u32 = 0;
 
-    /// Why a key in this file can't be trusted: someone else may have put it there.
+    /// The reason why a key in this file can't be trusted: another user may have written it.
     pub(crate) fn refusal(file: &Metadata) -> Option<&'static str> {
         let me = rustix::process::geteuid().as_raw();
         if file.uid() != me && file.uid() != ROOT {
-            return Some("it belongs to another user, who can change it: chown it to this one");
+            return Some("it belongs to another user, who can change it: change its owner (chown)");
         }
         let others_can_write = file.mode() & 0o022 != 0;
-        others_can_write.then_some("its group or everybody can change it: chmod 600")
+        others_can_write.then_some("its group or other users can change it: chmod 600")
     }
 
     pub(crate) fn others_can_read(file: &Metadata) -> bool {
@@ -25,7 +25,7 @@ mod unix {
     }
 }
 
-/// Other systems have lists of rights instead, which are the administrator's.
+/// On other systems, the access control lists are up to the administrator.
 #[cfg(not(unix))]
 pub(crate) fn refusal(_: &std::fs::Metadata) -> Option<&'static str> {
     None

@@ -1,15 +1,15 @@
-//! What the two algorithms have in common.
+//! The common part of the two algorithms.
 //!
 //! ```text
-//! version          1 byte    1 signed, 2 encrypted: it stands for exactly one algorithm
+//! version          1 byte    1 signed, 2 encrypted: it identifies one algorithm
 //! key identifier   4 bytes   which key of the ring; public
 //! …                          what the algorithm needs, and the envelope
 //! tag              16 or 32 bytes
 //! ```
 //!
-//! The store, not the value, says which algorithm is used, and every key of the ring is tried: the
-//! version and the key identifier that a client sends choose nothing. They are compared once the tag
-//! has proven them authentic, and beyond that they only tell a log why a value was refused.
+//! The store determines the algorithm, and every key of the ring is tried: the version and the key
+//! identifier in a value from a client select nothing. They are compared only after the tag has
+//! authenticated them. Otherwise they are only used for the reason in the log.
 
 use std::fmt;
 use std::ops::Range;
@@ -18,10 +18,10 @@ use session_core::{Error, Result};
 
 use crate::SecretKey;
 
-/// The version byte and the key identifier.
+/// The length of the version byte and the key identifier.
 pub(crate) const HEADER_BYTES: usize = 1 + size_of::<KeyId>();
 
-/// Names a key without telling anything about it.
+/// Identifies a key and reveals nothing about it.
 pub(crate) type KeyId = [u8; 4];
 
 /// One algorithm with its key ring. The first key seals, every key opens.
@@ -29,32 +29,32 @@ pub(crate) trait Protection: Send + Sync {
     /// Its name in `Debug`.
     fn name(&self) -> &'static str;
 
-    /// How many keys are in the ring.
+    /// The number of keys in the ring.
     fn keys(&self) -> usize;
 
-    /// How many bytes it adds to an envelope.
+    /// The number of bytes that it adds to an envelope.
     fn overhead(&self) -> usize;
 
-    /// Appends what stands before the envelope.
+    /// Appends the bytes before the envelope.
     fn begin(&self, sealed: &mut Vec<u8>) -> Result<()>;
 
-    /// Protects what [`begin`](Self::begin) and the envelope have become, bound to the context.
+    /// Protects the bytes of [`begin`](Self::begin) and the envelope, bound to the context.
     fn finish(&self, context: &[u8], sealed: &mut Vec<u8>);
 
-    /// Finds out, in constant time for each key, whether a key of the ring sealed this for the
+    /// Verifies, in constant time for each key, that a key of the ring sealed these bytes for the
     /// context.
     fn authenticate(&self, context: &[u8], sealed: &mut [u8]) -> Result<Authentic, Refusal>;
 }
 
-/// What [`Protection::authenticate`] found.
+/// The result of [`Protection::authenticate`].
 pub(crate) struct Authentic {
-    /// The envelope, in clear.
+    /// The envelope in plain text.
     pub(crate) envelope: Range<usize>,
-    /// Which key sealed it: an index into the ring.
+    /// The index of its key in the ring.
     pub(crate) key: usize,
 }
 
-/// Why a value was not opened. Nobody but the log of the application learns it.
+/// The reason why a value was refused. It is only written to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     TooLong,
@@ -81,17 +81,17 @@ impl Refusal {
     }
 }
 
-/// The keys, each ready for use, and their identifiers.
+/// The keys, set up for use, and their identifiers.
 pub(crate) struct Ring<K> {
     version: u8,
     keys: Vec<(KeyId, K)>,
 }
 
 impl<K> Ring<K> {
-    /// Derives the keys of one algorithm, which its label names, so that no key is ever used in two.
+    /// Derives the keys of one algorithm from its label, so that no key is used for two algorithms.
     ///
     /// # Errors
-    /// `InvalidConfig` when there is no key, or one twice.
+    /// `InvalidConfig` if the ring is empty or contains a key twice.
     pub(crate) fn new(
         version: u8,
         label: &str,
@@ -148,7 +148,7 @@ impl<K> Ring<K> {
         let Some(index) = found else {
             return Err(self.diagnose(sealed));
         };
-        // Now it is known that a key of this ring wrote these bytes.
+        // The header is authentic from here on.
         if sealed[0] != self.version {
             return Err(Refusal::OtherVersion);
         }
@@ -158,7 +158,7 @@ impl<K> Ring<K> {
         Ok(index)
     }
 
-    /// What a value that no key opens claims to be. It is refused anyway; this is for the log.
+    /// The reason for the log, from the header of a value that no key opens.
     fn diagnose(&self, sealed: &[u8]) -> Refusal {
         if sealed[0] != self.version {
             Refusal::OtherVersion

@@ -1,4 +1,4 @@
-//! HMAC-SHA256: the client can read its session and can't change it.
+//! HMAC-SHA256: the client can read its session, but not change it.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use session_core::Result;
@@ -10,7 +10,8 @@ use crate::protection::{Authentic, HEADER_BYTES, Protection, Refusal, Ring};
 const VERSION: u8 = 1;
 const TAG_BYTES: usize = 32;
 
-/// Each key is an HMAC that has absorbed it, so that a value costs two blocks of SHA-256 less.
+/// Each key is an HMAC state that has already processed the key, which saves two blocks of SHA-256
+/// for each value.
 pub(crate) struct Signed(Ring<Hmac<Sha256>>);
 
 impl Signed {
@@ -59,7 +60,7 @@ impl Protection for Signed {
     }
 }
 
-/// The context says where it ends, so no two pairs of context and message are the same bytes.
+/// The context contains its own length, so no two pairs of context and message have the same bytes.
 fn mac(key: &Hmac<Sha256>, context: &[u8], message: &[u8]) -> Hmac<Sha256> {
     key.clone().chain_update(context).chain_update(message)
 }
@@ -68,7 +69,7 @@ fn mac(key: &Hmac<Sha256>, context: &[u8], message: &[u8]) -> Hmac<Sha256> {
 mod tests {
     use super::*;
 
-    /// Only this crate could make such a value: it is authentic, and says it is another's.
+    /// An authentic value with another version or key identifier. Only this crate can make it.
     fn sealed_with_header(signed: &Signed, change: impl Fn(&mut [u8])) -> Vec<u8> {
         let mut sealed = Vec::new();
         signed.begin(&mut sealed).unwrap();

@@ -1,4 +1,4 @@
-//! What a browser keeps: 4096 bytes for a cookie.
+//! The size limit of a cookie in browsers: 4096 bytes.
 
 use std::collections::BTreeMap;
 
@@ -6,26 +6,26 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use session_core::{Error, ErrorKind};
 
-/// Name, value and attributes together. RFC 6265 (6.1) asks browsers for at least that much, and
-/// none keeps more.
+/// The limit of name, value and attributes together. RFC 6265 (6.1) requires at least this size
+/// from browsers, and none keeps more.
 pub(crate) const LIMIT: usize = 4096;
 
-/// The longest attributes without a domain and with the root as path.
+/// The longest attributes without a domain and with the path `/`.
 const LONGEST_ATTRIBUTES: &str = "; Path=/; Max-Age=315360000000; \
     Expires=Fri, 31 Dec 9999 23:59:59 GMT; Secure; HttpOnly; SameSite=Strict; Partitioned";
 
-/// How many bytes are kept free for attributes unless the application says otherwise.
+/// How many bytes are reserved for attributes by default.
 pub(crate) const DEFAULT_RESERVE: usize = LONGEST_ATTRIBUTES.len();
 
-/// How many are kept free whatever the application says: enough for `; Path=/; Secure; HttpOnly;
-/// SameSite=Strict` and a `Max-Age` of 400 days.
+/// The least reserve: enough for `; Path=/; Secure; HttpOnly; SameSite=Strict` and a `Max-Age` of
+/// 400 days.
 pub(crate) const LEAST_RESERVE: usize = 64;
 
-/// How many keys an error names.
-const NAMED_KEYS: usize = 5;
+/// How many values an error names.
+const NAMED_VALUES: usize = 5;
 
-/// How many characters of a key an error shows.
-const KEY_CHARS: usize = 40;
+/// How many characters of a name an error shows.
+const NAME_CHARS: usize = 40;
 
 /// The parts of a cookie, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -36,14 +36,14 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// The `=` counts, too.
+    /// The size of the cookie, with the `=`.
     pub(crate) fn total(self) -> usize {
         (self.name + 1 + self.value).saturating_add(self.attributes)
     }
 
-    /// The error that says what to do about it.
+    /// The error for a cookie that is too large.
     pub(crate) fn too_large(self, payload: &[u8]) -> Error {
-        let largest = largest_keys(payload);
+        let largest = largest_values(payload);
         Error::new(
             ErrorKind::TooLarge,
             format!(
@@ -59,7 +59,7 @@ impl Size {
     }
 }
 
-/// The session's document, as far as sizes are concerned.
+/// The parts of the session's document whose sizes are needed.
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow, default)]
@@ -68,32 +68,32 @@ struct Document<'a> {
     flash: Option<&'a RawValue>,
 }
 
-/// Names, never values: the message goes to a log.
-fn largest_keys(payload: &[u8]) -> String {
+/// The names and sizes of the largest values, for the message. It never contains a value.
+fn largest_values(payload: &[u8]) -> String {
     let Ok(document) = serde_json::from_slice::<Document<'_>>(payload) else {
         return String::new();
     };
     let mut sizes: Vec<(String, usize)> = document
         .data
         .iter()
-        .map(|(key, value)| (shown(key), key.len() + value.get().len()))
+        .map(|(name, value)| (shown(name), name.len() + value.get().len()))
         .collect();
     if let Some(flash) = document.flash {
         sizes.push(("flash".to_owned(), flash.get().len()));
     }
     sizes.sort_by_key(|(_, bytes)| std::cmp::Reverse(*bytes));
-    sizes.truncate(NAMED_KEYS);
+    sizes.truncate(NAMED_VALUES);
     if sizes.is_empty() {
         return String::new();
     }
     let list: Vec<String> =
-        sizes.into_iter().map(|(key, bytes)| format!("{key} {bytes}")).collect();
-    format!("; the largest entries, in bytes: {}", list.join(", "))
+        sizes.into_iter().map(|(name, bytes)| format!("{name} {bytes}")).collect();
+    format!("; the largest values, in bytes: {}", list.join(", "))
 }
 
-fn shown(key: &str) -> String {
-    let mut start: String = key.chars().take(KEY_CHARS).collect();
-    if start.len() < key.len() {
+fn shown(name: &str) -> String {
+    let mut start: String = name.chars().take(NAME_CHARS).collect();
+    if start.len() < name.len() {
         start.push('…');
     }
     format!("{start:?}")

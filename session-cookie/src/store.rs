@@ -1,4 +1,4 @@
-//! The store.
+//! The cookie store.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,19 +21,19 @@ use crate::size::{self, Size};
 const DEFAULT_PURPOSE: &str = "session";
 const DEFAULT_LEEWAY: Duration = Duration::from_secs(1);
 
-/// Sessions that live in the client's cookie, signed or encrypted.
+/// Sessions in the client's cookie, signed or encrypted.
 ///
 /// # ⚠ An old cookie can be replayed
 ///
-/// The server remembers nothing, so **without [`with_revocation`](Self::with_revocation) a logout
-/// only asks the browser to forget its cookie**. Whoever kept a copy (another device, a thief, the
-/// user) is logged in again with it until the time inside it has come. The same holds for every older
-/// state of a session: a client that puts yesterday's cookie back has yesterday's cart, balance or
-/// role back. Keep lifetimes short, keep nothing in the session whose older value is worth something,
-/// or give the store a memory with `with_revocation`, which makes logouts final.
+/// The server keeps no state, so **without [`with_revocation`](Self::with_revocation) a logout only
+/// asks the browser to remove its cookie**. Until the value expires, a client that sends a copy of
+/// it (another device, a thief, the user) is logged in again. The same holds for every older state
+/// of a session: a client that sends an older cookie gets the older cart, balance or role. Keep
+/// lifetimes short, store nothing in the session whose older value can be misused, or use
+/// `with_revocation`, which makes logouts final.
 ///
-/// For the same reason concurrent requests of one client can't be merged: each answers with the whole
-/// session, and the last `Set-Cookie` wins.
+/// For the same reason concurrent requests of one client are not merged: each response contains the
+/// whole session, and the last `Set-Cookie` wins.
 ///
 /// # Example
 ///
@@ -42,13 +42,13 @@ const DEFAULT_LEEWAY: Duration = Duration::from_secs(1);
 ///
 /// # fn main() -> session_core::Result<()> {
 /// # let (new_key, old_key) = (SecretKey::generate()?, SecretKey::generate()?);
-/// // The first key seals, every key opens.
+/// // The first key seals, and every key opens.
 /// let store = CookieStore::signed("__Host-session", [new_key, old_key])?;
 /// # Ok(()) }
 /// ```
 pub struct CookieStore {
     name: CookieName,
-    /// Purpose and cookie name, each after its length.
+    /// The length and the text of the purpose and of the cookie name.
     context: Vec<u8>,
     protection: Box<dyn Protection>,
     leeway: Duration,
@@ -60,15 +60,16 @@ pub struct CookieStore {
 type Clock = Arc<dyn Fn() -> SystemTime + Send + Sync>;
 
 impl CookieStore {
-    /// A store whose values the client can read and can't change: HMAC-SHA256.
+    /// A store whose values the client can read, but not change: HMAC-SHA256.
     ///
-    /// The values are for the cookie of this name only; the web layer must use it. The first key
-    /// seals, every key opens; what an older key opened is sealed anew with the first one at the next
-    /// opportunity, and removing a key ends all it sealed. A value that no key opens costs one HMAC
-    /// per key, so keep the ring short.
+    /// The values are valid only for the cookie of this name; the web layer must use this name. The
+    /// first key seals, and every key opens. A value of an older key is sealed again with the first
+    /// key at the next save. Removing a key ends all sessions that it sealed. A value that no key
+    /// opens costs one HMAC per key, so keep the ring short.
     ///
     /// # Errors
-    /// `InvalidConfig` when the name is not a [`CookieName`], when there is no key, or one twice.
+    /// `InvalidConfig` if the name is not a [`CookieName`], or if the ring is empty or contains a
+    /// key twice.
     pub fn signed(
         name: impl Into<Cow<'static, str>>,
         keys: impl IntoIterator<Item = SecretKey>,
@@ -77,13 +78,14 @@ impl CookieStore {
         Ok(Self::new(CookieName::new(name)?, Box::new(Signed::new(&keys)?)))
     }
 
-    /// A store whose values the client can neither read nor change: AES-256-GCM-SIV. It opens
-    /// nothing else; a value that is merely signed is refused, also with the same keys.
+    /// A store whose values the client can neither read nor change: AES-256-GCM-SIV. It opens only
+    /// encrypted values: a value that is only signed is refused, even with the same keys.
     ///
-    /// Otherwise as [`signed`](Self::signed). The length of a session still shows.
+    /// Otherwise as [`signed`](Self::signed). The length of a session is visible to the client.
     ///
     /// # Errors
-    /// `InvalidConfig` when the name is not a [`CookieName`], when there is no key, or one twice.
+    /// `InvalidConfig` if the name is not a [`CookieName`], or if the ring is empty or contains a
+    /// key twice.
     #[cfg(feature = "encryption")]
     pub fn encrypted(
         name: impl Into<Cow<'static, str>>,
@@ -106,15 +108,15 @@ impl CookieStore {
         }
     }
 
-    /// What the values are for (default `"session"`). Values of one purpose are refused for any
-    /// other: two applications that share a key and a cookie name must differ in it.
+    /// What the values are for (default `"session"`). A store refuses the values of any other
+    /// purpose: two applications that share a key and a cookie name must use different purposes.
     #[must_use]
     pub fn with_purpose(mut self, purpose: &str) -> Self {
         self.context = context(purpose, self.name.as_str());
         self
     }
 
-    /// How long after its expiry a value is still accepted, for servers whose clocks differ
+    /// How long after its expiry a value is still accepted, for servers with different clocks
     /// (default 1 s).
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
@@ -122,27 +124,28 @@ impl CookieStore {
         self
     }
 
-    /// How many of a cookie's 4096 bytes are kept free for its attributes.
+    /// How many of a cookie's 4096 bytes are reserved for its attributes.
     ///
     /// The default, 117, is enough for all attributes with their longest values except `Domain` and
-    /// a `Path` other than `/`: add `"; Domain=".len()`, the domain's length and the path's. At least
-    /// 64 are kept, for the defaults of the web layer, which refuses to be built with attributes that
-    /// need more than there is.
+    /// a `Path` other than `/`: add `"; Domain=".len()`, the domain's length and the path's. At
+    /// least 64 bytes are reserved, for the defaults of the web layer. The web layer refuses a
+    /// configuration whose attributes need more than the reserve.
     #[must_use]
     pub fn with_attribute_reserve(mut self, bytes: usize) -> Self {
         self.attribute_reserve = bytes.max(size::LEAST_RESERVE);
         self
     }
 
-    /// Where destroyed sessions are remembered until their values have expired: any store on a
-    /// server. Each load asks it once, so it is as available as that store, and logouts are final.
+    /// Sets the backend that keeps the revocation marks of destroyed sessions until their values
+    /// have expired. Logouts are then final. Each load makes one call to this backend, so sessions
+    /// are as available as the backend.
     #[must_use]
     pub fn with_revocation(mut self, backend: impl Backend) -> Self {
         self.revocation = Some(Box::new(backend));
         self
     }
 
-    /// Reads the time from `clock` instead of from the system: for tests.
+    /// Reads the time from `clock` instead of the system, for tests.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -153,7 +156,7 @@ impl CookieStore {
         if value.len() > size::LIMIT {
             return Ok(Err(Refusal::TooLong));
         }
-        // Strict: no padding, no other alphabet, no unused bit that is set.
+        // Strict: without padding, other alphabets or unused bits that are set.
         let Ok(mut bytes) = URL_SAFE_NO_PAD.decode(value) else {
             return Ok(Err(Refusal::NotBase64));
         };
@@ -163,7 +166,7 @@ impl CookieStore {
         };
 
         let start = authentic.envelope.start;
-        let not_understood = || Error::corrupt("an authentic cookie value can't be understood");
+        let not_understood = || Error::corrupt("an authentic cookie value can't be parsed");
         let envelope = envelope::parse(&bytes[authentic.envelope]).ok_or_else(not_understood)?;
         let leeway = u64::try_from(self.leeway.as_millis()).unwrap_or(u64::MAX);
         if now >= envelope.times.expires.saturating_add(leeway) {
@@ -219,8 +222,8 @@ impl CookieBackend for CookieStore {
     }
 
     /// # Errors
-    /// `TooLarge` when name, value and attributes exceed 4096 bytes; the text names the largest
-    /// entries. `InvalidValue` for a lifetime of zero. `Other` when the random source fails.
+    /// `TooLarge` if name, value and attributes exceed 4096 bytes; the message names the largest
+    /// values. `InvalidValue` for a lifetime of zero. `Other` if the random source fails.
     fn seal(&self, id: &SessionId, record: &Record, expiry: Expiry) -> Result<Sealed> {
         let issued = self.now()?;
         let expires = match expiry {
@@ -242,7 +245,7 @@ impl CookieBackend for CookieStore {
     }
 
     /// # Errors
-    /// `Corrupt` when an authentic value can't be understood.
+    /// `Corrupt` if an authentic value can't be parsed.
     fn open(&self, value: &str) -> Result<Option<Opened>> {
         match self.try_open(value, self.now()?)? {
             Ok(opened) => Ok(Some(opened)),
@@ -284,7 +287,8 @@ impl fmt::Debug for CookieStore {
     }
 }
 
-/// What every value is bound to. Lengths first: no other purpose and name give the same bytes.
+/// The context that every value is bound to. With their lengths, no other purpose and name have the
+/// same bytes.
 fn context(purpose: &str, name: &str) -> Vec<u8> {
     let mut context = Vec::with_capacity(8 + 8 + purpose.len() + name.len());
     for part in [purpose, name] {

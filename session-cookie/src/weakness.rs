@@ -1,21 +1,22 @@
-//! Keys that an attacker finds without trying all of them.
+//! Detects keys that an attacker can guess.
 //!
-//! No test can prove a key good. These refuse what people really configure: nothing, a placeholder
-//! from a tutorial, a word, a pattern. A random key of 32 bytes is refused less often than once in
-//! ten million.
+//! A test can't prove that a key is random. These tests detect common mistakes: an empty key, a
+//! placeholder from a tutorial, words, a pattern. They refuse fewer than one in ten million random
+//! keys of 32 bytes.
 
 use zeroize::Zeroizing;
 
-/// Shorter keys are easier to find than the 256 bits of a session id or a tag.
+/// A shorter key would be easier to guess than the 256 bits of a session id or a tag.
 const SHORTEST: usize = 32;
 
-/// 32 random bytes have fewer than 16 different ones once in 10¹⁵ keys.
+/// Of 10¹⁵ keys with 32 random bytes, one has fewer than 16 different bytes.
 const DIFFERENT: usize = 16;
 
-/// So many equal steps of one, up or down, are no accident, in bytes and in text alike.
+/// A run of this length, up or down in steps of one, is not random, in bytes or in text.
 const RUN: usize = 12;
 
-/// Long enough to be rare in random base64, and in hexadecimal digits where they are such.
+/// The placeholders are long enough to be rare in random base64. Those of hexadecimal digits are
+/// rare in random hexadecimal text, too.
 const PLACEHOLDERS: [&[u8]; 25] = [
     b"changeme",
     b"change_me",
@@ -44,13 +45,13 @@ const PLACEHOLDERS: [&[u8]; 25] = [
     b"mysuper",
 ];
 
-/// Keys that were published: whoever reads this repository has them.
+/// Keys that were published in this repository.
 const PUBLISHED: [[u8; 32]; 1] = [[
     0xf5, 0x6d, 0x27, 0x57, 0x7a, 0x97, 0x6f, 0x5b, 0x98, 0x26, 0x6d, 0x10, 0x9b, 0x4a, 0xd9, 0xd9,
     0xf5, 0xdb, 0xf5, 0xd3, 0x14, 0x96, 0x10, 0xb9, 0xa3, 0xb7, 0x37, 0xca, 0xaf, 0x21, 0x57, 0xa1,
 ]];
 
-/// Why these bytes are no key.
+/// The reason why these bytes are refused as a key.
 pub(crate) fn of_bytes(bytes: &[u8]) -> Option<&'static str> {
     if bytes.is_empty() {
         return Some("it is empty");
@@ -70,14 +71,15 @@ pub(crate) fn of_bytes(bytes: &[u8]) -> Option<&'static str> {
     if has_placeholder(bytes) {
         return Some("it is a placeholder");
     }
-    // 32 random bytes are valid UTF-8 once in 10⁸ keys.
+    // Of 10⁸ keys with 32 random bytes, one is valid UTF-8.
     if str::from_utf8(without_nuls(bytes)).is_ok() {
-        return Some("it is text, not random bytes (base64 is read by from_base64)");
+        return Some("it is text, not random bytes (use from_base64 for base64)");
     }
     None
 }
 
-/// Why this base64, which has no white space, is no key. Its bytes are judged apart.
+/// The reason why this base64 text, without white space, is refused as a key. [`of_bytes`] checks
+/// its bytes.
 pub(crate) fn of_text(text: &[u8]) -> Option<&'static str> {
     let padding = text.iter().rev().take_while(|byte| **byte == b'=').count();
     let digits = &text[..text.len() - padding];
@@ -87,11 +89,11 @@ pub(crate) fn of_text(text: &[u8]) -> Option<&'static str> {
     if digits.len() >= 16 && (repeats(digits) || runs(digits)) {
         return Some("it is a pattern, not random");
     }
-    // Hexadecimal digits are read as base64; what they stand for is as random as they are.
+    // Hexadecimal digits are valid base64, too. The bytes that they encode are checked, too.
     if text.iter().all(u8::is_ascii_hexdigit) {
         return if text.len() < 2 * SHORTEST { None } else { of_bytes(&from_hex(text)) };
     }
-    // Random base64 has letters of both cases, except once in 10⁹ keys.
+    // All but one of 10⁹ random keys have letters of both cases in base64.
     let has_both_cases =
         text.iter().any(u8::is_ascii_uppercase) && text.iter().any(u8::is_ascii_lowercase);
     if !has_both_cases || is_prose(digits) {
@@ -100,7 +102,7 @@ pub(crate) fn of_text(text: &[u8]) -> Option<&'static str> {
     None
 }
 
-/// What pairs of hexadecimal digits stand for.
+/// The bytes of pairs of hexadecimal digits.
 fn from_hex(digits: &[u8]) -> Zeroizing<Vec<u8>> {
     let value =
         |digit: u8| char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok());
@@ -111,8 +113,8 @@ fn from_hex(digits: &[u8]) -> Zeroizing<Vec<u8>> {
     bytes
 }
 
-/// Words written together: letters only, most of them small and many of them vowels. Of 32 random
-/// bytes in base64 all of that holds less often than once in ten million keys.
+/// Whether it looks like words without spaces: only letters, most of them in lower case and many of
+/// them vowels. Fewer than one in ten million random keys are such a text in base64.
 fn is_prose(digits: &[u8]) -> bool {
     let count = |is: fn(&u8) -> bool| digits.iter().filter(|&byte| is(byte)).count();
     let vowels = count(|byte| b"aeiou".contains(&byte.to_ascii_lowercase()));
@@ -123,7 +125,7 @@ fn is_prose(digits: &[u8]) -> bool {
         && vowels * 10 >= digits.len() * 3
 }
 
-/// 0, 1, 2, 3, …, and the like; also several of them that take turns.
+/// Whether it is an arithmetic progression, such as 0, 1, 2, 3, …, or several interleaved ones.
 fn is_progression(bytes: &[u8]) -> bool {
     let step = |from: usize, stride: usize| bytes[from + stride].wrapping_sub(bytes[from]);
     (1..=4).any(|stride| {
@@ -132,7 +134,7 @@ fn is_progression(bytes: &[u8]) -> bool {
     })
 }
 
-/// A part like `abcdefghijkl` or its reverse.
+/// Whether it contains a run such as `abcdefghijkl`, or its reverse.
 fn runs(bytes: &[u8]) -> bool {
     [1, 255].iter().any(|step| {
         let is_step = |pair: &[u8]| pair[1].wrapping_sub(pair[0]) == *step;
@@ -147,7 +149,7 @@ fn without_nuls(mut bytes: &[u8]) -> &[u8] {
     bytes
 }
 
-/// The same again and again, the last time perhaps not whole.
+/// Whether it is the repetition of one part. The last repetition may be incomplete.
 fn repeats(bytes: &[u8]) -> bool {
     (1..=bytes.len() / 2).any(|period| bytes[period..] == bytes[..bytes.len() - period])
 }
@@ -167,7 +169,7 @@ fn has_placeholder(bytes: &[u8]) -> bool {
     })
 }
 
-/// The first letters of the placeholders: most positions can be skipped.
+/// The first letters of the placeholders, to skip most positions.
 const BEGINS_WORD: [bool; 256] = {
     let mut begins = [false; 256];
     let mut n = 0;

@@ -1,4 +1,4 @@
-//! A value is good for one cookie, one purpose, one algorithm, one key ring, and for a time.
+//! A value is valid only for its cookie, purpose, algorithm and key ring, and until its expiry.
 
 mod common;
 
@@ -38,7 +38,7 @@ fn a_value_of_another_purpose_is_refused() {
 }
 
 #[test]
-fn where_the_purpose_ends_and_the_name_begins_is_bound_too() {
+fn the_boundary_between_purpose_and_name_is_bound_too() {
     for (mode, make) in modes() {
         let key = [key()];
         let value = seal(&make("session", &key).with_purpose("shop"), &record());
@@ -75,7 +75,7 @@ fn any_other_version_byte_or_key_identifier_is_refused() {
 
 #[cfg(feature = "encryption")]
 #[test]
-fn encryption_never_falls_back_to_a_signed_or_plain_value() {
+fn encryption_never_accepts_a_signed_or_plain_value() {
     use session_cookie::CookieStore;
 
     let keys = [key()];
@@ -86,7 +86,8 @@ fn encryption_never_falls_back_to_a_signed_or_plain_value() {
     assert!(open(&encrypted, &signed_value).is_none());
     assert!(open(&signed, &encrypted_value).is_none());
 
-    // What it is called does not matter: a signed value that says it is encrypted, and the reverse.
+    // The version byte does not matter: a signed value with the version of an encrypted one, and
+    // the reverse.
     let relabelled = |value: &str, version| {
         let mut bytes = URL_SAFE_NO_PAD.decode(value).unwrap();
         bytes[0] = version;
@@ -103,7 +104,7 @@ fn encryption_never_falls_back_to_a_signed_or_plain_value() {
 #[cfg(feature = "encryption")]
 #[test]
 fn an_encrypted_value_shows_nothing_of_the_session_and_never_repeats() {
-    // The clock stands still: only the nonce can make two values differ.
+    // The clock is constant: only the nonce can make two values differ.
     let store = Clock::new().of(session_cookie::CookieStore::encrypted(NAME, [key()]).unwrap());
     let value = seal(&store, &record());
     let bytes = URL_SAFE_NO_PAD.decode(&value).unwrap();
@@ -125,7 +126,7 @@ fn a_value_from_yesterday_is_refused() {
 }
 
 #[test]
-fn a_value_expires_to_the_millisecond_and_at_its_deadline_it_is_expired() {
+fn a_value_expires_to_the_millisecond_at_its_expiry() {
     for (mode, make) in modes() {
         for leeway in [Duration::ZERO, Duration::from_secs(10)] {
             let clock = Clock::new();
@@ -148,7 +149,7 @@ fn the_leeway_is_a_second_unless_configured() {
 }
 
 #[test]
-fn sealing_with_an_earlier_deadline_keeps_it_where_it_is() {
+fn sealing_with_an_earlier_expiry_keeps_it() {
     for (mode, make) in modes() {
         let clock = Clock::new();
         let store = clock.of(make(NAME, &[key()])).with_leeway(Duration::ZERO);
@@ -163,7 +164,7 @@ fn sealing_with_an_earlier_deadline_keeps_it_where_it_is() {
 }
 
 #[test]
-fn lifetimes_of_zero_and_of_ages_are_no_panic() {
+fn lifetimes_of_zero_and_of_centuries_do_not_panic() {
     for (mode, store) in stores() {
         let id = SessionId::from_bytes([1; 32]);
         let zero = store.seal(&id, &record(), Expiry::After(Duration::ZERO));
@@ -197,7 +198,7 @@ fn a_clock_before_1970_is_an_error_and_opens_nothing() {
 }
 
 #[test]
-fn what_is_no_cookie_name_is_refused_when_the_store_is_built() {
+fn an_invalid_cookie_name_is_refused_when_the_store_is_built() {
     for name in ["", "a b", "a=b", "a;b", "ä", "a\0"] {
         let error = session_cookie::CookieStore::signed(name, [key()]).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{name:?}");

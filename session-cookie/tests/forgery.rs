@@ -1,4 +1,4 @@
-//! Whatever a client changes or invents is refused.
+//! Changed and invented values are refused.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
@@ -18,7 +18,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn opening_gives_back_what_was_sealed(
+    fn opening_returns_the_sealed_session(
         id: [u8; 32], revision: u64, payload in proptest::collection::vec(any::<u8>(), 0..2500),
         owner in proptest::option::of("\\PC{1,60}"), ttl in 1_u64..10_000_000_000,
     ) {
@@ -42,7 +42,7 @@ proptest! {
 }
 
 proptest! {
-    // Each case tries some thousand forgeries.
+    // Each case tries thousands of forgeries.
     #![proptest_config(ProptestConfig::with_cases(6))]
 
     #[test]
@@ -67,7 +67,7 @@ proptest! {
     }
 }
 
-/// In the text that the client holds, and in the bytes that it stands for.
+/// Flips every bit of the text, and of the bytes that it encodes.
 fn all_flips_refused(mode: &str, store: &CookieStore, value: &str) {
     let bytes = URL_SAFE_NO_PAD.decode(value).unwrap();
     for bit in 0..bytes.len() * 8 {
@@ -79,7 +79,8 @@ fn all_flips_refused(mode: &str, store: &CookieStore, value: &str) {
     for bit in 0..value.len() * 8 {
         let mut text = value.as_bytes().to_vec();
         text[bit / 8] ^= 1 << (bit % 8);
-        // Seven flips of eight keep a character in ASCII; the eighth is no text, which no caller has.
+        // Seven of eight flips keep a character in ASCII. The eighth is not valid text, which no
+        // caller can pass.
         if let Ok(forged) = String::from_utf8(text) {
             assert!(open(store, &forged).is_none(), "{mode}: bit {bit} of the text");
         }
@@ -100,7 +101,7 @@ fn a_hundred_thousand_random_strings_never_panic_and_never_open() {
                     let bytes: Vec<u8> = (0..random.usize(..600)).map(|_| random.u8(..)).collect();
                     URL_SAFE_NO_PAD.encode(bytes)
                 }
-                // The right beginning, random from there on.
+                // A valid beginning, followed by random bytes.
                 2 => {
                     let kept = random.usize(..valid.len() - 8);
                     let rest = (0..random.usize(..200)).map(|_| *random.choice(ALPHABET).unwrap());
@@ -119,7 +120,7 @@ fn a_hundred_thousand_random_strings_never_panic_and_never_open() {
 }
 
 #[test]
-fn spare_bits_of_base64_are_no_second_spelling() {
+fn spare_bits_of_base64_are_refused() {
     for (mode, store) in stores() {
         for length in 0..3 {
             let payload = Bytes::from(vec![b'x'; length]);
@@ -136,7 +137,7 @@ fn spare_bits_of_base64_are_no_second_spelling() {
 }
 
 #[test]
-fn a_value_longer_than_any_cookie_is_not_looked_at() {
+fn a_value_longer_than_any_cookie_is_not_decoded() {
     for (_, store) in stores() {
         assert!(open(&store, &"A".repeat(4097)).is_none());
         assert!(open(&store, &"A".repeat(10_000_000)).is_none());

@@ -1,4 +1,4 @@
-//! What an application sees: logouts, key changes, expiry and size through the handle.
+//! Logouts, key changes, expiry and size through the handle.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
@@ -70,7 +70,7 @@ async fn with_revocation_a_logout_is_final_for_every_copy_and_every_server() {
 }
 
 #[tokio::test]
-async fn a_regenerated_session_leaves_its_old_cookie_dead() {
+async fn a_regenerated_session_ends_its_old_cookie() {
     for (mode, store) in each(|store| store.with_revocation(MemoryBackend::new())) {
         let old = saved(&store).await;
         let session = store.load(&old).await.unwrap().unwrap();
@@ -101,7 +101,7 @@ async fn a_logout_with_the_old_cookie_ends_the_session_under_its_new_id() {
 }
 
 #[tokio::test]
-async fn what_an_older_key_sealed_is_sealed_anew_at_the_next_save() {
+async fn a_value_of_an_older_key_is_sealed_again_at_the_next_save() {
     for (mode, make) in modes() {
         let (old, new) = (key(), key());
         let store = |keys: &[SecretKey]| SessionStore::new_cookie(make(NAME, keys));
@@ -122,7 +122,7 @@ async fn what_an_older_key_sealed_is_sealed_anew_at_the_next_save() {
 }
 
 #[tokio::test]
-async fn a_fixed_lifetime_stays_fixed_however_often_the_session_is_saved() {
+async fn a_fixed_lifetime_stays_fixed_after_many_saves() {
     for (mode, store) in each(|store| store.with_leeway(Duration::ZERO)) {
         let store = store.with_config(Config::default().lifetime(Duration::from_millis(400)));
         let store = store.unwrap();
@@ -140,9 +140,9 @@ async fn a_fixed_lifetime_stays_fixed_however_often_the_session_is_saved() {
     }
 }
 
-/// With the leeway that stores have by default, a use within it must not begin another life.
+/// With the default leeway, a use within the leeway must not begin another life.
 #[tokio::test]
-async fn an_absolute_lifetime_ends_a_session_that_is_used_all_the_time() {
+async fn a_lifetime_ends_a_session_in_constant_use() {
     for (mode, store) in each(|store| store) {
         let config = Config::default()
             .idle_timeout(Duration::from_millis(700))
@@ -162,7 +162,7 @@ async fn an_absolute_lifetime_ends_a_session_that_is_used_all_the_time() {
 }
 
 #[tokio::test]
-async fn a_session_too_large_for_a_cookie_is_not_issued_and_the_error_names_its_keys() {
+async fn a_session_too_large_for_a_cookie_is_not_issued_and_the_error_names_its_values() {
     for (mode, store) in each(|store| store) {
         let cookie = saved(&store).await;
         let session = store.load(&cookie).await.unwrap().unwrap();

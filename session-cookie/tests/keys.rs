@@ -1,4 +1,4 @@
-//! Key rings that rotate, and keys that are refused.
+//! The rotation of key rings, and keys that are refused.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
@@ -13,10 +13,10 @@ use common::{NAME, key, modes, open, record, seal};
 use session_cookie::{CookieStore, SecretKey};
 use session_core::ErrorKind;
 
-/// What this repository once published as an example.
+/// A key that this repository once published as an example.
 const PUBLISHED: &str = "9W0nV3qXb1uYJm0Qm0rZ2fXb9dMUlhC5o7c3yq8hV6E=";
 
-/// Random, and the same at every run.
+/// Random-looking bytes, the same in every run.
 fn good_bytes() -> [u8; 32] {
     let mut bytes = [0; 32];
     fastrand::Rng::with_seed(1).fill(&mut bytes);
@@ -31,7 +31,7 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A file that only its owner can change, whatever the umask.
+/// Writes a file that only its owner can change, with any umask.
 fn write(path: &Path, contents: impl AsRef<[u8]>) {
     fs::write(path, contents).unwrap();
     #[cfg(unix)]
@@ -49,15 +49,18 @@ fn the_first_key_seals_and_every_key_opens() {
         assert_eq!(opened.record, record(), "{mode}");
         assert!(opened.reseal, "{mode}: an older key sealed it");
 
-        let anew = seal(&rotated, &record());
-        assert!(!open(&rotated, &anew).expect(mode).reseal, "{mode}");
-        assert!(open(&make(NAME, &[new]), &anew).is_some(), "{mode}: the new key sealed it");
-        assert!(open(&make(NAME, &[old]), &anew).is_none(), "{mode}: the old one did not");
+        let sealed_again = seal(&rotated, &record());
+        assert!(!open(&rotated, &sealed_again).expect(mode).reseal, "{mode}");
+        assert!(
+            open(&make(NAME, &[new]), &sealed_again).is_some(),
+            "{mode}: the new key sealed it"
+        );
+        assert!(open(&make(NAME, &[old]), &sealed_again).is_none(), "{mode}: the old one did not");
     }
 }
 
 #[test]
-fn removing_a_key_ends_what_it_sealed() {
+fn removing_a_key_ends_the_sessions_that_it_sealed() {
     for (mode, make) in modes() {
         let (old, new) = (key(), key());
         let value = seal(&make(NAME, std::slice::from_ref(&old)), &record());
@@ -67,7 +70,7 @@ fn removing_a_key_ends_what_it_sealed() {
 }
 
 #[test]
-fn no_key_or_one_twice_is_refused_when_the_store_is_built() {
+fn an_empty_ring_or_a_duplicate_key_is_refused_when_the_store_is_built() {
     let none = CookieStore::signed(NAME, []).unwrap_err();
     assert_eq!(none.kind(), ErrorKind::InvalidConfig);
     assert!(none.message().contains("openssl rand -base64 32"), "{none}");
@@ -154,7 +157,7 @@ fn random_keys_are_accepted_in_every_spelling() {
         random.fill(&mut bytes);
         SecretKey::from_bytes(&bytes).expect("random bytes");
         let mut spellings = vec![
-            // `openssl rand -hex 32`: as random when it is read as base64.
+            // `openssl rand -hex 32`, which is valid base64, too.
             hex(&bytes[..32]),
             STANDARD.encode(&bytes),
         ];
@@ -188,7 +191,7 @@ fn a_key_is_the_same_from_bytes_base64_and_file() {
 }
 
 #[test]
-fn a_key_file_that_is_missing_weak_or_no_text_is_refused_by_name() {
+fn a_key_file_that_is_missing_weak_or_not_text_is_refused_by_name() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("session.key");
     let refused = || {
@@ -223,7 +226,7 @@ fn a_generated_key_file_is_private_and_kept() {
 
 #[cfg(unix)]
 #[test]
-fn a_key_file_that_others_can_change_is_refused_and_one_that_they_can_read_is_not() {
+fn a_key_file_is_refused_if_others_can_change_it_and_accepted_if_they_can_read_it() {
     use std::os::unix::fs::{PermissionsExt as _, chown};
 
     let directory = tempfile::tempdir().unwrap();
@@ -247,7 +250,7 @@ fn a_key_file_that_others_can_change_is_refused_and_one_that_they_can_read_is_no
         }
     }
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    // Only root can give a file away; for anybody else there is nothing to try.
+    // Only root can change the owner of a file.
     if chown(&path, Some(65_534), None).is_ok() {
         assert!(SecretKey::from_file(&path).unwrap_err().message().contains("another user"));
     }

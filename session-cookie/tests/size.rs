@@ -1,4 +1,4 @@
-//! A cookie has 4096 bytes, and what does not fit is refused before it is sent.
+//! A cookie has at most 4096 bytes. A larger session is refused before it is sent.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
@@ -38,7 +38,7 @@ fn the_largest_cookie_has_4096_bytes_with_its_longest_attributes() {
 }
 
 #[test]
-fn too_large_names_the_size_the_limit_and_the_largest_keys_but_no_values() {
+fn too_large_names_the_size_the_limit_and_the_largest_values_without_their_content() {
     let long_key = format!("line\nbreak {}", "k".repeat(100));
     let payload = serde_json::json!({
         "v": 1, "created": 1_790_000_000_000_u64,
@@ -68,7 +68,7 @@ fn too_large_names_the_size_the_limit_and_the_largest_keys_but_no_values() {
 }
 
 #[test]
-fn a_payload_that_is_no_document_is_too_large_all_the_same() {
+fn a_payload_that_is_not_a_document_is_too_large_as_well() {
     for (mode, make) in modes() {
         for payload in [vec![0xFF; 5000], vec![b'['; 1 << 20], b"{\"data\":3}".repeat(500)] {
             let error = sealed(&make(NAME, &[key()]), payload).unwrap_err();
@@ -79,7 +79,7 @@ fn a_payload_that_is_no_document_is_too_large_all_the_same() {
 }
 
 #[test]
-fn the_room_for_attributes_is_configurable() {
+fn the_attribute_reserve_is_configurable() {
     for (mode, make) in modes() {
         let store = make(NAME, &[key()]);
         let domain = "; Domain=example.org".len();
@@ -94,7 +94,7 @@ fn the_room_for_attributes_is_configurable() {
 }
 
 #[test]
-fn a_name_that_takes_the_room_of_the_session_is_refused_when_the_store_is_built() {
+fn a_name_that_leaves_no_room_for_the_session_is_refused_when_the_store_is_built() {
     assert!(CookieStore::signed("n".repeat(256), [key()]).is_ok());
     for length in [257, 4080] {
         let error = CookieStore::signed("n".repeat(length), [key()]).unwrap_err();
@@ -103,7 +103,7 @@ fn a_name_that_takes_the_room_of_the_session_is_refused_when_the_store_is_built(
 }
 
 #[test]
-fn the_web_layer_is_told_how_much_room_there_is() {
+fn the_web_layer_gets_the_attribute_reserve() {
     for (mode, make) in modes() {
         let store = make(NAME, &[key()]);
         assert_eq!(store.attribute_reserve(), LONGEST_ATTRIBUTES.len(), "{mode}");

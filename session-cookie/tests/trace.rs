@@ -1,4 +1,4 @@
-//! A log says why a value was refused, and nothing that is in it.
+//! The log contains the reason why a value was refused, but none of its contents.
 
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
@@ -17,7 +17,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record as SpanRecord};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Writes down every event of every level.
+/// Records every event of every level.
 #[derive(Clone, Default)]
 struct Log(Arc<Mutex<String>>);
 
@@ -54,7 +54,7 @@ fn refused(store: &CookieStore, value: &str) -> String {
 }
 
 #[test]
-fn a_trace_event_tells_the_reasons_apart_without_contents() {
+fn a_trace_event_contains_the_reason_without_contents() {
     for (mode, make) in modes() {
         let clock = Clock::new();
         let key = key();
@@ -95,7 +95,7 @@ fn a_trace_event_tells_the_reasons_apart_without_contents() {
 }
 
 #[test]
-fn a_value_that_opens_leaves_no_trace() {
+fn a_value_that_opens_is_not_logged() {
     for (mode, make) in modes() {
         let store = make(NAME, &[key()]);
         let log = Log::default();

@@ -1,4 +1,4 @@
-//! The contract: what a store implements.
+//! The contract: what a backend implements.
 
 use std::fmt;
 use std::sync::Arc;
@@ -37,8 +37,8 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, Record, Result, Revision, W
 ///    record it is `Gone`; with another revision it is `Conflict`. Nothing is written then. —
 ///    `save::update_of_missing_is_gone`, `save::update_after_destroy_is_gone`,
 ///    `save::update_of_other_revision_conflicts`
-/// 7. An update with `ttl: None` does not change the deadline. With `Some`, the new life begins
-///    now. — `save::update_without_ttl_keeps_deadline`, `save::update_with_ttl_renews`
+/// 7. An update with `ttl: None` does not change the expiry. With `Some`, the new life begins now.
+///    — `save::update_without_ttl_keeps_deadline`, `save::update_with_ttl_renews`
 /// 8. An update replaces the whole record: payload, revision and owner. —
 ///    `save::update_replaces_payload`, `owner::update_replaces_owner`
 /// 9. An update with the record that is already stored succeeds. — `save::identical_update_succeeds`
@@ -50,18 +50,18 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, Record, Result, Revision, W
 ///
 /// **Life**
 ///
-/// 12. A record expires by one clock of the store's own, to the millisecond; at its deadline it is
-///     expired. An expired record is never loaded, even if it was not removed yet. —
-///     `expiry::expired_is_none`, `expiry::reports_remaining_life`
+/// 12. A record expires by the one clock of its store, to the millisecond. From the moment of its
+///     expiry on it is expired. An expired record is never loaded, even if it was not removed yet.
+///     — `expiry::expired_is_none`, `expiry::reports_remaining_life`
 /// 13. An expired record can't be revived: update and touch are `Gone`, and `destroy` is `false`. —
 ///     `expiry::update_of_expired_is_gone`, `expiry::touch_of_expired_is_gone`
 /// 14. An expired record counts as absent for a create. — `expiry::create_over_expired_succeeds`
 /// 15. A ttl of zero is `InvalidValue`; one above [`MAX_TTL`](crate::MAX_TTL) counts as `MAX_TTL`
 ///     ([`ttl_millis`](crate::ttl_millis) does both). — `expiry::zero_ttl_is_refused`,
 ///     `expiry::huge_ttl_is_clamped`
-/// 16. `touch` gives a live record that has the expected revision a new life that begins now, longer
-///     or shorter, and changes nothing else. Without a live record it is `Gone`; with another
-///     revision it is `Conflict`, and the deadline does not change. — `touch::renews`,
+/// 16. `touch` gives a live record that has the expected revision a new life that begins now,
+///     longer or shorter, and changes nothing else. Without a live record it is `Gone`; with
+///     another revision it is `Conflict`, and the expiry does not change. — `touch::renews`,
 ///     `touch::keeps_record`, `touch::of_missing_is_gone`, `touch::of_other_revision_conflicts`
 ///
 /// **Destruction**
@@ -71,14 +71,14 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, Record, Result, Revision, W
 /// 18. With `only`, it removes the record only if it has this revision, atomically. —
 ///     `destroy::only_matching_revision`
 /// 19. `gc` removes at most `limit` expired records and returns how many. It never removes a live
-///     record, not even one that was renewed or replaced a moment ago, and it may run on many nodes at
-///     once. — `gc::removes_expired`, `gc::keeps_live`, `gc::respects_limit`,
+///     record, not even a record that was renewed or replaced a moment ago. It may run on many
+///     nodes at once. — `gc::removes_expired`, `gc::keeps_live`, `gc::respects_limit`,
 ///     `gc::never_removes_renewed`
 ///
 /// # What to return
 ///
-/// The handle decides by the error whether it asks the store, sends a write again or gives up. Two
-/// questions matter: which [kind](crate::ErrorKind), and whether it is certain that
+/// From the error, the handle decides whether to load the record, to send the write again or to
+/// give up. Two things matter: the [kind](crate::ErrorKind), and whether it is certain that
 /// [nothing was written](crate::Error::nothing_was_written).
 ///
 /// | situation | return |
@@ -93,11 +93,12 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, Record, Result, Revision, W
 /// | the server refused: full, read-only, loading, not the primary, over a limit, aborted transaction | [`Error::refused`](crate::Error::refused) |
 /// | wrong credentials, missing rights, missing table | `Error::new(ErrorKind::InvalidConfig, …)` |
 /// | the connection broke, or a timeout passed, after the request was sent | [`Error::unavailable`](crate::Error::unavailable) |
-/// | the server reported an error that the store does not know | `Error::new(ErrorKind::Other, …)` with the source |
+/// | the server reported any other error | `Error::new(ErrorKind::Other, …)` with the source |
 ///
-/// A refusal costs one more attempt at most. After `Unavailable` and `Other` without that promise the
-/// handle loads the record and looks for the revision that it wrote, so a wrong promise loses writes.
-/// No error may contain a key, a payload, an owner or a password.
+/// A refusal costs at most one more attempt. After an `Unavailable` or `Other` that is not a
+/// refusal, the handle loads the record and looks for the revision that it wrote. A refusal after
+/// which something was written therefore loses that write. No error may contain a key, a payload,
+/// an owner or a password.
 ///
 /// # Wrappers
 ///
@@ -107,8 +108,8 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, Record, Result, Revision, W
 /// never wrong.** No flag has to agree with a method.
 ///
 /// - A wrapper that changes payloads must return from `load` what was passed to `save`.
-/// - A cache must not answer `load` with a record that another process replaced or destroyed: a
-///   session that was signed out would go on. Writes stay correct, because they are compare-and-swap.
+/// - A cache must not return from `load` a record that another process replaced or destroyed: a
+///   session would survive its sign-out. Writes stay correct, because they are compare-and-swap.
 /// - Never add a fallback that writes: an upsert would revive destroyed sessions.
 ///
 /// `wrapper::forwards_only_the_five_methods` proves it for each store.
@@ -119,14 +120,14 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, Record, Result, Revision, W
 ///
 /// # Example
 ///
-/// A complete store is in the README of the crate `conformance-tests`. The shortest that ships is
-/// `session-memory`.
+/// The README of the crate `conformance-tests` contains a complete store. The shortest store of
+/// this project is `session-memory`.
 #[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// A short name for errors and logs, for example `"redis"`.
     fn name(&self) -> &'static str;
 
-    /// What this store claims about itself. It must not change while the store is in use.
+    /// The claims of this backend. They must not change while the store is in use.
     fn capabilities(&self) -> Capabilities;
 
     /// Returns the live record under the key (clauses 1 to 4, 12).
@@ -141,7 +142,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// - for a create: `AlreadyExists`; for an update: `Gone`, `Conflict`, `Corrupt`;
     /// - `InvalidValue` for a ttl of zero, `TooLarge`, `InvalidConfig`;
     /// - `Unavailable` and `Other`: a [refusal](crate::Error::refused) if nothing was written;
-    ///   otherwise it is not known, and the handle finds out by the revision.
+    ///   otherwise the write is in doubt, and the handle looks for its revision.
     async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()>;
 
     /// Gives the live record with this revision a life of `ttl` from now without rewriting it
@@ -166,13 +167,14 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// `InvalidConfig`, `Unavailable`, `Other`; what was removed before stays removed.
     async fn gc(&self, limit: usize) -> Result<u64>;
 
-    /// Many operations in one trip, if the store can do that (default: it can't).
+    /// The methods that carry out many operations in one round trip; `None` if the store has none
+    /// (default).
     fn batch(&self) -> Option<&dyn BatchBackend> {
         None
     }
 }
 
-/// A shared store is a store.
+/// A shared backend is a backend.
 #[async_trait]
 impl<B: Backend + ?Sized> Backend for Arc<B> {
     fn name(&self) -> &'static str {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use crate::{Key, Loaded, Record, Result, Revision, Update};
 
-/// Many operations of one kind together: a pipeline, one statement, one commit.
+/// Carries out many operations of one kind together: in a pipeline, one statement or one commit.
 ///
 /// A store that implements it returns itself from [`Backend::batch`](crate::Backend::batch). The
 /// handle then sends an operation alone while few are in flight, and otherwise lets it join the next
@@ -17,11 +17,13 @@ use crate::{Key, Loaded, Record, Result, Revision, Update};
 /// - Each method returns exactly one result for each item, in the order of the items. Each result is
 ///   what the single operation would have returned; all clauses of [`Backend`](crate::Backend) hold.
 /// - The keys of one batch are all different.
-/// - One bad item never spoils the others. If the batch fails as a whole, each item gets an error.
+/// - One bad item does not affect the others. If the batch fails as a whole, each item gets an
+///   error.
 /// - A batch is not a transaction for its callers: some items may succeed while others fail.
-/// - The future may be dropped at any await, as everywhere. The handle drops it when the deadlines of all
-///   items have passed.
-/// - If it panics, the callers of these items get an error, and others are not affected.
+/// - The future may be dropped at any await. The handle drops it when the deadlines of all items
+///   have passed.
+/// - If the method panics, the callers of these items get an error. Other operations are not
+///   affected.
 #[async_trait]
 pub trait BatchBackend: Send + Sync {
     /// How large batches may be and how many may be in flight.
@@ -48,14 +50,15 @@ pub trait BatchBackend: Send + Sync {
 /// The limits of batches, for each kind of operation and each tokio runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchLimits {
-    /// An operation goes alone if at most this many of its kind, itself included, are waiting or in
-    /// flight (default: 2). A further batch leaves beside others in flight with at least as many items.
+    /// An operation is sent alone if at most this many operations of its kind, itself included, are
+    /// waiting or in flight (default: 2). While another batch is in flight, a further batch is sent
+    /// only with at least as many items.
     pub alone: usize,
     /// How many batches of one kind may be in flight (default: 2).
     pub in_flight: usize,
     /// The most items of one batch (default: 64).
     pub items: usize,
-    /// The most payload bytes of one batch; a single larger item is a batch of its own (default:
+    /// The most payload bytes of one batch; a single larger item is sent in its own batch (default:
     /// 1 MiB).
     pub bytes: usize,
 }

@@ -1,10 +1,10 @@
 //! Sends operations to a backend in batches when many are in flight.
 //!
-//! An operation goes alone, by its caller, while few of its kind are in flight. From then on operations
-//! wait and leave together: when a batch comes back, or beside it when they are worth a batch of their
-//! own. Kinds do not share anything, so a flood of saves holds up no logout. Runtimes do not share
-//! anything either: a batch is a task, and a runtime that nobody polls any more holds up only its own
-//! operations.
+//! While few operations of a kind are in flight, each caller sends its own operation. Otherwise
+//! operations wait in a queue and are sent in batches: when a batch has been answered, or beside
+//! other batches if enough operations wait. Kinds share nothing, so many saves do not delay a
+//! logout. Runtimes share nothing either: a batch is sent by a task, and a runtime that is not
+//! polled delays only its own operations.
 
 mod batch;
 mod kinds;
@@ -26,15 +26,15 @@ use crate::{
     TouchItem, UpdateItem, Write,
 };
 
-/// How often a batch that takes long looks for deadlines that have passed in the queue behind it.
-const LOOK: Duration = Duration::from_millis(10);
+/// How often, during a batch that takes long, the deadlines of the waiting operations are checked.
+const DEADLINE_CHECK: Duration = Duration::from_millis(10);
 
 /// A backend that takes batches.
 ///
-/// Each operation ends within the `limit` that it is called with (those that wait for a batch at most
-/// 10 ms later), so callers need no timer of their own. Beyond it the error is a
-/// [refusal](Error::refused) if the operation was not sent, and otherwise `Unavailable`. Futures may be
-/// dropped at any time: what was not sent yet never will be.
+/// Each operation ends within its `limit` (at most 10 ms later if it waits for a batch), so callers
+/// need no timer. Beyond the limit the error is a [refusal](Error::refused) if the operation was
+/// not sent, and otherwise `Unavailable`. Futures may be dropped at any time: an operation that was
+/// not sent yet is then never sent.
 pub(crate) struct Batcher {
     loads: Arc<Shared<Loads>>,
     creates: Arc<Shared<Creates>>,
@@ -98,11 +98,11 @@ impl Batcher {
     }
 }
 
-/// What the operations of one kind share.
+/// The state that the operations of one kind share.
 struct Shared<K: Kind> {
     backend: Arc<dyn Backend>,
     limits: BatchLimits,
-    /// One for each runtime that has operations outstanding.
+    /// One queue for each runtime that has outstanding operations.
     queues: Mutex<Vec<(Id, Queue<K>)>>,
 }
 
@@ -111,7 +111,8 @@ impl<K: Kind> Shared<K> {
         Arc::new(Self { backend: Arc::clone(backend), limits, queues: Mutex::default() })
     }
 
-    /// Works with the queue of a runtime. Nothing is kept of a runtime that is idle: it may be gone.
+    /// Locks the queue of a runtime for `work`. The queue of an idle runtime is removed, because
+    /// the runtime may end.
     fn queue<T>(&self, runtime: Id, work: impl FnOnce(&mut Queue<K>) -> T) -> T {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let place = queues.iter().position(|(id, _)| *id == runtime).unwrap_or_else(|| {
@@ -153,7 +154,7 @@ async fn submit<K: Kind>(
     }
 }
 
-/// Counts an operation as long as its caller waits for it.
+/// Counts an operation while its caller waits for it.
 struct Outstanding<'a, K: Kind> {
     shared: &'a Shared<K>,
     runtime: Id,
@@ -199,8 +200,8 @@ impl<K: Kind> Flight<K> {
         };
         let mut work = K::together(backend, &items);
         while let Some(earliest) = batch.earliest() {
-            let look = Instant::now() + LOOK;
-            match timeout_at(earliest.min(look), &mut work).await {
+            let check = Instant::now() + DEADLINE_CHECK;
+            match timeout_at(earliest.min(check), &mut work).await {
                 Ok(results) => return batch.answer(items.len(), results),
                 Err(_) => {
                     let now = Instant::now();
@@ -212,7 +213,7 @@ impl<K: Kind> Flight<K> {
     }
 }
 
-/// When the backend panics, or the runtime is shut down.
+/// Runs early if the backend panics or the runtime is shut down.
 impl<K: Kind> Drop for Flight<K> {
     fn drop(&mut self) {
         if self.ended {
@@ -223,7 +224,7 @@ impl<K: Kind> Drop for Flight<K> {
                 Self::begin(Arc::clone(&self.shared), &self.runtime, batch);
             }
         } else {
-            // Dropped after the lock was released: that wakes their callers.
+            // Dropped after the lock was released, because the drop wakes the callers.
             drop(self.shared.queue(self.runtime.id(), Queue::abandon));
         }
     }

@@ -1,6 +1,6 @@
-//! What a store can do beyond the contract, and what that gives to an application.
+//! The capabilities of a backend beyond the contract, and the guarantees of a store.
 
-/// What a [`Backend`](crate::Backend) claims about itself. Each claim gates conformance cases.
+/// The claims of a [`Backend`](crate::Backend). Each claim enables conformance cases.
 ///
 /// The default claims nothing. A wrapper forwards the claims of the store that it wraps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -11,14 +11,15 @@ pub struct Capabilities {
     pub expires_natively: bool,
 }
 
-/// What a [`SessionStore`](crate::SessionStore) guarantees, computed from its medium and its backend.
+/// The guarantees of a [`SessionStore`](crate::SessionStore), computed from its medium and its
+/// backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Guarantees {
-    /// Parallel writes of one session are merged, none is lost. A cookie can't do that.
+    /// Concurrent writes of one session are merged, and none is lost. False for cookie stores.
     pub detects_conflicts: bool,
-    /// A destroyed session is dead, also for a client that kept its cookie. A cookie store needs a
-    /// revocation store for it.
+    /// A destroyed session is never loaded again, even if the client kept its cookie. A cookie
+    /// store needs a revocation store for this.
     pub revocable: bool,
     /// Sessions survive a restart of the process.
     pub durable: bool,

@@ -1,8 +1,8 @@
-//! The two clocks of this process. The expiry of records is the stores' business, by their own clocks.
+//! The two clocks of this process. Records expire by the clock of their store, not by these.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The monotonic clock. It is tokio's, like that of the timers, so that a test stops both together.
+/// The monotonic clock. It is tokio's, as that of the timers, so that a test pauses both together.
 pub(crate) use tokio::time::Instant;
 
 /// This machine's wall clock, in milliseconds since 1970.
@@ -15,7 +15,7 @@ pub(crate) fn unix_millis() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The moment that long after another. A life beyond the clock's range ends in a century.
+/// The moment `life` after `now`. A moment beyond the clock's range becomes one in 100 years.
 pub(crate) fn later(now: Instant, life: Duration) -> Instant {
     const CENTURY: Duration = Duration::from_secs(100 * 365 * 86_400);
     now.checked_add(life).unwrap_or_else(|| now + CENTURY)

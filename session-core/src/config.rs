@@ -10,32 +10,32 @@ use crate::{Error, MAX_TTL, Result};
 /// Fills a buffer with cryptographically secure random bytes.
 pub type RandomSource = fn(&mut [u8]) -> io::Result<()>;
 
-/// When a flash entry that was delivered to the client's next request is over.
+/// When a flash entry is removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum FlashMode {
-    /// When it was read: it waits for the first request that takes it (the default).
+    /// When a request has taken it (the default).
     #[default]
     UntilRead,
     /// After the next request that uses the session, whether that request read it or not.
     NextRequest,
 }
 
-/// How long sessions live and how the store is used. The defaults are safe for a login:
+/// The settings of a store: lifetimes, limits and deadline. The defaults are safe for a login.
 ///
 /// ```
 /// use std::time::Duration;
 /// use session_core::Config;
 ///
-/// // Ends after half an hour without use, and after 12 hours in any case.
+/// // A session ends after half an hour without use, and after 12 hours in any case.
 /// let config = Config::default()
 ///     .idle_timeout(Duration::from_secs(30 * 60))
 ///     .lifetime(Duration::from_secs(12 * 3600));
 /// # let _ = config;
 /// ```
 ///
-/// With the feature `serde` it can be read from a configuration file; a value out of its range is an
-/// error there. Durations are texts such as `"30m"` or `"12h"`:
+/// With the feature `serde` it can be deserialized, for example from a configuration file. A value
+/// out of its range is an error. Durations are texts such as `"30m"` or `"12h"`:
 ///
 /// ```toml
 /// lifetime = "12h"
@@ -72,22 +72,22 @@ impl Default for Config {
 }
 
 impl Config {
-    /// How long a session lives at most, from its creation or from the last
-    /// [`sign_in`](crate::Session::sign_in), however much it is used (default: 2 hours; at least a
+    /// The longest life of a session, from its creation or its last
+    /// [`sign_in`](crate::Session::sign_in), regardless of its use (default: 2 hours; at least a
     /// millisecond; `None`: only the idle timeout limits it). OWASP ASVS 5 (7.3.2) and NIST SP
     /// 800-63B-4 (2) ask for a limit that fits the risk.
     ///
-    /// Without an idle timeout the store's clock alone decides. With one, the age is computed from
-    /// the wall clocks of the application servers at each renewal, so a skew between them shifts this
-    /// limit by as much.
+    /// Without an idle timeout the store's clock alone decides. With an idle timeout, each renewal
+    /// computes the age from the wall clock of the application server, so a skew between the
+    /// servers' clocks shifts this limit by the same amount.
     #[must_use]
     pub fn lifetime(mut self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.lifetime = lifetime.into();
         self
     }
 
-    /// How long a session lives without being used (default: `None`, no such limit; at least a
-    /// millisecond; OWASP ASVS 5, 7.3.1). Each use renews it, within the
+    /// How long a session lives without use (default: `None`, no such limit; at least a
+    /// millisecond; OWASP ASVS 5, 7.3.1). Each use renews the session, within its
     /// [`lifetime`](Self::lifetime).
     #[must_use]
     pub fn idle_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -96,15 +96,15 @@ impl Config {
     }
 
     /// The part of the idle timeout, from 0 to less than 1, that has to pass before a session is
-    /// renewed again (default: 0.1). A session that is used all the time costs one `touch` per such
-    /// window.
+    /// renewed again (default: 0.1). A session in constant use costs one `touch` in each such
+    /// interval.
     #[must_use]
     pub fn renew_after(mut self, part: f64) -> Self {
         self.renew_after = part;
         self
     }
 
-    /// How long after a session got a new id a request with the old id counts as late, see
+    /// For how long after a rotation a request with the old id counts as late, see
     /// [`Session::regenerate`](crate::Session::regenerate) (default: 10 seconds). It is never less
     /// than the [`deadline`](Self::deadline).
     #[must_use]
@@ -113,21 +113,22 @@ impl Config {
         self
     }
 
-    /// What the sessions are for, for example `"admin"` (default: empty). It is hashed into the key,
-    /// so an id of one purpose means nothing for another purpose over the same backend. Two layers
-    /// over one backend need two purposes. Sessions do not survive a change of it.
+    /// What the sessions are for, for example `"admin"` (default: empty). The purpose is hashed
+    /// into the key, so an id of one purpose loads nothing with another purpose on the same
+    /// backend. Two layers on one backend need two purposes. A change of the purpose ends all
+    /// sessions.
     ///
-    /// A cookie store has a purpose of its own, which is part of what it seals: there this setting is
-    /// refused.
+    /// A cookie store has its own purpose, which is part of what it seals. It does not accept this
+    /// setting.
     #[must_use]
     pub fn purpose(mut self, purpose: impl Into<Cow<'static, str>>) -> Self {
         self.purpose = purpose.into();
         self
     }
 
-    /// How long one operation on the store may take, retries included, until it is `Unavailable`
-    /// (default: 5 seconds). One attempt to write gets half of what is left, so that enough time
-    /// remains to find out what became of it.
+    /// The time limit of one operation on the store, retries included; beyond it the operation is
+    /// `Unavailable` (default: 5 seconds). One attempt to write gets half of the remaining time, so
+    /// that enough time is left to find out its outcome.
     #[must_use]
     pub fn deadline(mut self, deadline: Duration) -> Self {
         self.deadline = deadline;
@@ -142,16 +143,16 @@ impl Config {
         self
     }
 
-    /// When a flash entry is over (default: when it was read).
+    /// When a flash entry is removed (default: when a request has taken it).
     #[must_use]
     pub fn flash(mut self, mode: FlashMode) -> Self {
         self.flash = mode;
         self
     }
 
-    /// Where session ids come from (default: the operating system). It must be cryptographically
-    /// secure; the setting is for machines with a source of their own, and for tests. When it fails,
-    /// a session can't be stored: there is no fallback.
+    /// The source of session ids (default: the operating system). It must be cryptographically
+    /// secure. The setting is for machines with their own random source, and for tests. If the
+    /// source fails, a new session can't be stored: there is no fallback.
     #[must_use]
     pub fn random_source(mut self, source: RandomSource) -> Self {
         self.random_source = source;
@@ -203,7 +204,7 @@ impl fmt::Debug for Config {
     }
 }
 
-/// The form of a configuration file.
+/// The serialized form.
 #[cfg(feature = "serde")]
 mod file {
     use std::time::Duration;
@@ -229,8 +230,8 @@ mod file {
         flash: Option<FlashMode>,
     }
 
-    /// A setting that is missing has its default. With an `idle_timeout` and no `lifetime`, the
-    /// default lifetime holds, too.
+    /// A missing setting has its default. So with an `idle_timeout` and no `lifetime`, the default
+    /// lifetime applies, too.
     impl<'de> Deserialize<'de> for Config {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let file = File::deserialize(deserializer)?;
@@ -256,7 +257,7 @@ mod file {
         use super::*;
 
         #[test]
-        fn a_file_sets_what_it_names_and_its_mistakes_are_errors() {
+        fn a_file_sets_the_named_settings_and_invalid_ones_are_errors() {
             let json = r#"{"lifetime":"12h","idle_timeout":"30m","flash":"next-request"}"#;
             let config: Config = serde_json::from_str(json).unwrap();
             assert_eq!(config.lifetime, Some(Duration::from_secs(12 * 3600)));

@@ -1,4 +1,4 @@
-//! The second, smaller contract: for stores whose place is the cookie itself.
+//! The second, smaller contract: for stores that keep the session in the cookie itself.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,20 +8,19 @@ use crate::{Backend, Error, Record, Result, SessionId};
 
 /// A store without a server side: it turns a session into a cookie value and back.
 ///
-/// Both directions are pure computation. What needs a server, remembering which sessions were
-/// logged out, is left to an ordinary [`Backend`] that [`revocation`](Self::revocation) names; the
-/// handle does the rest.
+/// Both directions are pure computation. The revocation marks of destroyed sessions need a server:
+/// an ordinary [`Backend`], which [`revocation`](Self::revocation) returns, keeps them. The handle
+/// writes and reads them.
 ///
-/// 1. `open(seal(x))` is x, and any change of a value, by as little as one bit, is `None`.
-/// 2. Nothing depends on anything the client chose before its authenticity is established, in
-///    constant time.
-/// 3. Expiry is inside the sealed value and enforced by `open`, by this machine's wall clock.
+/// 1. `open(seal(x))` is x. A value that was changed, by as little as one bit, is `None`.
+/// 2. The value is authenticated in constant time before anything in it is used.
+/// 3. The expiry is inside the sealed value. `open` enforces it by this machine's wall clock.
 /// 4. A value that was sealed for another cookie name, purpose or key is `None`.
 pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
     /// A short name for errors and logs, for example `"cookie"`.
     fn name(&self) -> &'static str;
 
-    /// The name of the cookie that values are sealed for. The web layer must use this one.
+    /// The name of the cookie that values are sealed for. The web layer must use this name.
     fn cookie_name(&self) -> &CookieName;
 
     /// Turns a session into the value of a cookie.
@@ -30,22 +29,23 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
     /// `TooLarge` when no browser would keep the cookie.
     fn seal(&self, id: &SessionId, record: &Record, expiry: Expiry) -> Result<Sealed>;
 
-    /// Turns a value back into the session; `None` for whatever is not a value of this store that is
-    /// still alive. The reasons look alike from outside.
+    /// Turns a value back into the session. `None` if it is not a value of this store or has
+    /// expired; the caller can't tell the reasons apart.
     ///
     /// # Errors
-    /// `Corrupt` when an authentic value can't be understood.
+    /// `Corrupt` if an authentic value can't be parsed.
     fn open(&self, value: &str) -> Result<Option<Opened>>;
 
-    /// Where destroyed sessions are remembered until their cookies have expired. Without one, an old
-    /// cookie can be replayed after a logout until it expires.
+    /// The backend that keeps the revocation marks of destroyed sessions until their cookies have
+    /// expired. Without one, a copy of a cookie can be replayed after a logout until it expires.
     fn revocation(&self) -> Option<&dyn Backend> {
         None
     }
 
-    /// How many bytes of attributes may follow name and value in the `Set-Cookie` header, so that
-    /// browsers, which need not keep more than 4096 bytes (RFC 6265bis, 5.6), keep it (default: any
-    /// number). The web layer must not use more. Less than 64, which its defaults take, counts as 64.
+    /// How many bytes of attributes may follow name and value in the `Set-Cookie` header (default:
+    /// any number). Browsers need not keep more than 4096 bytes of name, value and attributes (RFC
+    /// 6265bis, 5.6). The web layer must not use more attributes than this. A number below 64,
+    /// which the default attributes of the web layer take, counts as 64.
     fn attribute_reserve(&self) -> usize {
         usize::MAX
     }
@@ -61,7 +61,7 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
 pub struct CookieName(Cow<'static, str>);
 
 impl CookieName {
-    /// The greatest length, in bytes. A longer name would take the value's room.
+    /// The greatest length, in bytes. A longer name would leave too little room for the value.
     pub const MAX_BYTES: usize = 256;
 
     /// # Errors
@@ -92,13 +92,14 @@ impl CookieName {
 /// When a sealed value expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// This long after now, never zero; more than [`MAX_TTL`](crate::MAX_TTL) is clamped.
+    /// After this time, counted from now. It is never zero, and more than
+    /// [`MAX_TTL`](crate::MAX_TTL) is clamped.
     After(Duration),
-    /// Where an earlier [`Sealed`] or [`Opened`] said.
+    /// At this time, which an earlier [`Sealed`] or [`Opened`] contained.
     At(SystemTime),
 }
 
-/// What [`CookieBackend::seal`] gives.
+/// The result of [`CookieBackend::seal`].
 #[derive(Clone)]
 pub struct Sealed {
     /// The value of the cookie.
@@ -107,16 +108,16 @@ pub struct Sealed {
     pub expires_at: SystemTime,
 }
 
-/// What [`CookieBackend::open`] gives.
+/// The result of [`CookieBackend::open`].
 #[derive(Debug, Clone)]
 pub struct Opened {
-    /// The session's random id.
+    /// The session id.
     pub id: SessionId,
     /// The record.
     pub record: Record,
     /// When the value expires.
     pub expires_at: SystemTime,
-    /// The value should be sealed anew although nothing changed: an older key sealed it.
+    /// The value was sealed with an older key and should be sealed again, even if nothing changed.
     pub reseal: bool,
 }
 
@@ -129,13 +130,14 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// What the client's cookie shall hold: the session id, or the sealed session. It is a secret;
-/// `Debug` does not show it and there is no `Display`.
+/// The value for the client's cookie: the session id, or the sealed session. It is a secret:
+/// `Debug` does not show it, and there is no `Display`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CookieValue(pub(crate) String);
 
 impl CookieValue {
-    /// The value. Only characters that RFC 6265bis (4.1.1) allows in a cookie without quoting.
+    /// The value. It has only characters that RFC 6265bis (4.1.1) allows in a cookie without
+    /// quotes.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0

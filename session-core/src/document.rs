@@ -4,13 +4,14 @@
 //! {"v":1,"created":1790000000000,"lifetime":86400000,"data":{"theme":"dark"},"flash":[…],"index":"…"}
 //! ```
 //!
-//! Loading finds where each value begins and ends and decodes none; saving copies unchanged values
-//! byte for byte. That is what makes both several times faster than a map of decoded values, and it
-//! keeps a number such as 1e400 that no Rust type could hold.
+//! A load finds where each value begins and ends, and decodes none. A save copies unchanged values
+//! byte for byte. Both are therefore several times faster than with a map of decoded values, and a
+//! number such as 1e400, which fits no Rust type, is preserved.
 //!
-//! The index, where there is one, says how long each key and value is, so that a load need not read
-//! the text at all. Where it does not fit the quotes, colons and commas of the text, because someone
-//! edited the record by hand, the text is scanned. Remove the index when you edit a record by hand.
+//! The index, if there is one, contains the length of each name and value, so that a load need not
+//! scan the text. If the index does not match the quotes, colons and commas of the text, because
+//! the record was edited by hand, the text is scanned. Remove the index when you edit a record by
+//! hand.
 
 mod content;
 mod encode;

@@ -1,16 +1,16 @@
-//! The one error of the whole family.
+//! The error type of all crates of this project.
 
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
-/// A result whose error is [`Error`] unless another is named.
+/// A result whose error is [`Error`] by default.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What went wrong, in which operation of which backend, and why.
+/// An error, with its kind, message and source, and the operation and backend that failed.
 ///
-/// It never holds a session id, a cookie value, a key or a value of the session, and neither must
-/// the source that a backend attaches.
+/// It never contains a session id, a cookie value, a key or a value of the session. The source that
+/// a backend attaches must not contain one either.
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -23,7 +23,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind`. The message says what to do about it where that is known.
+    /// An error of this kind. The message says what happened and, where that is known, what to do.
     pub fn new(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
         Self(Box::new(Inner {
             kind,
@@ -35,25 +35,25 @@ impl Error {
         }))
     }
 
-    /// The session that was expected is not there any more: destroyed, expired or never stored.
+    /// There is no live record: the session was destroyed, expired or never stored.
     #[must_use]
     pub fn gone() -> Self {
-        Self::new(ErrorKind::Gone, "the session is not there any more")
+        Self::new(ErrorKind::Gone, "the session was destroyed, has expired or was never stored")
     }
 
-    /// Someone else saved the session since it was loaded.
+    /// Another request saved the session since it was loaded.
     #[must_use]
     pub fn conflict() -> Self {
         Self::new(ErrorKind::Conflict, "another request saved the session meanwhile")
     }
 
-    /// A live session stands under the key already.
+    /// There is already a live record under the key.
     #[must_use]
     pub fn already_exists() -> Self {
-        Self::new(ErrorKind::AlreadyExists, "a session stands under this key already")
+        Self::new(ErrorKind::AlreadyExists, "there is already a session under this key")
     }
 
-    /// What the store holds is not a record.
+    /// The stored bytes are not a record.
     pub fn corrupt(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Corrupt, message)
     }
@@ -63,37 +63,38 @@ impl Error {
         Self::new(ErrorKind::Unavailable, message)
     }
 
-    /// The store refused the operation, and nothing was written: it is full, read-only, busy, over one
-    /// of its limits, or there is no connection to it. The kind is `Unavailable`.
+    /// A refusal: the store did not carry out the operation, and nothing was written. It is full,
+    /// read-only, busy or over one of its limits, or there is no connection to it. The kind is
+    /// `Unavailable`.
     pub fn refused(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::Unavailable, message).as_refusal()
     }
 
-    /// A value that can't be accepted, or can't be read as what was asked for.
+    /// A value is not accepted, or can't be read as the requested type.
     pub fn invalid_value(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidValue, message)
     }
 
-    /// A setting that can't be accepted.
+    /// A setting is not accepted.
     pub fn invalid_config(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ErrorKind::InvalidConfig, message)
     }
 
-    /// States that nothing was written, whatever the kind is.
+    /// States that nothing was written, for an error of any kind.
     #[must_use]
     pub fn as_refusal(mut self) -> Self {
         self.0.refused = true;
         self
     }
 
-    /// Attaches the cause, which [`source`](StdError::source) gives back.
+    /// Attaches the cause, which [`source`](StdError::source) returns.
     #[must_use]
     pub fn with_source(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Names the operation, unless one is named already: the innermost knows best.
+    /// Names the operation, unless one is named already: the innermost name is the most precise.
     #[must_use]
     pub fn with_operation(mut self, operation: &'static str) -> Self {
         self.0.operation.get_or_insert(operation);
@@ -113,14 +114,15 @@ impl Error {
         self.0.kind
     }
 
-    /// Whether it is certain that the failed operation wrote nothing. All kinds but `Unavailable` and
-    /// `Other` say so; an error of these two does when it is a [refusal](Self::refused).
+    /// Whether it is certain that the failed operation wrote nothing. This is true for all kinds
+    /// except `Unavailable` and `Other`, and for errors of these two kinds that are a
+    /// [refusal](Self::refused).
     #[must_use]
     pub fn nothing_was_written(&self) -> bool {
         self.0.refused || !matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::Other)
     }
 
-    /// What happened, for people.
+    /// The message, for people.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.0.message
@@ -169,30 +171,30 @@ impl StdError for Error {
     }
 }
 
-/// The classes of [`Error`]. A missing session is not among them: that is `None`.
+/// The classes of [`Error`]. A missing session is not an error but `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// A session was expected and is not there any more. Nothing was written.
+    /// There is no live record to change. Nothing was written.
     Gone,
-    /// Someone else saved the session meanwhile. Nothing was written.
+    /// Another request saved the session meanwhile. Nothing was written.
     Conflict,
-    /// A live session stands under the key already. Nothing was written.
+    /// There is already a live record under the key. Nothing was written.
     AlreadyExists,
-    /// What the store holds is not a record. Its bytes were kept.
+    /// The stored bytes are not a record. They were kept.
     Corrupt,
     /// A size limit was exceeded. Nothing was written.
     TooLarge,
-    /// The store can't be reached, did not answer in time, or refused the operation. Whether a write
-    /// was carried out is not known, unless [`Error::nothing_was_written`] says so.
+    /// The store can't be reached, did not answer in time, or refused the operation. A write is in
+    /// doubt, unless [`Error::nothing_was_written`] is true.
     Unavailable,
-    /// A value that can't be accepted, or can't be read as the type that was asked for.
+    /// A value is not accepted, or can't be read as the requested type.
     InvalidValue,
-    /// A setting that can't be accepted.
+    /// A setting is not accepted.
     InvalidConfig,
     /// The store can't do this.
     Unsupported,
-    /// Anything else; the source tells.
+    /// Any other error; see its source.
     Other,
 }
 

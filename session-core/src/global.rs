@@ -1,6 +1,6 @@
-//! One store for the whole process, for applications that want no handle to pass around.
+//! One store for the whole process, for applications that do not want to pass a handle around.
 //!
-//! Each backend crate's `start_session(…)` builds a store and puts it here.
+//! The `start_session(…)` of each backend crate builds a store and makes it the process's store.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -8,8 +8,7 @@ use crate::{CookieValue, Error, Result, Saved, Session, SessionStore};
 
 static STORE: RwLock<Option<SessionStore>> = RwLock::new(None);
 
-/// Makes a store the process's store, in place of an earlier one. Sessions of the earlier one are
-/// not moved.
+/// Makes a store the process's store and replaces an earlier one. Sessions are not moved.
 pub fn cache_store(store: SessionStore) {
     *STORE.write().unwrap_or_else(PoisonError::into_inner) = Some(store);
 }
@@ -17,7 +16,7 @@ pub fn cache_store(store: SessionStore) {
 /// The process's store.
 ///
 /// # Errors
-/// `InvalidConfig` when there is none.
+/// `InvalidConfig` if there is none.
 pub fn store() -> Result<SessionStore> {
     let store = STORE.read().unwrap_or_else(PoisonError::into_inner).clone();
     store.ok_or_else(|| {
@@ -31,7 +30,7 @@ pub fn store() -> Result<SessionStore> {
 /// [`SessionStore::load`] of the process's store.
 ///
 /// # Errors
-/// As there, and `InvalidConfig` when there is no store.
+/// As that method, and `InvalidConfig` if there is no store.
 pub async fn load(cookie_value: &str) -> Result<Option<Session>> {
     store()?.load(cookie_value).await
 }
@@ -39,7 +38,7 @@ pub async fn load(cookie_value: &str) -> Result<Option<Session>> {
 /// [`SessionStore::save`] of the process's store.
 ///
 /// # Errors
-/// As there, and `InvalidConfig` when there is no store.
+/// As that method, and `InvalidConfig` if there is no store.
 pub async fn save(session: &Session) -> Result<Saved> {
     store()?.save(session).await
 }
@@ -47,7 +46,7 @@ pub async fn save(session: &Session) -> Result<Saved> {
 /// [`SessionStore::destroy`] of the process's store.
 ///
 /// # Errors
-/// As there, and `InvalidConfig` when there is no store.
+/// As that method, and `InvalidConfig` if there is no store.
 pub async fn destroy(session: &Session) -> Result<()> {
     store()?.destroy(session).await
 }
@@ -55,7 +54,7 @@ pub async fn destroy(session: &Session) -> Result<()> {
 /// [`SessionStore::gc`] of the process's store.
 ///
 /// # Errors
-/// As there, and `InvalidConfig` when there is no store.
+/// As that method, and `InvalidConfig` if there is no store.
 pub async fn gc() -> Result<u64> {
     store()?.gc().await
 }
@@ -63,7 +62,7 @@ pub async fn gc() -> Result<u64> {
 /// [`SessionStore::cookie_value`] of the process's store.
 ///
 /// # Errors
-/// `InvalidConfig` when there is no store.
+/// `InvalidConfig` if there is no store.
 pub fn cookie_value(session: &Session) -> Result<Option<CookieValue>> {
     Ok(store()?.cookie_value(session))
 }

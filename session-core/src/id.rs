@@ -10,18 +10,18 @@ use crate::Key;
 const BYTES: usize = 32;
 const CHARS: usize = 43;
 
-/// 256 bits from the operating system's random source: the secret that the client's cookie holds.
+/// 256 bits from the operating system's random source: the secret in the client's cookie.
 ///
-/// 256 bits exceed the 128 that OWASP ASVS 5 (7.2.3) and the 64 that NIST SP 800-63B-4 (5.1) ask for.
-/// In text it is 43 characters of unpadded base64url (RFC 4648, section 5). It has no `Display` and a
-/// redacted `Debug`, so that it does not reach a log by accident, and no `PartialEq`: compare
-/// [`Key`]s, whose comparison tells an attacker nothing.
+/// OWASP ASVS 5 (7.2.3) asks for 128 bits, NIST SP 800-63B-4 (5.1) for 64. In text it is 43
+/// characters of unpadded base64url (RFC 4648, section 5). It has no `Display` and a redacted
+/// `Debug`, so that it does not reach a log by accident. It has no `PartialEq`: compare [`Key`]s
+/// instead, because the time of that comparison reveals nothing about the id.
 #[derive(Clone)]
 pub struct SessionId([u8; BYTES]);
 
 impl SessionId {
-    /// Reads the text form. It is strict and canonical: one id has one spelling, and anything else
-    /// (padding, blanks, another length, other characters, spare bits set) is `None`.
+    /// Reads the text form. Each id has exactly one text form. Anything else (padding, blanks,
+    /// another length, other characters, spare bits set) is `None`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         if text.len() != CHARS {
@@ -33,14 +33,14 @@ impl SessionId {
         (written == Ok(BYTES)).then_some(Self(bytes))
     }
 
-    /// The id of these bytes, which must come from a cryptographic random source. Cookie stores
-    /// read the id back from a sealed value with it; everyone else gets ids from the handle.
+    /// The id of these bytes, which must come from a cryptographic random source. It is for cookie
+    /// stores, which read the id back from a sealed value.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 
-    /// The 32 bytes. They are the secret itself; a cookie store seals them, nobody else needs them.
+    /// The 32 bytes. They are the secret itself. They are for cookie stores, which seal them.
     #[must_use]
     pub fn expose_bytes(&self) -> &[u8; 32] {
         &self.0

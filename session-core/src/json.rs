@@ -11,7 +11,7 @@ use serde_json::error::Category;
 use crate::document::check_nesting;
 use crate::{Error, Result};
 
-/// Encodes the value of this name.
+/// Encodes a value; errors name it by `name`.
 pub(crate) fn to_json<T: Serialize + ?Sized>(name: &str, value: &T) -> Result<Bytes> {
     let json = serde_json::to_vec(value).map_err(|_| {
         let wanted = type_name::<T>();
@@ -23,7 +23,7 @@ pub(crate) fn to_json<T: Serialize + ?Sized>(name: &str, value: &T) -> Result<By
     Ok(json.into())
 }
 
-/// Decodes the value of this name.
+/// Decodes a value; errors name it by `name`.
 pub(crate) fn from_json<T: DeserializeOwned>(name: &str, json: &[u8]) -> Result<T> {
     serde_json::from_slice(json).map_err(|error| {
         let (wanted, position) = (type_name::<T>(), Position::from(&error));
@@ -37,7 +37,8 @@ pub(crate) fn from_json<T: DeserializeOwned>(name: &str, json: &[u8]) -> Result<
     })
 }
 
-/// Where a value could not be read. The message of serde may quote the value, so it is left out.
+/// The position of an error in a value. It replaces the error of serde, whose message may quote the
+/// value.
 #[derive(Debug)]
 struct Position {
     line: usize,

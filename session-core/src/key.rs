@@ -1,4 +1,4 @@
-//! The key: what a store files a session under.
+//! The key under which a store keeps a session.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 /// The SHA-256 of a session id, and of the [purpose](crate::Config::purpose) if there is one.
 ///
-/// Stores see keys only, so nothing that a store, its log or its dump holds can be used as a cookie,
-/// and no store can be tricked by a strange id. All 32 bytes count: two keys that differ anywhere are
-/// two sessions.
+/// Stores see keys only. So nothing in a store, its log or its dump can be used as a cookie, and a
+/// client can't choose the bytes of a key. All 32 bytes are significant: two keys that differ in
+/// any byte are two sessions.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 
@@ -20,8 +20,8 @@ impl Key {
         Self(Sha256::new().chain_update(id).chain_update(purpose).finalize().into())
     }
 
-    /// What precedes the ids of another library's sessions in a digest. It is as long as an id of this
-    /// library, and no id begins like it, so the keys of both never meet.
+    /// The prefix that is hashed before the ids of another library's sessions. It is as long as an
+    /// id of this library, and no id begins with it, so the keys of both differ.
     pub(crate) fn foreign_prefix(library: &str, purpose: &str) -> [u8; 32] {
         let parts = ["foreign session id", "\0", library, "\0", purpose];
         parts.into_iter().fold(Sha256::new(), Sha256::chain_update).finalize().into()
@@ -69,7 +69,7 @@ impl Key {
         Some(Self(bytes))
     }
 
-    /// The first eight bytes as a number: uniformly distributed, for choosing a shard.
+    /// The first eight bytes as a number. It is uniformly distributed, for choosing a shard.
     #[must_use]
     pub fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
@@ -77,7 +77,7 @@ impl Key {
     }
 }
 
-/// Eight bytes of a cryptographic digest hash as well as all 32.
+/// Eight bytes of a cryptographic digest are as good a hash as all 32.
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.prefix());

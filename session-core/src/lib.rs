@@ -1,14 +1,15 @@
 //! Web sessions over any store.
 //!
-//! Applications hold a [`SessionStore`] and get a [`Session`] from it; stores implement [`Backend`], or
-//! [`CookieBackend`] when their place is the cookie itself. This crate knows no web framework and no
-//! database: `session-tower` brings sessions into tower and axum, and `session-memory`,
-//! `session-file`, `session-redis`, `session-sql` and `session-cookie` are the stores.
+//! An application holds a [`SessionStore`] and gets a [`Session`] from it. A store of records
+//! implements [`Backend`]; a store that keeps the session in the cookie itself implements
+//! [`CookieBackend`]. This crate depends on no web framework and no database: `session-tower` adds
+//! sessions to tower and axum, and `session-memory`, `session-file`, `session-redis`, `session-sql`
+//! and `session-cookie` are the stores.
 //!
 //! ```
 //! use session_core::{CookieValue, Result, SessionStore};
 //!
-//! /// Counts a visit, whatever the store is; gives the cookie's new value if it needs one.
+//! /// Counts a visit on any store. Returns the visits and the cookie value to send.
 //! async fn visit(store: &SessionStore, cookie: Option<&str>) -> Result<(u64, Option<CookieValue>)> {
 //!     let session = match cookie {
 //!         Some(value) => store.load(value).await?.unwrap_or_else(|| store.create()),

@@ -1,4 +1,4 @@
-//! What a store keeps, and how it is written.
+//! The records of a store, and the writes.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -8,20 +8,21 @@ use bytes::Bytes;
 
 use crate::{Error, ErrorKind, Result};
 
-/// The longest life that a store has to understand: 10,000 years of 365 days. More is clamped to it.
+/// The longest ttl that a store has to support: 10,000 years of 365 days. A longer ttl is clamped
+/// to it.
 pub const MAX_TTL: Duration = Duration::from_secs(10_000 * 365 * 86_400);
 
 /// One session as a store keeps it.
 ///
-/// The fields are public and the struct is exhaustive on purpose: a store that takes it apart and
-/// forgets a field does not compile.
+/// The struct is exhaustive on purpose: a backend that destructures it and omits a field does not
+/// compile.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Record {
-    /// The session's document, opaque to the store: any bytes, 0 of them or a mebibyte and more.
+    /// The encoded session. It is opaque to the store: any bytes, from none to 1 MiB and more.
     pub payload: Bytes,
     /// Chosen by the writer; the store only compares it.
     pub revision: Revision,
-    /// Whose session it is, where the application said so.
+    /// The owner, if the application set one.
     pub owner: Option<Owner>,
 }
 
@@ -35,7 +36,7 @@ impl fmt::Debug for Record {
     }
 }
 
-/// A live record and what is left of its life.
+/// A live record and its remaining ttl.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loaded {
     /// The record.
@@ -46,13 +47,13 @@ pub struct Loaded {
 
 /// A random 64-bit value that the writer of a record chose.
 ///
-/// It is no counter: a writer whose acknowledgement was lost finds its own revision in the store or
-/// does not, and so knows whether its write was carried out.
+/// It is not a counter. A writer whose acknowledgement was lost loads the record: if it has the
+/// writer's own revision, the write was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Revision(u64);
 
 impl Revision {
-    /// A new revision for one write. Revisions need not be secret, only different from each other.
+    /// A new revision for one write. Revisions are not secret; they only have to differ.
     ///
     /// # Errors
     /// `Other` when the operating system has no random bytes; nothing was written.
@@ -105,8 +106,8 @@ impl Revision {
     }
 }
 
-/// Who owns a session: the application's name for an account. 1 to 255 bytes of UTF-8, compared byte
-/// by byte. It is personal data, therefore `Debug` does not show it.
+/// The owner of a session: the application's name for an account. 1 to 255 bytes of UTF-8, compared
+/// byte by byte. It is personal data, so `Debug` does not show it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Owner(Box<str>);
 
@@ -137,16 +138,17 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// How [`Backend::save`](crate::Backend::save) writes. There is no unconditional write: it would
-/// bring a session back that was logged out meanwhile.
+/// How [`Backend::save`](crate::Backend::save) writes. There is no unconditional write, because it
+/// would revive a session that was destroyed meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Write {
-    /// Only if no live record stands under the key. An expired one counts as absent.
+    /// Creates a record if there is no live record under the key. An expired record counts as
+    /// absent.
     Create {
         /// The new record's life, in milliseconds; never zero.
         ttl: Duration,
     },
-    /// Only over the expected revision of a live record.
+    /// Replaces the live record if it has the expected revision.
     Update(Update),
 }
 
@@ -155,18 +157,18 @@ pub enum Write {
 pub struct Update {
     /// The revision that the writer loaded.
     pub expected: Revision,
-    /// The life that begins now, or `None`: the deadline stays exactly where it is.
+    /// The new life, from now; `None` leaves the expiry unchanged.
     pub ttl: Option<Duration>,
 }
 
-/// A ttl in whole milliseconds, as a store should read it: a part of a millisecond counts as a
-/// whole one, and more than [`MAX_TTL`] is clamped to it.
+/// Converts a ttl to whole milliseconds for a store: a fraction of a millisecond is rounded up, and
+/// a ttl above [`MAX_TTL`] is clamped to it.
 ///
 /// # Errors
-/// `InvalidValue` for zero: such a record would be born dead.
+/// `InvalidValue` for zero: such a record would be expired from the start.
 pub fn ttl_millis(ttl: Duration) -> Result<u64> {
     if ttl.is_zero() {
-        return Err(Error::invalid_value("a session must live for at least one millisecond"));
+        return Err(Error::invalid_value("the ttl of a session must be at least one millisecond"));
     }
     let nanos = ttl.min(MAX_TTL).as_nanos();
     Ok(u64::try_from(nanos.div_ceil(1_000_000)).expect("MAX_TTL has far less than 2^64 ms"))

@@ -1,4 +1,4 @@
-//! The session: what was loaded and, apart, what this request changed.
+//! The session: the loaded state and, separately, the changes of this request.
 
 mod changes;
 pub(crate) mod flash;
@@ -21,10 +21,10 @@ use crate::clock::unix_millis;
 
 /// A visitor's session.
 ///
-/// It comes from [`SessionStore::load`](crate::SessionStore::load) or, new,
-/// from [`SessionStore::create`](crate::SessionStore::create), which costs no I/O. Its methods are
-/// synchronous; only [`SessionStore::save`](crate::SessionStore::save) writes, and only what changed.
-/// Clones share one session, so it can be passed to other tasks.
+/// [`SessionStore::load`](crate::SessionStore::load) returns a stored session, and
+/// [`SessionStore::create`](crate::SessionStore::create) a new one, without I/O. The methods are
+/// synchronous and change the session in memory; [`SessionStore::save`](crate::SessionStore::save)
+/// writes the changes. Clones share one session, so it can be passed to other tasks.
 ///
 /// ```
 /// use session_core::Session;
@@ -41,12 +41,12 @@ pub struct Session(Arc<Shared>);
 
 struct Shared {
     state: Mutex<State>,
-    /// Held during a save: the saves of one session run one after another.
+    /// Locked during a save: the saves of one session run one after another.
     saving: tokio::sync::Mutex<()>,
 }
 
 impl Session {
-    /// A new, empty session. Nothing is stored and no cookie is set until something is put into it.
+    /// A new, empty session. As long as it is empty, it is not stored and needs no cookie.
     #[must_use]
     pub fn new() -> Self {
         Self::from_state(State::new(unix_millis()))
@@ -62,8 +62,8 @@ impl Session {
         self.state(|state| state.changes.any() || !state.ended.is_empty())
     }
 
-    /// Forgets what was changed since the last save, as after a failed request. A
-    /// [`destroy`](Self::destroy) is not forgotten: logout always wins.
+    /// Discards all changes since the last save, for example after a failed request. A
+    /// [`destroy`](Self::destroy) is not discarded: logout always wins.
     pub fn discard_changes(&self) {
         self.state(State::discard);
     }
@@ -84,9 +84,8 @@ impl Session {
         })
     }
 
-    /// The state as it is. No code of the application runs under the lock, nor is anything of the
-    /// application dropped there, so a panic can't leave the state half changed and a poisoned lock
-    /// does no harm.
+    /// Locks the state for `f`, which must not run or drop code of the application. So a panic
+    /// can't leave the state half changed, and a poisoned lock is harmless.
     pub(crate) fn state<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.0.state.lock().unwrap_or_else(PoisonError::into_inner);
         let result = f(&mut state);
@@ -98,7 +97,7 @@ impl Session {
         result
     }
 
-    pub(crate) async fn turn_to_save(&self) -> tokio::sync::MutexGuard<'_, ()> {
+    pub(crate) async fn lock_for_save(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.saving.lock().await
     }
 }

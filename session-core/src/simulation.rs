@@ -1,5 +1,5 @@
-//! For the crate `simulation` only: the wall clock and the revisions of this thread, under its control.
-//! Nothing changes as long as neither function is called.
+//! For the crate `simulation` only: it sets the wall clock and the revisions of this thread.
+//! Without a call of these functions, both are the usual ones.
 
 use std::cell::{Cell, RefCell};
 
@@ -10,12 +10,13 @@ thread_local! {
     static REVISIONS: RefCell<Option<Rng>> = const { RefCell::new(None) };
 }
 
-/// Sets the wall clock of this thread, in milliseconds since 1970; `None`: the machine's again.
+/// Sets the wall clock of this thread, in milliseconds since 1970. `None` restores the machine's
+/// clock.
 pub fn set_wall_clock(millis: Option<u64>) {
     WALL_CLOCK.set(millis);
 }
 
-/// Makes the revisions of this thread follow from a seed; `None`: random again.
+/// Derives the revisions of this thread from a seed. `None` makes them random again.
 pub fn seed_revisions(seed: Option<u64>) {
     REVISIONS.set(seed.map(Rng::with_seed));
 }

@@ -1,4 +1,4 @@
-//! The handle: what applications hold.
+//! The handle that applications hold.
 
 mod attempt;
 mod calls;
@@ -34,13 +34,13 @@ use crate::{
     Backend, Config, CookieBackend, CookieName, CookieValue, Error, ErrorKind, Guarantees, Result,
 };
 
-/// A store of sessions, on any backend. Cheap to clone; clones are the same store.
+/// A store of sessions, on any backend. Clones are cheap and share the store.
 ///
-/// All futures may be dropped at any await: the store holds the old session or the new one then,
-/// and the next [`save`](Self::save) of the same [`Session`] finds out which.
+/// Every future may be dropped at any await. The store then contains the old session or the new
+/// one, and the next [`save`](Self::save) of the same [`Session`] finds out which.
 ///
-/// Every operation keeps to [`Config::deadline`], and so does each step of [`gc`](Self::gc); beyond
-/// it is `Unavailable`. They need a tokio runtime with its timer enabled.
+/// Every operation, and each step of [`gc`](Self::gc), ends within [`Config::deadline`]; beyond it
+/// the error is `Unavailable`. The operations need a tokio runtime with its timer enabled.
 #[derive(Clone)]
 pub struct SessionStore(Arc<Inner>);
 
@@ -56,7 +56,7 @@ enum Medium {
     Sealed(Sealed),
 }
 
-/// Calls the medium. Each has futures of its own, so none has to be boxed.
+/// Calls the medium. The futures of the two media are different types, so none has to be boxed.
 macro_rules! medium {
     ($store:expr, $medium:ident => $call:expr) => {
         match &$store.0.medium {
@@ -67,13 +67,13 @@ macro_rules! medium {
 }
 
 impl SessionStore {
-    /// A store on a server side backend: the cookie holds the session id. Settings are the
-    /// default ones, see [`with_config`](Self::with_config).
+    /// A store on a server side backend: the cookie contains the session id. It has the default
+    /// settings; see [`with_config`](Self::with_config).
     pub fn new(backend: impl Backend) -> Self {
         Self::of(Medium::Server(Server::new(Arc::new(backend))), Config::default())
     }
 
-    /// A store whose medium is the cookie: the cookie holds the sealed session.
+    /// A store in the cookie: the cookie contains the sealed session.
     pub fn new_cookie(backend: impl CookieBackend) -> Self {
         Self::of(Medium::Sealed(Sealed(Arc::new(backend))), Config::default())
     }
@@ -81,7 +81,7 @@ impl SessionStore {
     /// The same store with other settings.
     ///
     /// # Errors
-    /// `InvalidConfig` when a setting is out of its range.
+    /// `InvalidConfig` if a setting is out of its range or not supported by the store.
     pub fn with_config(self, config: Config) -> Result<Self> {
         let config = config.validate()?;
         medium!(self, medium => medium.check(&config))?;
@@ -93,21 +93,22 @@ impl SessionStore {
         Self(Arc::new(Inner { medium, context, collecting }))
     }
 
-    /// A new, empty session. No I/O; nothing is stored until something is put into it and saved.
+    /// A new, empty session, without I/O. It is not stored until a value is inserted and the
+    /// session is saved.
     #[must_use]
     pub fn create(&self) -> Session {
         Session::new()
     }
 
-    /// The session of a client's cookie value.
+    /// Loads the session of a client's cookie value.
     ///
-    /// `None` when there is none: unknown, expired, destroyed, replaced by another id, or not the form
-    /// of a value at all, in which case the backend isn't even asked. Such a value is never adopted;
-    /// continue with [`create`](Self::create).
+    /// `None` if there is no session: it is unknown, expired or destroyed, it has a new id, or the
+    /// text does not have the form of a cookie value, in which case the backend is not called. The
+    /// value is never adopted as the id of a new session; continue with [`create`](Self::create).
     ///
     /// # Errors
-    /// `Unavailable` when the store can't be asked, never `None`; `Corrupt` when what it holds is not
-    /// a session, whose bytes are kept.
+    /// `Unavailable` if the store can't be reached; this is never `None`. `Corrupt` if the stored
+    /// bytes are not a session; they are kept.
     pub async fn load(&self, cookie_value: &str) -> Result<Option<Session>> {
         Ok(match self.find(cookie_value).await? {
             Found::Session(session) => Some(session),
@@ -120,14 +121,14 @@ impl SessionStore {
         found.map_err(|error| self.explain(error, "load"))
     }
 
-    /// Writes what changed, and only that; see [`Saved`] for what to tell the client.
+    /// Saves the changes of the session. The result says what to do with the client's cookie.
     ///
-    /// - Nothing changed: no I/O, or one `touch` when a renewal of the
-    ///   [idle timeout](Config::idle_timeout) is due. A new session that is still empty is not stored.
-    /// - Another request saved meanwhile: its values and this request's are merged; of one value the
-    ///   later save wins, and [`update`](Session::update)s are applied again.
-    /// - An acknowledgement is lost: the store is asked again and the write repeated only if it was not
-    ///   carried out. No write is ever applied twice.
+    /// - Without changes there is no I/O, or one `touch` if a renewal of the [idle
+    ///   timeout](Config::idle_timeout) is due. An empty new session is not stored.
+    /// - If another request saved the session meanwhile, the changes of both are merged: for each
+    ///   value the later save wins, and [`update`](Session::update)s are applied again.
+    /// - If an acknowledgement is lost, the record is loaded, and the write is sent again only if
+    ///   it was not carried out. No write is applied twice.
     ///
     /// The saves of one `Session` and its clones run one after another.
     ///
@@ -135,11 +136,11 @@ impl SessionStore {
     /// - `Gone`: the session was destroyed, expired or got a new id meanwhile. Nothing was written;
     ///   logout wins.
     /// - `TooLarge`: beyond [`Config::max_record_size`]. Nothing was written.
-    /// - `Conflict`: others saved again and again within the deadline.
-    /// - `Unavailable`: the store refused the write
-    ///   ([nothing was written](Error::nothing_was_written)), or it is not known whether it was
-    ///   carried out. The session is consistent: save it again, and this is found out first. If
-    ///   another request saved meanwhile, it can't be found out; the message says so.
+    /// - `Conflict`: other requests saved the session again and again until the deadline.
+    /// - `Unavailable`: the store refused the write ([nothing was
+    ///   written](Error::nothing_was_written)), or the write is in doubt. The session stays
+    ///   consistent: the next save first finds out whether the write was carried out. If another
+    ///   request saved the session meanwhile, this can't be found out, and the message says so.
     ///
     /// Where it can't be found out, and where another request gave the session a new id since it was
     /// loaded, the changes are given up: another `save` has nothing to write and succeeds
@@ -150,17 +151,16 @@ impl SessionStore {
         saved.map_err(|error| self.explain(error, "save"))
     }
 
-    /// Changes a value, saves the session and returns the value **that was written**, for limits and
-    /// counters that decide something: N parallel requests that increment get N different numbers.
+    /// Changes a value, saves the session and returns the value **that was written**. Use it for
+    /// limits and counters: N parallel requests that increment a number get N different numbers.
     ///
-    /// `f` may run several times, each time with the current value, and should do nothing else. The
-    /// session's other changes are saved, too.
+    /// `f` may run several times, each time with the current value, so it should have no side
+    /// effects. The other changes of the session are saved, too.
     ///
     /// # Errors
-    /// As [`save`](Self::save), and as [`Session::update`]. `Gone` also when the session was destroyed
-    /// by a clone meanwhile, and `Unavailable` when a clone discarded the change or its save reported that
-    /// it was given up. After any error but these the change is still part of the session, like
-    /// any other change.
+    /// As [`save`](Self::save) and [`Session::update`]. Also `Gone` if a clone destroyed the
+    /// session meanwhile, and `Unavailable` if a clone discarded the change or a clone's save gave
+    /// it up. After any other error the change is still part of the session, as any other change.
     ///
     /// ```
     /// use session_core::{Result, Session, SessionStore};
@@ -182,18 +182,20 @@ impl SessionStore {
             return Err(self.explain(Error::gone(), "update"));
         }
         if session.state(|state| state.given_up >= watched.number) {
-            let message = "the change was discarded, or given up by another save of the session";
+            let message =
+                "a clone of the session discarded the change, or its save gave the change up";
             return Err(self.explain(Error::unavailable(message), "update"));
         }
         from_json(name, &watched.result())
     }
 
-    /// Ends a session at once. Other changes of this request are dropped, and what is put into the
-    /// `Session` afterwards belongs to a new one. Destroying what is not there (any more) succeeds. If
-    /// another request gave the session a new id meanwhile, it is ended under that id.
+    /// Destroys a session at once. Other changes of this request are discarded, and values that are
+    /// inserted into the `Session` afterwards belong to a new session. Destroying a session that is
+    /// not stored succeeds. If another request gave the session a new id meanwhile, the session is
+    /// destroyed under its new id.
     ///
     /// # Errors
-    /// `Unavailable` when it is not known whether the session is dead; the next
+    /// `Unavailable` if it is not known whether the session was destroyed. The next
     /// [`save`](Self::save) or `destroy` of it tries again.
     pub async fn destroy(&self, session: &Session) -> Result<()> {
         session.destroy();
@@ -201,21 +203,21 @@ impl SessionStore {
         destroyed.map_err(|error| self.explain(error, "destroy"))
     }
 
-    /// Whether the session is still alive under the id that this handle knows, for tasks that must end
-    /// with it, for example a websocket's. One load.
+    /// Whether the session is still alive, with one load. It is for tasks that must end with the
+    /// session, for example of a websocket.
     ///
-    /// `false` after a logout or an expiry anywhere, and after another request gave it a new id; also
-    /// for a session that is not stored yet. A cookie store without revocation knows of expiry only.
+    /// `false` if the session was destroyed or has expired, if another request gave it a new id, or
+    /// if it is not stored yet. A cookie store without a revocation store detects the expiry only.
     ///
     /// # Errors
-    /// `Unavailable` when the store can't be asked; `Corrupt`.
+    /// `Unavailable` if the store can't be reached; `Corrupt`.
     pub async fn is_alive(&self, session: &Session) -> Result<bool> {
         let alive = medium!(self, medium => medium.is_alive(&self.0.context, session).await);
         alive.map_err(|error| self.explain(error, "load"))
     }
 
-    /// What the client's cookie must hold: the session id, or the sealed session. `None` for a
-    /// session that is not stored: new, destroyed or gone. For a changed session, ask after the save.
+    /// The value for the client's cookie: the session id, or the sealed session. `None` if the
+    /// session is not stored: it is new, destroyed or gone. Call it after the save.
     #[must_use]
     pub fn cookie_value(&self, session: &Session) -> Option<CookieValue> {
         session.state(|state| {
@@ -224,7 +226,7 @@ impl SessionStore {
         })
     }
 
-    /// What this store guarantees.
+    /// The guarantees of this store.
     #[must_use]
     pub fn guarantees(&self) -> Guarantees {
         medium!(self, medium => medium.guarantees())
@@ -282,7 +284,8 @@ impl SessionStore {
         &self.0.collecting
     }
 
-    /// Names backend and operation in the error and leaves a trace. No error holds a secret.
+    /// Names backend and operation in the error and emits a `tracing` event. No error contains a
+    /// secret.
     fn explain(&self, error: Error, operation: &'static str) -> Error {
         let error = error.with_operation(operation).with_backend(self.backend_name());
         let kind = error.kind();

@@ -1,17 +1,18 @@
-//! For adapters to web frameworks: what they need beyond what applications use.
+//! The interface for adapters to web frameworks. Applications do not need it.
 //!
-//! [`SessionStore::web`] leads here. An adapter loads the session of a request with [`Web::load`],
-//! saves it when the response is there, and asks [`Web::cookie_change`] what the client must be told.
+//! [`SessionStore::web`] returns a [`Web`]. An adapter loads the session of a request with
+//! [`Web::load`], saves it when the response is ready, and then gets from [`Web::cookie_change`]
+//! what to send to the client.
 
 pub use crate::store::{CookieChange, Found};
 use crate::{CookieName, Result, Session, SessionStore};
 
-/// What a web adapter asks a store.
+/// The methods of a store that a web adapter uses.
 #[derive(Debug, Clone, Copy)]
 pub struct Web<'a>(&'a SessionStore);
 
 impl SessionStore {
-    /// For adapters to web frameworks.
+    /// The methods for adapters to web frameworks.
     #[must_use]
     pub fn web(&self) -> Web<'_> {
         Web(self)
@@ -19,13 +20,13 @@ impl SessionStore {
 }
 
 impl Web<'_> {
-    /// [`SessionStore::load`] that also tells when the id was replaced a moment ago.
+    /// As [`SessionStore::load`], but an id that was replaced a moment ago is [`Found::Rotated`].
     ///
-    /// A request with such an id is late: it was sent before the client learned of the new id. It goes
-    /// on with the empty session of [`Found::Rotated`], so that it can't replace the cookie that the
-    /// client is about to get. A top-level navigation is the exception: navigations follow each other,
-    /// so one that carries the old id comes from a client that never got the new one. It goes on with
-    /// [`begin_anew`](Self::begin_anew).
+    /// A request with such an id is late: the client sent it before it received the new id. Handle
+    /// it with the empty session of [`Found::Rotated`], which can't replace the cookie that the
+    /// client is about to receive. A top-level navigation is the exception: a browser sends a
+    /// navigation only after the answer to the one before, so a navigation with the old id comes
+    /// from a client that never received the new id. Call [`begin_anew`](Self::begin_anew) for it.
     ///
     /// # Errors
     /// As [`SessionStore::load`].
@@ -33,49 +34,51 @@ impl Web<'_> {
         self.0.find(cookie_value).await
     }
 
-    /// Makes the empty session of [`Found::Rotated`] one that is stored like any new one. Destroying it
-    /// still ends the session that has the new id, so that a sign-out with the old id works.
+    /// Turns the empty session of [`Found::Rotated`] into an ordinary new session, which can be
+    /// stored. Destroying it still destroys the session with the new id, so that a sign-out with
+    /// the old id works.
     pub fn begin_anew(self, session: &Session) {
         session.state(|state| state.late = false);
     }
 
-    /// A new, empty session in place of one that could not be read (`Corrupt`). The unreadable record
-    /// is kept, and what is put into this session gets an id of its own; but destroying this one
-    /// destroys the other, too, so that a logout works.
+    /// A new, empty session for a request whose session could not be read (`Corrupt`). The
+    /// unreadable record is kept, and the new session gets its own id. Destroying the new session
+    /// also destroys the unreadable record, so that a logout works.
     #[must_use]
     pub fn create_instead_of(self, cookie_value: &str) -> Session {
         self.0.instead_of(cookie_value)
     }
 
-    /// What the client must be told, from all that became of the session since it was loaded or
-    /// created: the application may have saved or destroyed it itself.
+    /// What to do with the client's cookie. It covers all saves and destructions since the session
+    /// was loaded or created, including those of the application.
     #[must_use]
     pub fn cookie_change(self, session: &Session) -> CookieChange {
         self.0.cookie_change(session)
     }
 
-    /// Whether the session that the client's cookie named was destroyed, whatever took its place. The
-    /// sessions of the client's other cookies of this name must end, too.
+    /// Whether the session of the client's cookie was destroyed, even if a new session replaced it.
+    /// The sessions of the client's other cookies of this name must then be destroyed, too.
     #[must_use]
     pub fn ended(self, session: &Session) -> bool {
         session.state(|state| state.client.ended && state.client.cookie.is_some())
     }
 
-    /// Whether the session has a lifetime of its own
-    /// ([`Session::set_lifetime`]), so that its cookie must survive the browser.
+    /// Whether the session has its own lifetime ([`Session::set_lifetime`]). Its cookie must then
+    /// survive the end of the browser session.
     #[must_use]
     pub fn is_persistent(self, session: &Session) -> bool {
         session.state(|state| state.base.lifetime.is_some())
     }
 
-    /// Whether this request used the session: what it answers depends on the cookie then
-    /// (`Vary: Cookie`). Every method that shows or changes the session counts.
+    /// Whether this request read or changed the session. The response then depends on the cookie
+    /// (`Vary: Cookie`).
     #[must_use]
     pub fn accessed(self, session: &Session) -> bool {
         session.state(|state| state.accessed)
     }
 
-    /// The cookie name that a cookie store seals its values for; `None` where any will do.
+    /// The cookie name that a cookie store seals its values for; `None` for a server store, which
+    /// allows any name.
     #[must_use]
     pub fn cookie_name(&self) -> Option<&CookieName> {
         Some(self.0.cookie()?.0)

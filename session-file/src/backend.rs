@@ -1,4 +1,4 @@
-//! The store as the handle sees it: each operation moves to a thread that may block, if it needs one.
+//! The backend: moves each operation to a blocking thread, if it needs one.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::name::bucket_of;
 use crate::queue::Request;
 use crate::store::{LockFreeLoad, Store};
 
-/// Sessions in files of one directory, for all processes of one machine and one user.
+/// Sessions in files of one directory, for all processes of one user on one machine.
 ///
-/// Clones share the store. Its methods must be called within a tokio runtime. They run on its threads
-/// that may block, except for loads of what Linux has in memory.
+/// Clones share the store. Its methods must be called within a tokio runtime. They run on the
+/// blocking threads of tokio, except for loads from the page cache of Linux.
 ///
-/// An operation whose future is dropped while it waits for other writers does nothing; otherwise it is
-/// carried out to its end, so nothing is ever half done. An operation waits about two seconds for other
-/// writers at most; then it is refused.
+/// If the future of an operation is dropped while it waits for other writers, the operation is not
+/// carried out. After that it is always carried out completely. An operation waits at most about
+/// two seconds for other writers; then it is refused.
 ///
 /// ```
 /// use session_file::{Durability, FileBackend};
@@ -40,15 +40,15 @@ pub struct FileBackend {
 }
 
 impl FileBackend {
-    /// Opens the store in this directory, which is created where it does not exist, with
-    /// [`Durability::Data`].
+    /// Opens the store in this directory, with [`Durability::Data`]. The directory is created if it
+    /// does not exist.
     ///
-    /// It does a few system calls on this thread.
+    /// It makes a few blocking system calls on this thread.
     ///
     /// # Errors
-    /// `InvalidConfig` if the directory can't be made or opened, is a symbolic link, belongs to
-    /// another user, or lets users in that are neither its owner nor in its group (`chmod 700` it). If
-    /// only its group has rights, they are taken away.
+    /// `InvalidConfig` if the directory can't be created or opened, is a symbolic link, belongs to
+    /// another user, or can be entered by users other than its owner and its group (`chmod 700`
+    /// it). If only its group has rights, they are removed.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, Durability::default())
     }
@@ -63,7 +63,7 @@ impl FileBackend {
         Ok(Self { path: path.to_owned(), store: Arc::new(store) })
     }
 
-    /// Runs an operation that needs the bucket of this key for itself.
+    /// Runs an operation with exclusive access to the bucket of this key.
     async fn write<T: Send + 'static>(
         &self,
         key: Key,
@@ -88,7 +88,7 @@ impl Backend for FileBackend {
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
         clock::checked_now()?;
-        // A load that waits for nothing would never let other tasks run.
+        // A load that never waits would not let other tasks run.
         consume_budget().await;
         if let Some(found) = self.store.load_cached(key) {
             return Ok(found);
@@ -113,8 +113,8 @@ impl Backend for FileBackend {
         self.write(*key, move |store, request, key| store.destroy(request, key, only)).await
     }
 
-    /// One collection of a store runs at a time; others wait for it. It ends after two seconds, also
-    /// if this future is dropped, and the next one goes on where it ended.
+    /// One collection of a store runs at a time; others wait for it. It ends after at most two
+    /// seconds, even if this future is dropped, and the next one continues where it ended.
     async fn gc(&self, limit: usize) -> Result<u64> {
         clock::checked_now()?;
         let store = Arc::clone(&self.store);

@@ -21,7 +21,7 @@ use crate::name::TEMPORARY;
 
 pub(crate) const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-/// `NONBLOCK` so that a foreign pipe can't hold us; it means nothing for a file.
+/// `NONBLOCK` so that the open of a foreign pipe does not block. It has no effect on a file.
 pub(crate) const RECORD: OFlags =
     OFlags::NOFOLLOW.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 const NEW: OFlags = OFlags::WRONLY
@@ -31,7 +31,7 @@ const NEW: OFlags = OFlags::WRONLY
     .union(OFlags::CLOEXEC);
 const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// How long a writer waits before it asks for a lock again, at first and at most.
+/// The first and the longest pause before a writer tries again to lock.
 const PAUSE: (Duration, Duration) = (Duration::from_micros(20), Duration::from_millis(5));
 
 #[cfg(test)]
@@ -40,7 +40,7 @@ thread_local! {
     pub(crate) static OPENED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// A bucket, opened.
+/// An open bucket.
 #[derive(Debug)]
 pub(crate) struct Bucket(File);
 
@@ -49,8 +49,8 @@ impl Bucket {
         Self(directory.into())
     }
 
-    /// Locks the bucket against writers of other processes. It waits for them until this moment: the
-    /// process that has the lock may have been stopped.
+    /// Locks the bucket against writers of other processes. It waits until this moment at most,
+    /// because a process that was stopped may have the lock.
     pub(crate) fn lock(mut self, until: Instant) -> Result<Locked> {
         let mut pause = PAUSE.0;
         loop {
@@ -67,7 +67,8 @@ impl Bucket {
         }
     }
 
-    /// The same without waiting: gives itself back if another process has the lock.
+    /// As [`lock`](Self::lock), without waiting. Returns the bucket if another process has the
+    /// lock.
     pub(crate) fn try_lock(self) -> Result<Result<Locked, Self>> {
         match retry_on_intr(|| flock(&self.0, FlockOperation::NonBlockingLockExclusive)) {
             Ok(()) => Ok(Ok(Locked(self))),
@@ -88,25 +89,25 @@ impl Bucket {
             Ok(file) => Ok(Some(file.into())),
             Err(Errno::NOENT) => Ok(None),
             Err(Errno::LOOP | Errno::MLINK) => Err(Error::corrupt(
-                "a symbolic link is in the place of a session's file; it is not followed",
+                "a symbolic link has the name of a session's file; it is not followed",
             )),
             Err(Errno::ISDIR | Errno::NXIO) => Err(not_a_file()),
             Err(errno) => Err(unreadable(errno)),
         }
     }
 
-    /// The names of all its files.
+    /// The names of all its entries.
     pub(crate) fn names(&self) -> Result<impl Iterator<Item = Result<String>> + use<>> {
         let entries = Dir::read_from(&self.0).map_err(unreadable)?;
         Ok(entries.filter_map(|entry| match entry {
-            // A name that is not UTF-8 is not ours.
+            // This store writes no name that is not UTF-8.
             Ok(entry) => entry.file_name().to_str().ok().map(|name| Ok(name.to_owned())),
             Err(errno) => Some(Err(unreadable(errno))),
         }))
     }
 }
 
-/// A bucket that no other process writes to, until it is dropped.
+/// A bucket that is locked against writers of other processes until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Locked(Bucket);
 
@@ -119,7 +120,7 @@ impl Locked {
         self.0.open_with(name, OFlags::RDWR)
     }
 
-    /// Puts a file under this name, in the place of the one that may be there: all of it or nothing.
+    /// Writes a file with this name, atomically, and replaces an existing one.
     pub(crate) fn put(&self, name: &str, content: &[u8], durability: Durability) -> Result<()> {
         let directory = &self.0.0;
         let put = self
@@ -127,7 +128,7 @@ impl Locked {
             .map_err(not_written)
             .and_then(|()| renameat(directory, TEMPORARY, directory, name).map_err(not_changed));
         if put.is_err() {
-            // Should this fail as well, the next writer removes it.
+            // If this fails, too, the next writer removes it.
             let _ = unlinkat(directory, TEMPORARY, AtFlags::empty());
         }
         put
@@ -143,7 +144,7 @@ impl Locked {
             }
             other => other?,
         };
-        // The process's umask may have taken rights away.
+        // The umask of the process may have removed rights.
         fchmod(&file, PRIVATE_FILE)?;
         let mut file = File::from(file);
         file.write_all(content)?;
@@ -153,11 +154,11 @@ impl Locked {
         }
     }
 
-    /// Removes a file, whatever is in it, if it is there.
+    /// Removes a file with any content, if it exists.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         match unlinkat(&self.0.0, name, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
-            // What some systems say of a directory.
+            // The error of some systems for a directory.
             Err(errno @ (Errno::ISDIR | Errno::PERM)) => Err(not_removable(errno)),
             Err(errno) => Err(not_changed(errno)),
         }
@@ -165,7 +166,8 @@ impl Locked {
 }
 
 impl Drop for Locked {
-    /// Closing the directory would not do while a process that was forked meanwhile has it open, too.
+    /// Unlocks explicitly: closing the directory does not unlock it while a process that was forked
+    /// meanwhile has it open, too.
     fn drop(&mut self) {
         let _ = flock(&self.0.0, FlockOperation::Unlock);
     }
@@ -181,7 +183,7 @@ mod tests {
         let bucket = || Bucket::new(File::open(path.path()).unwrap().into());
         let locked = bucket().lock(Instant::now()).unwrap();
         assert!(bucket().try_lock().unwrap().is_err());
-        // As a fork does, it shares the lock.
+        // As after a fork, it shares the lock.
         let inherited = locked.0.0.try_clone().unwrap();
         drop(locked);
         assert!(bucket().try_lock().unwrap().is_ok());

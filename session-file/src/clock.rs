@@ -1,4 +1,5 @@
-//! The wall clock, since a file outlives the process and the machine's start.
+//! The wall clock. A file outlives the process and a restart of the machine, so a monotonic clock
+//! can't be used.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -8,16 +9,17 @@ use session_core::{Error, Result};
 /// The year 2020, in milliseconds since 1970.
 const YEAR_2020: u64 = 1_577_836_800_000;
 
-/// The latest moment that this process has seen.
+/// The latest time that this process has read.
 static LATEST: AtomicU64 = AtomicU64::new(0);
 
-/// Milliseconds since 1970. Within this process it never goes back, so what has expired stays so.
+/// Milliseconds since 1970. The time never goes back within this process, so an expired session
+/// stays expired.
 pub(crate) fn now() -> u64 {
     not_before(&LATEST, wall())
 }
 
-/// The same, or a refusal where the clock can't be right: if a machine starts with a dead clock,
-/// everything that expired would be live.
+/// As [`now`], or a refusal if the clock is obviously wrong: after a start with a reset clock, all
+/// expired sessions would be live.
 pub(crate) fn checked_now() -> Result<u64> {
     plausible(now())
 }

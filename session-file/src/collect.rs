@@ -1,14 +1,14 @@
-//! Removing what expired, without looking at what lives over and over.
+//! Removes expired sessions without reading all live ones each time.
 //!
-//! A directory can't be asked which of its files are due, so for each bucket the store remembers when
-//! sessions expire, up to a horizon: those that it writes, and those that it finds in a sweep, which
-//! reads the headers of all files of the bucket. The next sweep comes when the horizon is reached. So
-//! each process that collects looks at a live file once per sweep interval, and once more when it is
-//! due.
+//! A directory has no index by expiry. So the store remembers, for each bucket, the sessions that
+//! expire before a horizon: those that it writes, and those that it finds in a sweep, which reads
+//! the headers of all files of the bucket. The next sweep begins when the horizon is reached. So
+//! each collecting process reads a live file once per sweep interval, and once more when it is due.
 //!
-//! A collection does not wait for writers, and writers wait for it while it removes a few files at most.
-//! One runs at a time, on one thread, for two seconds at most. It takes no permit of the writers. The
-//! future of a caller that left does not end it, so without these limits slow ones would pile up.
+//! A collection does not wait for writers, and writers wait for it at most while it removes a few
+//! files. One collection runs at a time, on one thread, for at most two seconds. It takes no permit
+//! of the writers. Dropping its future does not end it, so without these limits slow collections
+//! would accumulate.
 
 use std::fs::File;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -26,17 +26,17 @@ use crate::queue::{InUse, Queues};
 use crate::read::{Stored, Unread, look_up, read_header};
 use crate::root::Root;
 
-/// How far the horizon is from a sweep, in milliseconds: an hour. What another process wrote and does
-/// not collect itself is found that late at most.
+/// The time from a sweep to its horizon, in milliseconds: an hour. Sessions of another process that
+/// does not collect itself are found after this time at most.
 const SWEEP_INTERVAL: u64 = 3_600_000;
-/// How soon a bucket is swept again if something in it could not be read: a minute.
+/// The time until a bucket is swept again if a file in it could not be read: a minute.
 const RETRY_AFTER: u64 = 60_000;
-/// How many sessions are removed before writers get the bucket again.
+/// How many sessions are removed before the bucket is unlocked for writers.
 const BATCH: usize = 64;
-/// How long a collection takes at most, but for the file that it is busy with at the end.
+/// How long a collection takes at most, apart from its last file.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
 
-/// What collections share.
+/// The state that collections share.
 #[derive(Debug)]
 pub(crate) struct Collector {
     /// One for each bucket.
@@ -48,12 +48,12 @@ pub(crate) struct Collector {
     pub(crate) slow_disk: SlowDisk,
 }
 
-/// As if the disk took this long for the header of a file.
+/// Simulates a disk that needs this long for the header of a file.
 #[cfg(test)]
 #[derive(Debug, Default)]
 pub(crate) struct SlowDisk {
     pub(crate) delay: Duration,
-    /// How many collections run now, and how many did at a time.
+    /// How many collections run now, and the greatest number so far.
     pub(crate) running: std::sync::atomic::AtomicUsize,
     pub(crate) most: std::sync::atomic::AtomicUsize,
 }
@@ -70,7 +70,7 @@ impl Collector {
     }
 
     /// Remembers when a session expires. Call it before the session is written, so that the file is
-    /// known however the write ends.
+    /// known after every outcome of the write.
     pub(crate) fn note(&self, expires_at: u64, key: &Key) {
         self.expiries(bucket_of(key)).note(expires_at, key);
     }
@@ -91,10 +91,10 @@ impl Collector {
         }
     }
 
-    /// It is locked for a moment only, never while a file is read or written.
+    /// The lock is held for a short time, never while a file is read or written.
     fn expiries(&self, bucket: u8) -> MutexGuard<'_, Expiries> {
         let expiries = &self.expiries[usize::from(bucket)];
-        // A panic can't leave it worse than incomplete, and a sweep completes it.
+        // After a panic it may be incomplete, and the next sweep completes it.
         expiries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -107,20 +107,20 @@ struct Collection<'a> {
     limit: usize,
     ends_at: Instant,
     removed: usize,
-    /// The first error. It ends nothing but what it concerns.
+    /// The first error. The collection continues with other files.
     error: Option<Error>,
 }
 
-/// A bucket that has no other writer.
+/// A bucket without other writers.
 struct Exclusive {
-    // In the order in which they are released.
+    // The fields are dropped in this order.
     bucket: Locked,
     _in_use: InUse,
 }
 
 enum Attempt {
     Locked(Exclusive),
-    /// Others are writing to it. The next collection tries again.
+    /// Other writers use the bucket. The next collection tries again.
     Busy,
     Missing,
 }
@@ -147,8 +147,8 @@ impl Collection<'_> {
         Ok(())
     }
 
-    /// Removes the sessions that are due, if their files say so, too. Returns `false` if others write
-    /// to the bucket.
+    /// Removes the due sessions whose files confirm that they have expired. Returns `false` if
+    /// other writers use the bucket.
     fn remove_due(&mut self, number: u8) -> Result<bool> {
         while !self.is_over() && self.shared.expiries(number).has_due(now()) {
             match self.try_lock(number)? {
@@ -204,10 +204,12 @@ impl Collection<'_> {
         swept.map(|_| ())
     }
 
-    /// Goes on after the names that were passed before, and returns how many have been passed if it
-    /// does not come to the end. Names of sessions that are due don't count: they will be gone.
+    /// Continues after the names that were passed before, and returns how many have been passed if
+    /// the time ends before the names do. Names of due sessions don't count, because their files
+    /// will be removed.
     ///
-    /// The names may change in between. A file that is missed because of it is found by the next sweep.
+    /// The names may change in between. The next sweep finds a file that was missed for this
+    /// reason.
     fn sweep_files(
         &mut self,
         number: u8,
@@ -268,7 +270,7 @@ impl Collection<'_> {
         self.removed >= self.limit || Instant::now() >= self.ends_at
     }
 
-    /// Returns the value, or remembers the error.
+    /// Returns the value, or keeps the first error.
     fn check<T>(&mut self, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.error.get_or_insert(error)).ok()
     }
@@ -286,20 +288,21 @@ impl SlowDisk {
     }
 }
 
-/// `None` where there is no file any more, or one that is not a record.
+/// `None` if there is no file, or if it is not a record.
 fn expiry_of(key: &Key, file: Result<Option<File>>) -> Result<Option<u64>> {
     let Some(file) = unless_corrupt(file)?.flatten() else {
         return Ok(None);
     };
     match read_header(key, &file) {
         Ok(header) => Ok(Some(header.expires_at)),
-        // A touch may be in progress: if it is "due", it is examined again under the lock.
+        // A touch may be in progress. The session counts as due, and is examined again under the
+        // lock.
         Err(Unread::Invalid(Invalid::Expiry)) => Ok(Some(0)),
         Err(unread) => unless_corrupt(Err(unread.into())),
     }
 }
 
-/// What is not a record is left alone.
+/// A file that is not a record is left alone.
 fn unless_corrupt<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),

@@ -1,8 +1,8 @@
-//! Loads as Linux does them in the fewest steps: open by one path, read, close. The kernel can also be
-//! asked for what it has in memory and nothing else, which needs no thread that may block.
+//! Loads on Linux with the fewest system calls: open with one path, read, close. A load can also be
+//! limited to the page cache; it then needs no blocking thread.
 //!
-//! Nothing unusual is decided here. `None` leaves a load to the caller, which opens one directory after
-//! the other and knows what went wrong.
+//! Unusual cases are not handled here: with `None` the caller loads again, opens one directory
+//! after the other and finds out the error.
 
 use std::sync::atomic::AtomicBool;
 
@@ -14,9 +14,9 @@ use crate::root::Root;
 #[derive(Debug, Default)]
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux has direct loads"))]
 pub(crate) struct DirectLoads {
-    /// Those of what is in memory.
+    /// Loads from the page cache.
     pub(crate) cached_unsupported: AtomicBool,
-    /// All others.
+    /// All other loads.
     pub(crate) blocking_unsupported: AtomicBool,
 }
 
@@ -49,7 +49,7 @@ mod linux {
     use crate::root::is_removed;
 
     const ACCESS: OFlags = RECORD.union(OFlags::RDONLY);
-    /// Tells `preadv2` to read at the file's own position.
+    /// With this offset `preadv2` reads at the current position of the file.
     const CURRENT_POSITION: u64 = u64::MAX;
 
     /// How a load opens and reads a file.
@@ -59,8 +59,8 @@ mod linux {
         max_len: u64,
     }
 
-    /// It does not wait for a session's data. Long ones are left out: copying and checking them would
-    /// occupy the thread for too long.
+    /// Does not wait for the disk. Large files are excluded: copying and checking them would block
+    /// the thread for too long.
     const CACHED: Method = Method {
         resolve: ResolveFlags::NO_SYMLINKS.union(ResolveFlags::CACHED),
         read: ReadWriteFlags::NOWAIT,
@@ -72,16 +72,16 @@ mod linux {
         max_len: u64::MAX,
     };
 
-    /// Why a direct load was not done.
+    /// The reason why a direct load was not done.
     enum NotDone {
-        /// This kernel or this file system never does one by this method.
+        /// This kernel or file system does not support the method.
         Unsupported,
-        /// This one has to be done in another way.
+        /// This load has to be done in another way.
         Unusual,
     }
 
     impl DirectLoads {
-        /// The live record, if it can be loaded without waiting for its data.
+        /// The live record, if it can be loaded without waiting for the disk.
         pub(crate) fn load_cached(&self, root: &Root, key: &Key) -> Option<Option<Loaded>> {
             if self.cached_unsupported.load(Ordering::Relaxed) {
                 return None;
@@ -90,7 +90,7 @@ mod linux {
             CACHED.load(&root, key, &self.cached_unsupported)
         }
 
-        /// The live record, if nothing unusual is found. On a thread that may block.
+        /// The live record, if nothing unusual is found. It may block.
         pub(crate) fn load(&self, root: &Root, key: &Key) -> Result<Option<Option<Loaded>>> {
             if self.blocking_unsupported.load(Ordering::Relaxed) {
                 return Ok(None);
@@ -132,20 +132,21 @@ mod linux {
 
         fn open(&self, root: &File, path: &str) -> Result<OwnedFd, Errno> {
             let open = |access| openat2(root, path, access, Mode::empty(), self.resolve);
-            // Without writing the time of the access, which may wait for the file system's journal.
+            // Without an update of the access time, which may wait for the journal of the file
+            // system.
             match open(ACCESS | OFlags::NOATIME) {
-                // Not for a file of another user.
+                // Not allowed for a file of another user.
                 Err(Errno::PERM) => open(ACCESS),
                 opened => opened,
             }
         }
     }
 
-    /// A file, and how it is read.
+    /// An open file, and the flags for reading it.
     struct Opened(OwnedFd, ReadWriteFlags);
 
     impl Opened {
-        /// Something that is not a file tells nothing about how files are read.
+        /// An entry that is not a file says nothing about the support for files.
         fn why(&self, unread: &Unread) -> NotDone {
             let is_file = || {
                 let stat = fstat(&self.0);
@@ -169,7 +170,7 @@ mod linux {
         }
     }
 
-    /// `PERM` is what a sandbox answers to a call that it does not know.
+    /// A sandbox answers `PERM` to a system call that it does not support.
     fn is_unsupported(errno: Errno) -> bool {
         matches!(errno, Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL | Errno::PERM)
     }

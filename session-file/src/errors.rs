@@ -1,14 +1,14 @@
 //! The errors of the store, and which of them are refusals.
 //!
-//! A write goes to a temporary file, which is then renamed. What fails before the rename is a refusal:
-//! nothing was written. So is everything that a failed read or a failed lock says.
+//! A write goes to a temporary file, which is then renamed. An error before the rename is a
+//! refusal: nothing was written. Errors of reads and of locks are refusals, too.
 
 use std::io;
 
 use rustix::io::Errno;
 use session_core::{Error, ErrorKind};
 
-/// Something in the session directory could not be opened or read.
+/// A file or directory could not be opened or read.
 pub(crate) fn unreadable(error: impl Into<io::Error>) -> Error {
     refused("the session directory can't be read", error.into())
 }
@@ -79,7 +79,7 @@ pub(crate) fn not_locked(errno: Errno) -> Error {
 pub(crate) fn no_bucket(errno: Errno) -> Error {
     match errno {
         Errno::LOOP | Errno::NOTDIR | Errno::MLINK => refused(
-            "a symbolic link or a file is in the place of a sub-directory of the session directory: \
+            "a symbolic link or a file has the name of a sub-directory of the session directory: \
              remove it",
             errno.into(),
         ),
@@ -87,19 +87,19 @@ pub(crate) fn no_bucket(errno: Errno) -> Error {
     }
 }
 
-/// Something has the name of a session's file and is no file.
+/// An entry with the name of a session's file is not a file.
 pub(crate) fn not_a_file() -> Error {
-    Error::corrupt("something other than a file is in the place of a session's file: remove it")
+    Error::corrupt("an entry that is not a file has the name of a session's file: remove it")
 }
 
-/// The same for a removal, for which `Corrupt` would mean that it can be removed.
+/// As [`not_a_file`], for a removal: `Corrupt` would mean that `destroy` can remove it.
 pub(crate) fn not_removable(errno: Errno) -> Error {
-    Error::new(ErrorKind::Other, "a directory is in the place of a session's file: remove it")
+    Error::new(ErrorKind::Other, "a directory has the name of a session's file: remove it")
         .with_source(io::Error::from(errno))
         .as_refusal()
 }
 
-/// The table of the contract: missing rights are `InvalidConfig`, everything else that refuses is
+/// By the table in the contract: missing rights are `InvalidConfig`, all other refusals are
 /// `Unavailable`.
 fn refused(message: &'static str, error: io::Error) -> Error {
     match error.kind() {

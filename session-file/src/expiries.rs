@@ -1,21 +1,21 @@
-//! When the sessions of a bucket expire, as far as it is remembered.
+//! The remembered expiries of the sessions of a bucket.
 
 use std::collections::BTreeSet;
 
 use session_core::Key;
 
-/// How many sessions are remembered for one bucket: 12 MiB or so for all 256 of them.
+/// How many sessions are remembered for one bucket. All 256 buckets together take about 12 MiB.
 const MAX_REMEMBERED: usize = 1024;
 
-/// The sessions of one bucket that expire soon. Only a hint: their files decide.
+/// The sessions of one bucket that expire soon. This is only a hint: the expiry in the file counts.
 #[derive(Debug, Default)]
 pub(crate) struct Expiries {
-    /// A session may be here several times, or without a file.
+    /// A session may occur several times, or have no file any more.
     known: BTreeSet<(u64, Key)>,
-    /// All sessions that expire before it are in `known`, except those that other processes wrote
-    /// since the last sweep. Zero: nothing is known yet.
+    /// `known` contains all sessions that expire before this moment, except those that other
+    /// processes wrote since the last sweep. Zero before the first sweep.
     horizon: u64,
-    /// How many names an unfinished sweep has passed.
+    /// How many names an interrupted sweep has passed.
     unfinished: Option<usize>,
 }
 
@@ -54,8 +54,9 @@ impl Expiries {
         self.unfinished.is_some() || self.horizon <= now
     }
 
-    /// Begins a sweep, which notes all sessions that expire before this horizon, or goes on with the
-    /// one that is not finished. Returns how many names to pass. What is written from here on is noted.
+    /// Begins a sweep, which notes all sessions that expire before the horizon, or continues an
+    /// interrupted one. Returns how many names to skip. Sessions that are written from now on are
+    /// noted, too.
     pub(crate) fn begin_sweep(&mut self, horizon: u64) -> usize {
         match self.unfinished.take() {
             Some(passed) => passed,
@@ -71,7 +72,7 @@ impl Expiries {
         self.unfinished = Some(passed);
     }
 
-    /// The next sweep comes no later than this.
+    /// The next sweep begins at this moment at the latest.
     pub(crate) fn sweep_before(&mut self, moment: u64) {
         self.horizon = self.horizon.min(moment);
     }

@@ -1,4 +1,4 @@
-//! What a session's file holds.
+//! The format of a session's file.
 //!
 //! | bytes | content (numbers are little-endian) |
 //! |---|---|
@@ -14,21 +14,21 @@
 //! | 45..48 | zero |
 //! | 48.. | the body: owner, then payload |
 //!
-//! The expiry has a checksum of its own: a touch overwrites these twelve bytes in place and nothing
-//! else. A reader takes no lock, so it may see half of that; the checksum tells. The key is part of it,
-//! so that a file under the name of another session is no record.
+//! The expiry has its own checksum: a touch overwrites only these twelve bytes, in place. A reader
+//! takes no lock, so it may read them half written, which the checksum detects. The checksums cover
+//! the key, so that a file under the name of another session is not a record.
 
 use crc32fast::Hasher;
 use session_core::{Bytes, Key, Owner, Record, Revision};
 
-/// The length of everything before the body.
+/// The length of the header.
 pub(crate) const HEADER: usize = 48;
 /// The offset of the bytes that a touch overwrites.
 pub(crate) const EXPIRY_OFFSET: u64 = 8;
 
 const MAGIC: &[u8; 8] = b"session\x01";
 
-/// All that is known of a record without its body.
+/// The fields of the header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Header {
     /// Milliseconds since 1970.
@@ -39,13 +39,13 @@ pub(crate) struct Header {
     owner_len: u8,
 }
 
-/// Why bytes are not a record.
+/// The reason why bytes are not a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Invalid {
-    /// The expiry and its checksum do not agree. Without the lock, a touch may be in progress; with
-    /// it, the file is damaged.
+    /// The expiry does not match its checksum. Without the lock, a touch may be in progress; with
+    /// the lock, the file is damaged.
     Expiry,
-    /// Anything else, in words.
+    /// Any other reason, as a message.
     Damaged(&'static str),
 }
 
@@ -58,7 +58,7 @@ impl Invalid {
     }
 }
 
-/// The whole file.
+/// The content of a file.
 pub(crate) fn encode(key: &Key, record: &Record, expires_at: u64) -> Vec<u8> {
     let owner = record.owner.as_ref().map_or("", Owner::as_str).as_bytes();
     let mut file = Vec::with_capacity(HEADER + owner.len() + record.payload.len());
@@ -86,7 +86,7 @@ pub(crate) fn expiry_field(key: &Key, expires_at: u64) -> [u8; 12] {
     field
 }
 
-/// Reads the header of the file that has this key's name.
+/// Reads the header of the file of this key.
 pub(crate) fn parse_header(key: &Key, file: &[u8]) -> Result<Header, Invalid> {
     if file.is_empty() {
         return Err(Invalid::Damaged("it is empty"));
@@ -118,7 +118,7 @@ impl Header {
         (HEADER as u64 + u64::from(self.owner_len)).saturating_add(self.payload_len)
     }
 
-    /// Reads the record of the whole file, whose header this is.
+    /// Reads the record from the content of the file.
     pub(crate) fn parse_record(&self, file: Vec<u8>) -> Result<Record, Invalid> {
         match (file.len() as u64).cmp(&self.file_len()) {
             std::cmp::Ordering::Less => return Err(Invalid::Damaged("it is truncated")),
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_encoded_is_read() {
+    fn an_encoded_file_is_read() {
         for record in [sample(None, b""), sample(None, b"\0{}\xFF"), sample(Some("ann"), b"{}")] {
             let file = encode(&key(), &record, 77);
             assert_eq!(parse(&key(), &file), Ok((77, record)));
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn every_changed_byte_and_every_other_length_is_noticed() {
+    fn every_changed_bit_and_every_other_length_is_detected() {
         let file = encode(&key(), &sample(Some("ann"), b"{\"a\":1}"), 77);
         for at in 0..file.len() {
             for bit in 0..8 {
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_under_another_name_is_no_record() {
+    fn a_file_under_another_name_is_not_a_record() {
         let file = encode(&key(), &sample(None, b"{}"), 77);
         assert!(parse(&Key::from_bytes([0xAC; 32]), &file).is_err());
     }

@@ -29,7 +29,7 @@ pub use durability::Durability;
 pub use session_core;
 
 /// Makes `backend` the process-wide store of [`session_core::global`], with default settings, and
-/// returns the store. An earlier one is replaced.
+/// returns the store. It replaces an earlier one.
 ///
 /// ```
 /// use session_file::{FileBackend, start_session};

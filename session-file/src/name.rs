@@ -2,8 +2,8 @@
 
 use session_core::Key;
 
-/// The one temporary file of a bucket. The writer that has the lock owns it, so a file that a dead
-/// process has left can be told from one in use.
+/// The only temporary file of a bucket. It belongs to the writer that has the lock, so the file of
+/// a dead process can be recognized.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
 /// The bucket of a key.
@@ -11,7 +11,7 @@ pub(crate) fn bucket_of(key: &Key) -> u8 {
     key.as_bytes()[0]
 }
 
-/// What a name in a bucket means.
+/// The meaning of a name in a bucket.
 pub(crate) enum Name {
     Record(Key),
     Temporary,
@@ -30,7 +30,7 @@ impl Name {
     }
 }
 
-/// Only the spelling that [`Key::to_hex`] gives.
+/// Accepts only the form that [`Key::to_hex`] returns.
 fn parse_key(name: &str) -> Option<Key> {
     let digits = name.as_bytes();
     if digits.len() != 64 {
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_hex_key_in_its_own_bucket_is_ours() {
+    fn only_the_hex_key_in_its_own_bucket_is_a_session() {
         let key = Key::from_bytes([0xAB; 32]);
         let name = key.to_hex();
         assert!(matches!(Name::parse(&name, 0xAB), Name::Record(k) if k == key));

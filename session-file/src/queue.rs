@@ -24,18 +24,18 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 /// How many loads, and how many writes, have a thread at a time. It bounds the open files, too.
 const THREADS: usize = 64;
 
-/// When an operation was requested, which is when the life that it gives begins.
+/// The moment at which an operation was requested. The ttl that it sets begins then.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Request {
     /// Milliseconds since 1970.
     pub(crate) at: u64,
-    /// When it gives up waiting.
+    /// The moment until which it waits.
     pub(crate) until: Instant,
 }
 
 impl Request {
-    pub(crate) fn now(patience: Duration) -> Result<Self> {
-        Ok(Self { at: clock::checked_now()?, until: Instant::now() + patience })
+    pub(crate) fn now(max_wait: Duration) -> Result<Self> {
+        Ok(Self { at: clock::checked_now()?, until: Instant::now() + max_wait })
     }
 }
 

@@ -15,13 +15,13 @@ use crate::format::{HEADER, Header, Invalid, parse_header};
 /// Most sessions are read with one call into a buffer of this size.
 const FIRST_READ: usize = 4096;
 
-/// Why a file could not be read as a record.
+/// The reason why a file is not a record.
 pub(crate) enum Unread {
     Invalid(Invalid),
     Io(io::Error),
 }
 
-/// What the file of a key says.
+/// The state of a key, according to its file.
 pub(crate) enum Stored {
     Missing,
     Expired,
@@ -40,7 +40,7 @@ pub(crate) fn look_up(bucket: &Locked, key: &Key, now: u64) -> Result<Stored> {
     })
 }
 
-/// The record with the rest of its life, unless it is expired.
+/// The record with its remaining ttl, unless it is expired.
 pub(crate) fn if_live((header, record): (Header, Record)) -> Option<Loaded> {
     let left = header.expires_at.saturating_sub(now());
     (left > 0).then(|| Loaded { record, expires_in: Duration::from_millis(left) })
@@ -57,7 +57,7 @@ pub(crate) fn read_record(key: &Key, mut file: File) -> Result<(Header, Record),
     read_beginning(key, &mut file)?.read_rest(file)
 }
 
-/// Reads as much as most files have.
+/// Reads as many bytes as most files have.
 pub(crate) fn read_beginning(key: &Key, file: &mut impl Read) -> Result<Beginning, Unread> {
     let mut content = vec![0; FIRST_READ];
     let len = read_once(|| file.read(&mut content))?;
@@ -67,12 +67,12 @@ pub(crate) fn read_beginning(key: &Key, file: &mut impl Read) -> Result<Beginnin
 }
 
 impl Beginning {
-    /// Reads what is left of this file.
+    /// Reads the rest of the file.
     pub(crate) fn read_rest(self, file: impl Read) -> Result<(Header, Record), Unread> {
         let Self { header, mut content } = self;
         let len = content.len() as u64;
         if content.len() == FIRST_READ || len < header.file_len() {
-            // One byte more than there should be, to notice a file that has grown.
+            // One byte more than the header says, to detect a file that has grown.
             let rest = header.file_len().saturating_add(1).saturating_sub(len);
             file.take(rest).read_to_end(&mut content)?;
         }
@@ -81,14 +81,14 @@ impl Beginning {
     }
 }
 
-/// Reads no more than the header.
+/// Reads only the header.
 pub(crate) fn read_header(key: &Key, file: &File) -> Result<Header, Unread> {
     let mut content = [0; HEADER];
     let len = read_once(|| file.read_at(&mut content, 0))?;
     Ok(parse_header(key, &content[..len])?)
 }
 
-/// A file gives what it has in one go; only a signal comes in between.
+/// One read returns all available bytes of a file, unless a signal interrupts it.
 fn read_once(mut read: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
         match read() {

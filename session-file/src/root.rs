@@ -15,29 +15,28 @@ use session_core::{Error, Result};
 use crate::bucket::{Bucket, DIRECTORY};
 use crate::errors::{no_bucket, not_written, unreadable};
 
-/// How often the store looks whether its path still names the directory that it has open, in
-/// milliseconds.
+/// How often the store checks whether its path still names the open directory, in milliseconds.
 const CHECK_INTERVAL: u64 = 1_000;
 
 /// The directory that the user named.
 ///
-/// It stays open, and everything is opened relative to it. The path decides all the same: if it names
-/// another directory, because an administrator has removed this one and made it anew or has put another
-/// one in its place, the store goes on there.
+/// It stays open, and everything is opened relative to it. If the path names another directory
+/// later, because an administrator removed the directory and created it again or replaced it, the
+/// store uses the new one.
 #[derive(Debug)]
 pub(crate) struct Root {
     path: PathBuf,
     directory: RwLock<Arc<File>>,
     opened_at: Instant,
-    /// The time of the last look, in milliseconds since `opened_at`.
+    /// The time of the last check, in milliseconds since `opened_at`.
     checked_at: AtomicU64,
 }
 
 impl Root {
-    /// Creates the directory where it does not exist. Refuses one that other users can enter.
+    /// Creates the directory if it does not exist. Refuses a directory that other users can enter.
     pub(crate) fn open(path: &Path) -> Result<Self> {
-        // Without a trailing slash, which would follow a symbolic link. The process may change its
-        // working directory later.
+        // Without a trailing slash, which would follow a symbolic link. Absolute, because the
+        // process may change its working directory later.
         let path = std::path::absolute(path.components().collect::<PathBuf>())
             .map_err(|error| refusal(path, "has no absolute path").with_source(error))?;
         create(&path).map_err(|error| refusal(&path, "can't be created").with_source(error))?;
@@ -45,7 +44,7 @@ impl Root {
         Ok(Self { path, directory, opened_at: Instant::now(), checked_at: AtomicU64::new(0) })
     }
 
-    /// The directory, unless it is time to look whether the path still names it. Never blocks.
+    /// The directory, unless a check of the path is due. Never blocks.
     #[cfg(target_os = "linux")]
     pub(crate) fn recently_checked(&self) -> Option<Arc<File>> {
         self.is_recently_checked().then(|| self.opened())
@@ -57,7 +56,7 @@ impl Root {
         if self.is_recently_checked() {
             return Ok(directory);
         }
-        // Later ones need not wait for this look.
+        // Other operations need not wait for this check.
         self.checked_at.store(self.age(), Ordering::Relaxed);
         let is_same = |there: Stat| {
             fstat(&*directory)
@@ -65,15 +64,15 @@ impl Root {
         };
         match lstat(&self.path) {
             Ok(there) if !is_same(there) => self.reopen(),
-            // Nothing is there, or this process may not look. The directory that is open may have been
-            // moved, so it goes on.
+            // The path names nothing, or this process can't read it. The open directory may have
+            // been moved, so it stays in use.
             _ if !is_removed(&directory)? => Ok(directory),
             _ => self.reopen(),
         }
     }
 
-    /// Opens the directory that the path names now. If that is not possible, the one that is open will
-    /// do, unless it was removed: a removed directory looks empty, but it is not one without sessions.
+    /// Opens the directory that the path names now. If that fails, the open directory stays in use,
+    /// unless it was removed: a removed directory looks empty, but it is not an empty store.
     fn reopen(&self) -> Result<Arc<File>> {
         match open_private(&self.path) {
             Ok(directory) => {
@@ -88,7 +87,7 @@ impl Root {
                     false => Ok(directory),
                     true => Err(Error::refused(
                         "the session directory was removed while it was in use; nothing was read or \
-                         written. Create it anew with mode 700, or restart",
+                         written. Create it again with mode 700, or restart",
                     )
                     .with_source(error)),
                 }
@@ -105,14 +104,14 @@ impl Root {
         }
     }
 
-    /// The bucket of this number, created where it does not exist.
+    /// The bucket of this number. It is created if it does not exist.
     pub(crate) fn make_bucket(&self, number: u8) -> Result<Bucket> {
         if let Some(bucket) = self.bucket(number)? {
             return Ok(bucket);
         }
         let (directory, name) = (self.directory()?, name(number));
         match mkdirat(&*directory, name.as_str(), Mode::RWXU) {
-            // The process's umask may have taken rights away.
+            // The umask of the process may have removed rights.
             Ok(()) => chmodat(&*directory, name.as_str(), Mode::RWXU, AtFlags::empty())
                 .map_err(not_written)?,
             Err(Errno::EXIST) => {}
@@ -136,7 +135,7 @@ impl Root {
     }
 }
 
-/// Whether this directory has no name any more.
+/// Whether this directory was removed.
 pub(crate) fn is_removed(directory: &File) -> Result<bool> {
     fstat(directory).map(|stat| stat.st_nlink == 0).map_err(unreadable)
 }
@@ -154,7 +153,7 @@ fn open_private(path: &Path) -> Result<File> {
     let root = open(path, DIRECTORY, Mode::empty()).map_err(|errno| {
         let why = match errno {
             Errno::LOOP | Errno::NOTDIR | Errno::MLINK => {
-                "is a symbolic link or no directory: name the directory itself"
+                "is a symbolic link or not a directory: name the directory itself"
             }
             _ => "can't be opened",
         };
@@ -167,7 +166,7 @@ fn open_private(path: &Path) -> Result<File> {
         return Err(refusal(
             path,
             &format!(
-                "belongs to user {}, this process runs as {me}: choose a directory of its own, or \
+                "belongs to user {}, this process runs as {me}: choose another directory, or \
                  `chown {me}` it",
                 stat.st_uid
             ),
@@ -185,9 +184,10 @@ fn open_private(path: &Path) -> Result<File> {
         ));
     }
     if mode & 0o070 != 0 {
-        // An orchestrator gives a volume to a group when it mounts it. Only the owner or root can have
-        // done that.
-        fchmod(&root, Mode::RWXU).map_err(failed("is open to its group, and can't be closed"))?;
+        // An orchestrator gives a volume to a group when it mounts it. Only the owner or root can
+        // do that.
+        fchmod(&root, Mode::RWXU)
+            .map_err(failed("is open to its group, and its mode can't be changed"))?;
     }
     Ok(root.into())
 }
@@ -196,7 +196,7 @@ fn refusal(path: &Path, why: &str) -> Error {
     Error::invalid_config(format!("the session directory {} {why}", path.display()))
 }
 
-/// Creates a directory and those above it where they do not exist, whatever the process's umask.
+/// Creates a directory and its parents if they do not exist, with the right mode for every umask.
 fn create(path: &Path) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => {}
@@ -207,7 +207,7 @@ fn create(path: &Path) -> io::Result<()> {
             };
             create(parent)?;
             match DirBuilder::new().mode(0o700).create(path) {
-                // Another process was faster.
+                // Another process has just created it.
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
                 done => done?,
             }

@@ -1,4 +1,4 @@
-//! The store's operations as they run on a thread that may block.
+//! The operations of the store, which run on a blocking thread.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -21,10 +21,10 @@ use crate::queue::{PATIENCE, Queues, Request};
 use crate::read::{Stored, Unread, if_live, look_up, read_header, read_record};
 use crate::root::Root;
 
-/// A wait of this length, in milliseconds, is one for other writers.
-const NOTICEABLE: u64 = 100;
+/// A wait of at least this length, in milliseconds, was for other writers.
+const NOTICEABLE_WAIT: u64 = 100;
 
-/// The store, as its threads share it.
+/// The state that all threads of a store share.
 #[derive(Debug)]
 pub(crate) struct Store {
     pub(crate) root: Root,
@@ -33,13 +33,13 @@ pub(crate) struct Store {
     pub(crate) direct: DirectLoads,
     pub(crate) collector: Collector,
     /// How long an operation waits for other writers.
-    pub(crate) patience: Duration,
+    pub(crate) max_wait: Duration,
 }
 
 /// The result of a load that took no lock.
 pub(crate) enum LockFreeLoad {
     Done(Option<Loaded>),
-    /// A touch is in progress, or the file is damaged: only the lock tells.
+    /// A touch is in progress, or the file is damaged. A load under the lock has to find out which.
     NeedsLock,
 }
 
@@ -51,16 +51,16 @@ impl Store {
             queues: Queues::new(),
             direct: DirectLoads::default(),
             collector: Collector::new(),
-            patience: PATIENCE,
+            max_wait: MAX_WAIT,
         })
     }
 
-    /// The live record, if it can be loaded without waiting for its data. It never blocks.
+    /// The live record, if it can be loaded without waiting for the disk. Never blocks.
     pub(crate) fn load_cached(&self, key: &Key) -> Option<Option<Loaded>> {
         self.direct.load_cached(&self.root, key)
     }
 
-    /// Takes no lock: a rename is atomic, and a touch that is half written is recognized.
+    /// Takes no lock: a rename is atomic, and the checksum detects a half-written touch.
     pub(crate) fn load(&self, key: &Key) -> Result<LockFreeLoad> {
         if let Some(found) = self.direct.load(&self.root, key)? {
             return Ok(LockFreeLoad::Done(found));
@@ -108,7 +108,7 @@ impl Store {
         }
         let expires_at = new_expiry(request, now, millis).ok_or_else(|| {
             Error::refused(
-                "the session's life was over before other writers had finished; nothing was written",
+                "the ttl of the session ended before other writers had finished; nothing was written",
             )
         })?;
         self.put(&bucket, key, record, expires_at)
@@ -170,8 +170,8 @@ impl Store {
                 return Ok(false);
             }
             Ok(Stored::Live(_)) => true,
-            // What is not a record does not have that revision. If none is expected, it may have been
-            // live, and is removed.
+            // A damaged file does not have the expected revision. If no revision is expected, it is
+            // removed, because it may have been live.
             Err(error) if error.kind() == ErrorKind::Corrupt && only.is_some() => return Ok(false),
             Err(error) if error.kind() == ErrorKind::Corrupt => true,
             Err(error) => return Err(error),
@@ -184,7 +184,7 @@ impl Store {
         self.collector.collect(&self.root, &self.queues, limit)
     }
 
-    /// The last step of a save: what fails before the rename has changed nothing.
+    /// The last step of a save. An error before the rename has changed nothing.
     fn put(&self, bucket: &Locked, key: &Key, record: &Record, expires_at: u64) -> Result<()> {
         self.collector.note(expires_at, key);
         bucket.put(&key.to_hex(), &encode(key, record, expires_at), self.durability)
@@ -204,15 +204,16 @@ fn expect(header: Header, expected: Revision) -> Result<Header> {
     }
 }
 
-/// A new life begins when it was requested, not when the bucket was free. `None` if it was over by
-/// then; but a life of a few milliseconds is given although it ends at once.
+/// The expiry of a ttl that begins at the request, not when the bucket was free. `None` if it has
+/// passed after a noticeable wait for other writers. A ttl of a few milliseconds without such a
+/// wait is not refused.
 fn new_expiry(request: Request, now: u64, millis: u64) -> Option<u64> {
     let expires_at = request.at.saturating_add(millis);
     let waited = now.saturating_sub(request.at);
-    (expires_at > now || waited < NOTICEABLE).then_some(expires_at)
+    (expires_at > now || waited < NOTICEABLE_WAIT).then_some(expires_at)
 }
 
-/// An error of the first write means that nothing was written; one after a part means damage.
+/// If the first write fails, nothing was written. If a later one fails, the file is damaged.
 fn overwrite(file: &File, bytes: &[u8], offset: u64) -> Result<()> {
     let written = loop {
         match file.write_at(bytes, offset) {

@@ -1,5 +1,4 @@
-//! What can happen to files, and what the contract does not ask of every store. The contract itself is
-//! proven by `conformance-tests`.
+//! Tests of this store only. The contract itself is proven by `conformance-tests`.
 
 mod cached;
 mod collect;
@@ -61,14 +60,14 @@ impl Fixture {
         self.store.touch(key, Revision::from_u64(1), ttl).await.unwrap();
     }
 
-    /// As if the kernel did not support loads of what is in memory, and those that open one path.
+    /// Simulates a kernel that does not support loads from the page cache, or loads with one path.
     fn set_unsupported(&self, [cached, blocking]: [bool; 2]) {
         let direct = &self.store.store.direct;
         direct.cached_unsupported.store(cached, Ordering::Relaxed);
         direct.blocking_unsupported.store(blocking, Ordering::Relaxed);
     }
 
-    /// The kind of error that a load ends in.
+    /// The kind of the error of a load.
     async fn load_error(&self, key: &Key) -> ErrorKind {
         self.store.load(key).await.unwrap_err().kind()
     }

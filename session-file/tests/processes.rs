@@ -1,5 +1,5 @@
-//! What only several processes can show. This program starts itself anew as each of them, so it has
-//! a `main` of its own.
+//! Tests with several processes. The program starts itself again as each of them, so it has its own
+//! `main`.
 
 #[path = "processes/disk.rs"]
 mod disk;
@@ -23,7 +23,7 @@ use session_core::Key;
 use session_file::{Durability, FileBackend};
 
 const HOUR: Duration = Duration::from_secs(3600);
-/// Tells a process that it is a child, which one, and where the store is.
+/// The environment variables of a child process: its role, and the path of the store.
 const ROLE: &str = "SESSION_FILE_TEST_ROLE";
 const STORE: &str = "SESSION_FILE_TEST_STORE";
 
@@ -51,22 +51,22 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// This program in another role, with the store in this directory.
+/// This program as a child in this role, with the store in this directory.
 fn start(role: &str, store: &Path) -> Command {
-    let me = std::env::current_exe().expect("a running program has a file");
+    let me = std::env::current_exe().expect("a running program has a path");
     let mut command = Command::new(me);
     command.env(ROLE, role).env(STORE, store);
     command
 }
 
-/// The store that a child was told.
+/// The store of a child process.
 fn store_of_child() -> FileBackend {
-    let path = std::env::var_os(STORE).expect("a child is told where the store is");
+    let path = std::env::var_os(STORE).expect("the parent sets the path of the store");
     open(Path::new(&path))
 }
 
 fn open(path: &Path) -> FileBackend {
-    // A process that is killed needs no sync; this makes it die in the middle of more writes.
+    // The death of a process needs no sync. Without syncs, more writes run when it is killed.
     FileBackend::open_with(path, Durability::None).expect("the store opens")
 }
 

@@ -1,4 +1,4 @@
-//! The store: its shards, its limit, and the collection of what expired.
+//! The backend: its shards, its limit, and the collection of expired sessions.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -16,25 +16,25 @@ use crate::clock::Clock;
 use crate::entry::{Content, Entry};
 use crate::shard::{Collected, Created, Shard};
 
-/// One for each value of a byte of the key. The lock of a shard is held while some of its sessions
-/// are collected and while its table grows, so shards are small.
+/// One for each value of a byte of the key. The lock of a shard is held during a batch of a
+/// collection and while the table grows, so shards are small.
 const SHARDS: usize = 256;
-/// How many sessions the collector examines before others get the shard's lock.
+/// How many sessions a collection examines before it releases the lock of the shard.
 const BATCH: usize = 128;
-/// How often a create in a full store looks for an expired session.
+/// How many rounds a create in a full store takes to find an expired session.
 const ROUNDS_OF_CREATE: usize = 4;
-/// How many sessions each of these rounds examines.
+/// How many sessions each round examines.
 const EXAMINED_BY_CREATE: usize = 8 * BATCH;
 
-/// Sessions in the memory of this process. They end with it.
+/// Sessions in the memory of this process. They end with the process.
 ///
-/// Loads and updates are O(1). An operation that creates a session, destroys it or shortens its life
-/// also changes an index in O(log n). None of them waits for anything but the short lock of one of
-/// 256 shards, and none has an await inside, so a future that is dropped has done all or nothing.
-/// It needs no async runtime.
+/// Loads and updates are O(1). An operation that creates a session, destroys it or shortens its
+/// life also changes an index in O(log n). An operation waits only for the lock of one of 256
+/// shards, which is held for a short time. It has no await, so a dropped future has carried out all
+/// or nothing. The store needs no async runtime.
 ///
-/// Memory: less than 256 bytes a session beside its payload (and owner). The store keeps what a full
-/// map has taken for later sessions.
+/// A session takes less than 256 bytes of memory beside its payload and owner. The memory of the
+/// tables is kept for later sessions.
 ///
 /// ```
 /// use session_memory::MemoryBackend;
@@ -45,20 +45,21 @@ const EXAMINED_BY_CREATE: usize = 8 * BATCH;
 pub struct MemoryBackend {
     shards: Box<[Padded]>,
     clock: Clock,
-    /// The sessions in all shards, and those about to be inserted.
+    /// The number of sessions in all shards, with those about to be inserted.
     places_taken: AtomicUsize,
     max_sessions: usize,
-    /// Where the next collection begins, so that a small limit does not favour the first shards.
+    /// The shard where the next collection begins, so that a small limit does not favour the first
+    /// shards.
     next_shard: AtomicUsize,
 }
 
-/// Shards must not share a cache line: a write to one would slow down reads of its neighbour.
+/// Shards must not share a cache line: a write to one would slow down reads of the next one.
 #[derive(Default)]
 #[repr(align(128))]
 struct Padded(RwLock<Shard>);
 
 impl MemoryBackend {
-    /// An empty store that takes as many sessions as memory holds.
+    /// An empty store without a limit.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -72,16 +73,16 @@ impl MemoryBackend {
 
     /// Limits the number of sessions (default: no limit).
     ///
-    /// A full store first removes what has expired. If all sessions are live, it refuses new ones with
-    /// an `Unavailable` for which [`Error::nothing_was_written`] is true. It never evicts a live
-    /// session. Sessions that are there can still be saved, touched and destroyed.
+    /// A full store first removes expired sessions. If it finds none, it refuses new sessions with
+    /// an `Unavailable` error for which [`Error::nothing_was_written`] is true. It never evicts a
+    /// live session. Existing sessions can still be saved, touched and destroyed.
     #[must_use]
     pub fn max_sessions(mut self, limit: usize) -> Self {
         self.max_sessions = limit;
         self
     }
 
-    /// How many sessions are in memory, including expired ones that are not collected yet.
+    /// The number of sessions in memory, including expired ones that are not collected yet.
     #[must_use]
     pub fn len(&self) -> usize {
         self.places_taken.load(Ordering::Relaxed)
@@ -93,7 +94,7 @@ impl MemoryBackend {
         self.len() == 0
     }
 
-    /// The maps, the indexes and the count agree.
+    /// Checks that the maps, the indexes and the count agree.
     #[cfg(test)]
     pub(crate) fn assert_consistent(&self) {
         let sessions: usize = (0..SHARDS).map(|index| self.read(index).assert_consistent()).sum();
@@ -113,7 +114,7 @@ impl MemoryBackend {
                 Created::Stored(_) => return Ok(()),
                 Created::NoPlace(refused) => entry = refused,
             }
-            // Another create may take the place that this one makes, so it tries more than once.
+            // Another create may take the place that this one freed, so it tries more than once.
             if rounds == ROUNDS_OF_CREATE || !self.make_place() {
                 return Err(self.full());
             }
@@ -144,8 +145,8 @@ impl MemoryBackend {
         removed
     }
 
-    /// Makes a place for a session in a full store. It examines a few batches at most. Returns
-    /// whether it found anything to examine.
+    /// Frees a place in a full store. It examines a few batches at most. Returns whether it found a
+    /// session to examine.
     fn make_place(&self) -> bool {
         let mut examined = 0;
         for index in self.all_shards() {
@@ -163,7 +164,8 @@ impl MemoryBackend {
     fn collect_batch(&self, index: usize, limit: usize) -> Collected {
         let mut shard = self.write(index);
         let collected = shard.collect(self.clock.now(), BATCH, limit);
-        // Before the lock is released: a create that finds nothing due afterwards finds the place.
+        // Before the lock is released, so that a create that finds no due session afterwards finds
+        // the place.
         self.places_taken.fetch_sub(collected.removed.len(), Ordering::Relaxed);
         collected
     }
@@ -172,7 +174,7 @@ impl MemoryBackend {
         self.read(index).has_due(self.clock.now())
     }
 
-    /// The indexes of all shards, beginning with another one each time.
+    /// The indexes of all shards. Each call begins with another shard.
     fn all_shards(&self) -> impl Iterator<Item = usize> + use<> {
         let first = self.next_shard.fetch_add(1, Ordering::Relaxed);
         (0..SHARDS).map(move |step| first.wrapping_add(step) % SHARDS)
@@ -205,7 +207,7 @@ impl MemoryBackend {
     }
 }
 
-/// By the last byte: the table inside a shard uses the first eight.
+/// By the last byte, because the table in a shard uses the first eight.
 fn shard_of(key: &Key) -> usize {
     usize::from(key.as_bytes()[31])
 }
@@ -223,7 +225,8 @@ async fn yield_now() {
     .await;
 }
 
-// Each method looks at the clock under the lock: what one caller saw expired stays so for all.
+// Each method reads the clock under the lock: a session that one caller found expired is expired
+// for all later ones.
 #[async_trait]
 impl Backend for MemoryBackend {
     fn name(&self) -> &'static str {
@@ -265,8 +268,8 @@ impl Backend for MemoryBackend {
         Ok(live)
     }
 
-    /// It lets other tasks run after each batch. A future that is dropped there has removed what it
-    /// removed.
+    /// It lets other tasks run after each batch. If the future is dropped there, removed sessions
+    /// stay removed.
     async fn gc(&self, limit: usize) -> Result<u64> {
         Ok(self.collect(limit).await as u64)
     }
@@ -278,7 +281,7 @@ impl Default for MemoryBackend {
     }
 }
 
-/// Numbers only, nothing of what is stored.
+/// Shows only numbers.
 impl fmt::Debug for MemoryBackend {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryBackend")

@@ -1,12 +1,12 @@
-//! The clock that sessions in memory expire by.
+//! The clock of the store.
 
 use std::time::{Duration, Instant};
 
-/// A moment of the store's clock: microseconds since the store was made.
+/// A moment of the store's clock: microseconds since the creation of the store.
 pub(crate) type Moment = u64;
 
-/// The operating system's monotonic clock: setting the time of day neither kills a session nor
-/// prolongs it.
+/// The operating system's monotonic clock, so that a change of the time of day does not change an
+/// expiry.
 #[derive(Debug)]
 pub(crate) struct Clock {
     start: Instant,
@@ -23,12 +23,13 @@ impl Clock {
     }
 }
 
-/// The moment this many milliseconds after `now`. 10,000 years fit several times over.
+/// The moment this many milliseconds after `now`. The type has room for far more than 10,000 years.
 pub(crate) fn after(now: Moment, millis: u64) -> Moment {
     now.saturating_add(millis.saturating_mul(1_000))
 }
 
-/// From `now` to a later moment, in whole milliseconds: a begun one counts, so it is never zero.
+/// The time from `now` to a later moment, in whole milliseconds. It is rounded up, so it is never
+/// zero.
 pub(crate) fn until(moment: Moment, now: Moment) -> Duration {
     Duration::from_millis(moment.saturating_sub(now).div_ceil(1_000))
 }

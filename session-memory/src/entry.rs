@@ -6,18 +6,18 @@ use session_core::{Bytes, Key, Loaded, Owner, Record, Revision};
 
 use crate::clock::{Moment, until};
 
-/// 88 bytes and the payload.
+/// An entry takes 88 bytes and the payload.
 pub(crate) struct Entry {
     pub(crate) key: Key,
     pub(crate) content: Content,
-    /// The first moment at which it is expired.
+    /// The expiry: the first moment at which it is expired.
     pub(crate) expires_at: Moment,
-    /// Where the shard's index has it: at `expires_at` or, after it was prolonged, earlier.
+    /// Its moment in the index of the shard: `expires_at` or, after a renewal, an earlier one.
     pub(crate) indexed_at: Moment,
 }
 
 impl Entry {
-    /// Its life is given to it when it is stored.
+    /// The shard sets the expiry when it stores the entry.
     pub(crate) fn new(key: Key, record: &Record) -> Self {
         Self { key, content: Content::new(record), expires_at: 0, indexed_at: 0 }
     }
@@ -27,11 +27,11 @@ impl Entry {
     }
 }
 
-/// A record as it is kept. A clone shares the payload.
+/// The stored form of a record. A clone shares the payload.
 #[derive(Clone)]
 pub(crate) struct Content {
-    /// A copy of its own: the caller's bytes may be a small part of a large buffer, and would keep
-    /// all of it in memory.
+    /// A copy, because the caller's bytes may be a small part of a large buffer, and would keep all
+    /// of it in memory.
     payload: Arc<[u8]>,
     owner: Option<Owner>,
     pub(crate) revision: Revision,

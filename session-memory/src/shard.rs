@@ -1,4 +1,4 @@
-//! One part of the store: a map of sessions, and the same sessions in the order in which they expire.
+//! One part of the store: a map of sessions, and an index by expiry.
 
 use std::collections::BTreeSet;
 use std::mem::replace;
@@ -10,28 +10,29 @@ use session_core::{Error, Key, Result, Revision};
 use crate::clock::{Moment, after};
 use crate::entry::{Content, Entry};
 
-/// By the hash of the key. It is the key's first eight bytes: a key is a digest, so there is nothing
-/// left to mix. The entries are boxed, because half of a table may be empty.
+/// The hash is the first eight bytes of the key, which is a digest. The entries are boxed, because
+/// half of a table may be empty.
 type Sessions = HashTable<Box<Entry>>;
 type ByExpiry = BTreeSet<(Moment, Key)>;
 
-/// Its methods run under the lock of the shard. What they remove they return, so that the caller can
-/// free it after the lock: freeing a large payload takes longer than the method itself.
+/// The methods run under the lock of the shard. They return the entries that they remove, so that
+/// the caller drops them after the lock: freeing a large payload takes longer than the method
+/// itself.
 #[derive(Default)]
 pub(crate) struct Shard {
     sessions: Sessions,
-    /// Every session of the map exactly once, at `Entry::indexed_at`.
+    /// Contains every session of the map exactly once, at `Entry::indexed_at`.
     ///
-    /// A session that is prolonged keeps its place, so a touch costs nothing here. The collector
-    /// moves it when the place is due, which happens at most once per life.
+    /// A renewed session keeps its place, so a renewal does not change the index. The collection
+    /// moves the session when its place is due, which happens at most once per life.
     by_expiry: ByExpiry,
 }
 
-/// What a create did.
+/// The result of a create.
 pub(crate) enum Created {
-    /// It stored the entry, in the place of an expired one if there was one.
+    /// The entry was stored. Contains the expired entry that it replaced, if any.
     Stored(#[expect(dead_code, reason = "the caller drops it after the lock")] Option<Box<Entry>>),
-    /// It got no place for the entry, and gives it back.
+    /// There was no place for the entry, which is returned.
     NoPlace(Box<Entry>),
 }
 
@@ -40,7 +41,7 @@ pub(crate) enum Created {
 pub(crate) struct Collected {
     /// How many sessions were examined.
     pub(crate) examined: usize,
-    /// The expired ones, which are not in the shard any more.
+    /// The expired entries, which were removed from the shard.
     #[expect(clippy::vec_box, reason = "the entries are boxed already")]
     pub(crate) removed: Vec<Box<Entry>>,
 }
@@ -52,7 +53,7 @@ impl Shard {
         entry.is_live(now).then_some(entry)
     }
 
-    /// Stores a new entry. A key that is not in the map needs a place, which `take_place` grants.
+    /// Stores a new entry. If its key is not in the map, `take_place` has to grant a place.
     pub(crate) fn create(
         &mut self,
         mut entry: Box<Entry>,
@@ -83,8 +84,8 @@ impl Shard {
         Ok(Created::Stored(expired))
     }
 
-    /// Replaces the record if it is live and has the expected revision, and renews its life if
-    /// `millis` says so. Returns what was there.
+    /// Replaces the record if it is live and has the expected revision, and sets a new life if
+    /// `millis` is set. Returns the old record.
     pub(crate) fn update(
         &mut self,
         key: &Key,
@@ -112,8 +113,8 @@ impl Shard {
         Ok(())
     }
 
-    /// Removes the entry: any expired one, and a live one if it has the revision `only`. Returns it,
-    /// and whether it was live.
+    /// Removes an expired entry, or a live one if it has the revision `only`. Returns it, and
+    /// whether it was live.
     pub(crate) fn destroy(
         &mut self,
         key: &Key,
@@ -130,13 +131,13 @@ impl Shard {
         Some((removed, live))
     }
 
-    /// Whether the collector has something to examine.
+    /// Whether there is a session to examine.
     pub(crate) fn has_due(&self, now: Moment) -> bool {
         self.by_expiry.first().is_some_and(|(at, _)| *at <= now)
     }
 
-    /// Examines up to `examine` sessions that are due: removes those that expired, at most `remove`,
-    /// and indexes anew those that were prolonged.
+    /// Examines up to `examine` due sessions: removes the expired ones, at most `remove`, and
+    /// updates the place of the renewed ones.
     pub(crate) fn collect(&mut self, now: Moment, examine: usize, remove: usize) -> Collected {
         let mut collected = Collected::default();
         while collected.examined < examine
@@ -184,7 +185,8 @@ fn expect<'a>(
     }
 }
 
-/// A shorter life must be found in time, so its place changes; a longer one keeps its place.
+/// An earlier expiry must be collected in time, so the place changes. With a later one the place
+/// remains.
 fn renew(entry: &mut Entry, by_expiry: &mut ByExpiry, expires_at: Moment) {
     if expires_at < entry.indexed_at {
         by_expiry.remove(&(entry.indexed_at, entry.key));

@@ -1,5 +1,4 @@
-//! What the contract does not ask of every store. The contract itself is proven by
-//! `conformance-tests`.
+//! Tests of this store only. The contract itself is proven by `conformance-tests`.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
@@ -15,7 +14,7 @@ use crate::MemoryBackend;
 const HOUR: Duration = Duration::from_secs(3600);
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// Spread over all shards, as digests are.
+/// Distributed over all shards, as digests are.
 fn key(number: u64) -> Key {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes());
@@ -65,12 +64,12 @@ async fn full_store_refuses_new_sessions_and_keeps_the_live_ones() {
 }
 
 #[tokio::test]
-async fn full_store_removes_what_expired_before_it_refuses() {
+async fn full_store_removes_expired_sessions_before_it_refuses() {
     let store = MemoryBackend::new().max_sessions(100);
     for number in 0..100 {
         create(&store, number, MOMENT).await.unwrap();
     }
-    // Half of them are prolonged: the collector indexes them anew rather than remove them.
+    // Half of them are renewed: the collection updates their place instead of removing them.
     for number in 0..50 {
         touch(&store, number, HOUR).await.unwrap();
     }
@@ -140,7 +139,7 @@ async fn a_touch_that_expects_another_revision_changes_nothing() {
 async fn sessions_whose_keys_share_a_prefix_are_all_collected() {
     let store = MemoryBackend::new();
     for last in 0..50 {
-        // In one shard, and with one hash.
+        // In the same shard, with the same hash.
         let mut bytes = [9; 32];
         bytes[30] = last;
         let ttl = if last % 2 == 0 { MOMENT } else { HOUR };
@@ -152,8 +151,8 @@ async fn sessions_whose_keys_share_a_prefix_are_all_collected() {
     store.assert_consistent();
 }
 
-/// However often a session is touched, replaced or destroyed, the index has it once, so it can't grow
-/// beyond the map.
+/// The index has each session once, after any number of touches, updates and destructions, so it
+/// can't grow beyond the map.
 #[tokio::test]
 async fn every_session_is_indexed_exactly_once() {
     let store = MemoryBackend::new();
@@ -179,7 +178,7 @@ async fn every_session_is_indexed_exactly_once() {
                 }
             }
             5 => {
-                // Over a live session, an expired one or none.
+                // On a live session, an expired one or none.
                 if let Some(number) = live.get(live.len() / 3) {
                     let _ = create(&store, *number, long).await;
                 }
@@ -230,10 +229,10 @@ async fn debug_shows_numbers_only() {
     assert_eq!(format!("{store:?}"), "MemoryBackend { sessions: 1, max_sessions: 5 }");
 }
 
-/// Two creations find a full store whose sessions have all expired: neither may be refused because
-/// the other one is just making the room.
+/// Two creates find a full store of expired sessions. Neither may be refused while the other one
+/// frees the place.
 #[test]
-fn creations_that_meet_in_a_full_store_of_expired_sessions_both_succeed() {
+fn concurrent_creates_in_a_full_store_of_expired_sessions_both_succeed() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let lives = Duration::from_millis(5);
     for _ in 0..50 {
@@ -257,7 +256,7 @@ fn creations_that_meet_in_a_full_store_of_expired_sessions_both_succeed() {
     }
 }
 
-/// However much is due, others run after each batch.
+/// Other tasks run after each batch, with any number of due sessions.
 #[tokio::test]
 async fn gc_lets_others_run() {
     let store = MemoryBackend::new();

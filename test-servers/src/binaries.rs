@@ -1,4 +1,4 @@
-//! Where the servers' programs are, and which user may run them.
+//! Finds the programs of the servers, and the user that runs them.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -34,8 +34,8 @@ pub(crate) struct Account {
     pub(crate) gid: u32,
 }
 
-/// Whom to run as a server that refuses to run as root: nobody else unless we are root, then the
-/// server's own user, or `nobody` where there is none.
+/// The account for a server that refuses to run as root. `None` if this process is not root;
+/// otherwise the server's own user, or `nobody` if there is no such user.
 pub(crate) fn account_for(server_user: &str) -> Option<Account> {
     if !rustix::process::geteuid().is_root() {
         return None;

@@ -1,8 +1,7 @@
-//! Servers in containers, for machines that have a Docker engine and not the servers themselves.
+//! Servers in containers, for machines with a Docker engine and without installed servers.
 //!
-//! The images are `redis:7`, `postgres:15` and `mariadb:10.11`, pulled if they are not there. Where no
-//! registry can be reached, `scripts/build-test-images.sh` makes stand-ins of the same names from
-//! Debian's packages.
+//! The images are `redis:7`, `postgres:15` and `mariadb:10.11`. Missing images are pulled. Without
+//! a registry, `scripts/build-test-images.sh` builds images of the same names from Debian packages.
 
 use std::future::Future;
 use std::io;
@@ -15,16 +14,16 @@ use crate::port;
 use crate::process::{Probe, Ready};
 use crate::watchdog::Watchdog;
 
-/// A container on a port that stays the same when it is started again.
+/// A container on a port that does not change at a restart.
 pub(crate) struct Container {
-    /// Both are there until the drop.
+    /// Both are `Some` until the drop.
     parts: Option<(tokio::runtime::Runtime, ContainerAsync<GenericImage>)>,
     ready: Ready,
     _watchdog: Watchdog,
 }
 
 impl Container {
-    /// Starts a container whose server listens at the port `inside`.
+    /// Starts a container whose server listens on the port `inside`.
     pub(crate) fn start(
         image: ContainerRequest<GenericImage>,
         inside: u16,
@@ -47,7 +46,7 @@ impl Container {
     }
 
     pub(crate) fn kill(&self) -> io::Result<()> {
-        // No time to end in an orderly way.
+        // Without time for an orderly shutdown.
         self.tell(async |container| container.stop_with_timeout(Some(0)).await)
     }
 
@@ -80,7 +79,7 @@ impl Drop for Container {
     fn drop(&mut self) {
         if let Some((runtime, container)) = self.parts.take() {
             in_a_thread(move || {
-                // The watchdog, dropped next, removes it all the same.
+                // If this fails, the watchdog, which is dropped next, removes the container.
                 let _ = runtime.block_on(container.rm());
             });
         }
@@ -101,7 +100,7 @@ where
     in_a_thread(|| runtime.block_on(future))
 }
 
-/// Our caller may be on a runtime's thread, which may not wait for another runtime.
+/// The caller may be on a thread of a runtime, which must not block on another runtime.
 fn in_a_thread<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         scope.spawn(work).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,19 +1,20 @@
 //! Private Redis, PostgreSQL and MariaDB instances for tests, benchmarks and the demo.
 //!
-//! [`redis::shared`], [`postgres::shared`] and [`mariadb::shared`] give the one instance that all
-//! tests of a process share; it comes from the first of these that works:
+//! [`redis::shared`], [`postgres::shared`] and [`mariadb::shared`] return one instance for all
+//! tests of a process. It is the first of these that is available:
 //!
 //! 1. a URL in the environment: `SESSION_TEST_REDIS_URL`, `SESSION_TEST_POSTGRES_URL`,
 //!    `SESSION_TEST_MYSQL_URL`;
 //! 2. a private instance of the local binaries, in a temporary directory on a free port;
 //! 3. a container, with the feature `containers` and when a Docker engine answers;
-//! 4. otherwise [`Missing`] says what is missing and how to get it.
+//! 4. otherwise there is none, and [`Missing`] says what is missing and how to get it.
 //!
-//! Tests share an instance by keeping to a table or a prefix of their own. A test that kills, pauses
-//! or configures its server starts one for itself with `start_new`.
+//! Tests share an instance: each uses its own table or prefix. A test that kills, pauses or
+//! configures its server starts its own instance with `start_new`.
 //!
-//! Everything here blocks: it starts processes and waits for them. Servers end and their directories
-//! go when the [`Server`] is dropped, and also when the process ends in any way, `kill -9` included.
+//! All functions block: they start processes and wait for them. A server ends and its directory is
+//! removed when the [`Server`] is dropped, and when the process ends in any way, `kill -9`
+//! included.
 //!
 //! ```
 //! match test_servers::redis::shared() {

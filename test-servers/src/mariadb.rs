@@ -1,4 +1,4 @@
-//! MariaDB, which stands for MySQL as well.
+//! MariaDB, also for tests of MySQL support.
 
 use std::fs;
 use std::io::{self, Read};
@@ -17,16 +17,16 @@ const ENVIRONMENT: &str = "SESSION_TEST_MYSQL_URL";
 const HOW_TO_GET_IT: &str =
     "set SESSION_TEST_MYSQL_URL or install MariaDB (Debian: apt-get install mariadb-server)";
 
-/// The instance that all tests of this process share. Keep to a table of your own.
+/// The instance that all tests of this process share. Each test has to use its own table.
 ///
 /// # Errors
-/// [`Missing`], the same at every call.
+/// [`Missing`]; every call returns the same result.
 pub fn shared() -> Result<&'static Server, &'static Missing> {
     static SHARED: OnceLock<Result<Server, Missing>> = OnceLock::new();
-    SHARED.get_or_init(first_that_works).as_ref()
+    SHARED.get_or_init(first_available).as_ref()
 }
 
-fn first_that_works() -> Result<Server, Missing> {
+fn first_available() -> Result<Server, Missing> {
     if let Ok(url) = std::env::var(ENVIRONMENT) {
         return Ok(Server::elsewhere(url));
     }
@@ -37,11 +37,12 @@ fn first_that_works() -> Result<Server, Missing> {
 }
 
 #[cfg(feature = "containers")]
-/// Starts MariaDB in a container (`mariadb:10.11`), set up as [`start_new`] does it. The image is pulled if it is not there; without a registry,
-/// `scripts/build-test-images.sh` makes one of the same name from Debian's packages.
+/// Starts MariaDB in a container (`mariadb:10.11`), with the settings of [`start_new`]. A missing
+/// image is pulled. Without a registry, `scripts/build-test-images.sh` builds an image of the same
+/// name from Debian packages.
 ///
 /// # Errors
-/// [`Missing`] when no engine answers, or the image can't be had or does not start.
+/// [`Missing`] if no engine answers, or if the image is not available or does not start.
 pub fn start_container() -> Result<Server, Missing> {
     use testcontainers::core::ImageExt;
 
@@ -58,7 +59,7 @@ pub fn start_container() -> Result<Server, Missing> {
 /// `sessions`, 500 connections. [`Options::set`] takes every option of `mariadbd`.
 ///
 /// # Errors
-/// [`Missing`] when MariaDB is not installed or does not start.
+/// [`Missing`] if MariaDB is not installed or does not start.
 #[expect(clippy::needless_pass_by_value, reason = "options are built for one call")]
 pub fn start_new(options: Options) -> Result<Server, Missing> {
     launch(&options).map_err(|error| Missing::new(format!("no MariaDB: {error}"), HOW_TO_GET_IT))
@@ -86,12 +87,12 @@ fn launch(options: &Options) -> io::Result<Server> {
         ("max-connections".to_owned(), "500".to_owned()),
     ];
     if !options.durable {
-        // 2: a commit reaches the operating system, so it survives the death of the process.
+        // 2: a commit reaches the operating system, so it survives a kill of the process.
         settings.push(("innodb-flush-log-at-trx-commit".to_owned(), "2".to_owned()));
         settings.push(("innodb-doublewrite".to_owned(), "0".to_owned()));
     }
     settings.extend(options.settings.iter().cloned());
-    // Whatever the machine configures is not for us.
+    // Ignore the configuration of the machine.
     let mut arguments = vec!["--no-defaults".to_owned()];
     arguments.extend(settings.into_iter().map(|(name, value)| format!("--{name}={value}")));
     let launch = Launch {
@@ -115,8 +116,8 @@ fn initialise(
         .args(["--no-defaults", "--skip-test-db"])
         .arg("--auth-root-authentication-method=normal")
         .arg(format!("--datadir={}", data.display()))
-        // Its temporary tables are named by its process id, which others that share /tmp but not the
-        // processes, as containers may, have as well.
+        // The names of its temporary tables contain its process id. Containers that share /tmp may
+        // have processes with the same id.
         .arg(format!("--tmpdir={}", temporary.display()))
         .current_dir(data.parent().unwrap_or(data));
     if let Some(account) = account {
@@ -133,8 +134,8 @@ fn initialise(
     )))
 }
 
-/// The server greets whoever connects with the number of its protocol, 10, behind a four-byte header;
-/// an error, such as too many connections, has another one there.
+/// Checks the greeting of the server: after a four-byte header it contains the protocol number 10.
+/// An error, such as too many connections, has another number there.
 pub(crate) fn greets(port: u16, _password: Option<&str>) -> io::Result<()> {
     const LIMIT: Duration = Duration::from_secs(2);
     let address = SocketAddr::from(([127, 0, 0, 1], port));

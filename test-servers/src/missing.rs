@@ -1,13 +1,13 @@
-//! A server that can't be had.
+//! The error for a server that is not available.
 
 use std::fmt;
 
-/// Why there is no server, and what to do about it.
+/// The reason why there is no server, and how to get one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
     /// What is missing, or what failed.
     pub what: String,
-    /// What a person can do to get it.
+    /// How to get it.
     pub how_to_get_it: String,
 }
 
@@ -16,7 +16,7 @@ impl Missing {
         Self { what: what.into(), how_to_get_it: how_to_get_it.into() }
     }
 
-    /// Neither this nor the other could be had; the way to get this one comes first.
+    /// Combines two reasons. The way to get the first server comes first.
     #[cfg(feature = "containers")]
     pub(crate) fn and(self, other: &Self) -> Self {
         Self {

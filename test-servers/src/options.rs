@@ -1,9 +1,9 @@
-//! How a new instance is set up.
+//! The settings of a new instance.
 
-/// Settings of an instance. The default is what tests want: as fast as the server can be without
-/// losing what it acknowledged when its process is killed (only a power cut would lose it).
+/// Settings of an instance. The default is for tests: the server is as fast as possible, and a kill
+/// of its process loses no acknowledged write (a power failure may).
 ///
-/// Redis is the exception: it keeps nothing on disk unless `appendonly` is set.
+/// Redis is an exception: it has no persistence unless `appendonly` is set.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub(crate) durable: bool,
@@ -11,23 +11,23 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether a commit waits for the disk, as a production server does by default. Benchmarks want
-    /// that; the default is `false`.
+    /// Whether a commit waits for the disk, as in production (default: `false`). It is for
+    /// benchmarks.
     #[must_use]
     pub fn durable(mut self, durable: bool) -> Self {
         self.durable = durable;
         self
     }
 
-    /// Sets one of the server's own settings, by its name in the server's configuration, for example
-    /// `maxmemory` of Redis, `max_connections` of PostgreSQL, `max-connections` of MariaDB.
+    /// Sets a setting of the server, by its name in the server's configuration, for example
+    /// `maxmemory` for Redis, `max_connections` for PostgreSQL, `max-connections` for MariaDB.
     #[must_use]
     pub fn set(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((name.into(), value.into()));
         self
     }
 
-    /// The last value given for a setting.
+    /// The last value of a setting.
     pub(crate) fn setting(&self, name: &str) -> Option<&str> {
         self.settings.iter().rev().find(|(set, _)| set == name).map(|(_, value)| value.as_str())
     }

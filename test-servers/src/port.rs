@@ -1,18 +1,18 @@
-//! Ports that nobody listens on.
+//! Free ports.
 
 use std::collections::HashSet;
 use std::net::TcpListener;
 use std::sync::Mutex;
 
-/// Below the range from which the kernel takes the ports of outgoing connections (32768 and up), so
-/// that none of those can sit on it later; and with room for the bus of a Redis Cluster, which
-/// listens 10,000 above.
+/// Below the kernel's range for outgoing connections (from 32768), so that no connection takes the
+/// port later. The bus of a Redis Cluster listens on the port plus 10,000, which is below that
+/// range, too.
 const RANGE: std::ops::Range<u16> = 11_000..22_000;
 pub(crate) const CLUSTER_BUS_OFFSET: u16 = 10_000;
 
-/// A port of 127.0.0.1 that is free now, together with its cluster bus port, and that this process
-/// was not given before. Another process may still be faster: whoever starts a server tries again
-/// with another port.
+/// Returns a port of 127.0.0.1 that is free now, together with its cluster bus port, and that was
+/// not returned before in this process. Another process may still take it, so the caller has to try
+/// again with another port.
 pub(crate) fn free() -> std::io::Result<u16> {
     static GIVEN: Mutex<Option<HashSet<u16>>> = Mutex::new(None);
     let mut given = GIVEN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

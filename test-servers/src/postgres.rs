@@ -16,16 +16,16 @@ const ENVIRONMENT: &str = "SESSION_TEST_POSTGRES_URL";
 const HOW_TO_GET_IT: &str =
     "set SESSION_TEST_POSTGRES_URL or install PostgreSQL (Debian: apt-get install postgresql)";
 
-/// The instance that all tests of this process share. Keep to a table of your own.
+/// The instance that all tests of this process share. Each test has to use its own table.
 ///
 /// # Errors
-/// [`Missing`], the same at every call.
+/// [`Missing`]; every call returns the same result.
 pub fn shared() -> Result<&'static Server, &'static Missing> {
     static SHARED: OnceLock<Result<Server, Missing>> = OnceLock::new();
-    SHARED.get_or_init(first_that_works).as_ref()
+    SHARED.get_or_init(first_available).as_ref()
 }
 
-fn first_that_works() -> Result<Server, Missing> {
+fn first_available() -> Result<Server, Missing> {
     if let Ok(url) = std::env::var(ENVIRONMENT) {
         return Ok(Server::elsewhere(url));
     }
@@ -36,11 +36,12 @@ fn first_that_works() -> Result<Server, Missing> {
 }
 
 #[cfg(feature = "containers")]
-/// Starts PostgreSQL in a container (`postgres:15`), set up as [`start_new`] does it. The image is pulled if it is not there; without a registry,
-/// `scripts/build-test-images.sh` makes one of the same name from Debian's packages.
+/// Starts PostgreSQL in a container (`postgres:15`), with the settings of [`start_new`]. A missing
+/// image is pulled. Without a registry, `scripts/build-test-images.sh` builds an image of the same
+/// name from Debian packages.
 ///
 /// # Errors
-/// [`Missing`] when no engine answers, or the image can't be had or does not start.
+/// [`Missing`] if no engine answers, or if the image is not available or does not start.
 pub fn start_container() -> Result<Server, Missing> {
     use testcontainers::core::ImageExt;
 
@@ -56,14 +57,14 @@ pub fn start_container() -> Result<Server, Missing> {
 /// `postgres`, 200 connections. [`Options::set`] takes every setting of `postgresql.conf`.
 ///
 /// # Errors
-/// [`Missing`] when PostgreSQL is not installed or does not start.
+/// [`Missing`] if PostgreSQL is not installed or does not start.
 #[expect(clippy::needless_pass_by_value, reason = "options are built for one call")]
 pub fn start_new(options: Options) -> Result<Server, Missing> {
     launch(&options).map_err(|error| Missing::new(format!("no PostgreSQL: {error}"), HOW_TO_GET_IT))
 }
 
 fn launch(options: &Options) -> io::Result<Server> {
-    // A symbolic link in PATH would hide the programs that lie beside the real one.
+    // Resolve symbolic links in PATH: the other programs are beside the real file.
     let program = binaries::find("postgres")
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "postgres is not installed"))?
         .canonicalize()?;
@@ -79,7 +80,7 @@ fn launch(options: &Options) -> io::Result<Server> {
         ("max_connections".to_owned(), "200".to_owned()),
     ];
     if !options.durable {
-        // Commits still reach the operating system, so they survive the death of the process.
+        // Commits still reach the operating system, so they survive a kill of the process.
         settings.push(("fsync".to_owned(), "off".to_owned()));
         settings.push(("full_page_writes".to_owned(), "off".to_owned()));
     }
@@ -115,8 +116,8 @@ fn initialise(initdb: &Path, data: &Path, account: Option<Account>) -> io::Resul
     Err(io::Error::other(format!("initdb failed: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
-/// Opens a session far enough to see that the server is neither starting nor stopping: it answers a
-/// start-up message with a request for authentication (`R`), not with an error (`E`).
+/// Checks that the server is neither starting nor stopping: it then answers a start-up message with
+/// a request for authentication (`R`), not with an error (`E`).
 pub(crate) fn accepts_sessions(port: u16, _password: Option<&str>) -> io::Result<()> {
     const LIMIT: Duration = Duration::from_secs(2);
     const PARAMETERS: &[u8] = b"user\0postgres\0database\0postgres\0\0";

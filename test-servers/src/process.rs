@@ -1,4 +1,4 @@
-//! A server process that can be killed, restarted and paused, and that never outlives us.
+//! A server process that can be killed, restarted and paused, and that never outlives this process.
 
 use std::fs::{self, File};
 use std::io;
@@ -16,17 +16,17 @@ use crate::watchdog::Watchdog;
 /// How long a server may take to answer after its start, on a busy machine.
 const STARTUP_LIMIT: Duration = Duration::from_secs(30);
 
-/// What to run, and how to see that it is ready.
+/// The command, and how to check that the server is ready.
 #[derive(Debug, Clone)]
 pub(crate) struct Launch {
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
-    /// Whom to run as, where not as ourselves.
+    /// The account to run as; `None` for that of this process.
     pub(crate) account: Option<Account>,
     pub(crate) ready: Ready,
 }
 
-/// Asks the server whether it is ready to work.
+/// Checks whether the server is ready.
 pub(crate) type Probe = fn(port: u16, password: Option<&str>) -> io::Result<()>;
 
 #[derive(Clone)]
@@ -43,15 +43,16 @@ impl std::fmt::Debug for Ready {
 }
 
 impl Ready {
-    /// Waits until the probe succeeds. `alive` says whether the server that was started still runs:
-    /// otherwise waiting makes no sense, and an answer comes from another one on the same port.
+    /// Waits until the probe succeeds. `alive` checks that the started server is still running:
+    /// otherwise an answer would be from another server on the same port.
     pub(crate) fn wait(&self, mut alive: impl FnMut() -> io::Result<()>) -> io::Result<()> {
         let started = Instant::now();
         let mut was_silent = false;
         loop {
             let Err(error) = (self.probe)(self.port, self.password.as_deref()) else {
                 if !was_silent {
-                    // Too early to be ours: it may be about to find its port taken, and end.
+                    // Too early: the server may be about to end because its port is taken, and
+                    // another one answers.
                     std::thread::sleep(Duration::from_millis(500));
                 }
                 return alive();
@@ -84,7 +85,7 @@ struct Running {
 }
 
 impl Process {
-    /// Starts a server in a directory that belongs to it from now on, and waits until it answers.
+    /// Starts a server in a directory, which it owns from now on, and waits until it answers.
     pub(crate) fn launch(launch: Launch, directory: ServerDirectory) -> io::Result<Self> {
         let ServerDirectory { path, watchdog } = directory;
         let process = Self {
@@ -101,7 +102,7 @@ impl Process {
         &self.directory
     }
 
-    /// Starts the process, after it has ended the one that may still run.
+    /// Starts the process. If the previous one is still running, it is ended first.
     pub(crate) fn start(&self) -> io::Result<()> {
         let mut running = self.lock();
         running.end()?;
@@ -113,7 +114,7 @@ impl Process {
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)
-            // Ctrl-C in the terminal is for the tests; the watchdog ends the server then.
+            // Ctrl-C in the terminal must only end the tests; the watchdog then ends the server.
             .process_group(0);
         if let Some(account) = self.launch.account {
             command.uid(account.uid).gid(account.gid);
@@ -166,7 +167,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let running = self.running.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // The watchdog, dropped next, ends it all the same.
+        // If this fails, the watchdog, which is dropped next, ends the process.
         let _ = running.end();
     }
 }
@@ -179,12 +180,12 @@ impl Running {
         };
         signalled?;
         server.wait()?;
-        // Its number may be given to another process from here on.
+        // From here on another process may get its id.
         self.watchdog.watch_nothing()
     }
 
-    /// Signals the server and its children: a stopped or dead postmaster alone would leave its
-    /// backends at work for a moment, or for good.
+    /// Signals the server and its children: if only the postmaster stopped or died, its backends
+    /// would continue for some time, or forever.
     fn signal(&mut self, signal: Signal) -> io::Result<()> {
         let Some(server) = &self.server else {
             return Err(io::Error::new(io::ErrorKind::NotFound, "the server is not running"));
@@ -200,7 +201,7 @@ impl Running {
     }
 }
 
-/// The direct children, where `/proc` tells.
+/// The direct children, if `/proc` lists them.
 fn children_of(process: Pid) -> Vec<Pid> {
     let number = process.as_raw_nonzero();
     fs::read_to_string(format!("/proc/{number}/task/{number}/children"))
@@ -210,7 +211,7 @@ fn children_of(process: Pid) -> Vec<Pid> {
         .collect()
 }
 
-/// A temporary directory for a server, which goes when this is dropped or this process ends.
+/// A temporary directory for a server. It is removed when this is dropped or this process ends.
 #[derive(Debug)]
 pub(crate) struct ServerDirectory {
     path: PathBuf,
@@ -218,7 +219,7 @@ pub(crate) struct ServerDirectory {
 }
 
 impl ServerDirectory {
-    /// Makes a directory that belongs to `account`.
+    /// Creates a directory that belongs to `account`.
     pub(crate) fn new(account: Option<Account>) -> io::Result<Self> {
         let path = tempfile::Builder::new().prefix("session-test-").tempdir()?.keep();
         let watchdog = Watchdog::over_process(&path)?;

@@ -1,4 +1,4 @@
-//! Redis: one node here, more of them in [`cluster`] and [`sentinel`].
+//! Redis: a single node, and several nodes in [`cluster`] and [`sentinel`].
 
 pub mod cluster;
 pub(crate) mod probe;
@@ -14,16 +14,16 @@ const ENVIRONMENT: &str = "SESSION_TEST_REDIS_URL";
 const HOW_TO_GET_IT: &str =
     "set SESSION_TEST_REDIS_URL or install redis-server (Debian: apt-get install redis-server)";
 
-/// The instance that all tests of this process share. Keep to a prefix of your own.
+/// The instance that all tests of this process share. Each test has to use its own prefix.
 ///
 /// # Errors
-/// [`Missing`], the same at every call.
+/// [`Missing`]; every call returns the same result.
 pub fn shared() -> Result<&'static Server, &'static Missing> {
     static SHARED: OnceLock<Result<Server, Missing>> = OnceLock::new();
-    SHARED.get_or_init(first_that_works).as_ref()
+    SHARED.get_or_init(first_available).as_ref()
 }
 
-fn first_that_works() -> Result<Server, Missing> {
+fn first_available() -> Result<Server, Missing> {
     if let Ok(url) = std::env::var(ENVIRONMENT) {
         return Ok(Server::elsewhere(url));
     }
@@ -34,11 +34,12 @@ fn first_that_works() -> Result<Server, Missing> {
 }
 
 #[cfg(feature = "containers")]
-/// Starts Redis in a container (`redis:7`), which keeps nothing on disk. The image is pulled if it is not there; without a registry,
-/// `scripts/build-test-images.sh` makes one of the same name from Debian's packages.
+/// Starts Redis in a container (`redis:7`), without persistence. A missing image is pulled. Without
+/// a registry, `scripts/build-test-images.sh` builds an image of the same name from Debian
+/// packages.
 ///
 /// # Errors
-/// [`Missing`] when no engine answers, or the image can't be had or does not start.
+/// [`Missing`] if no engine answers, or if the image is not available or does not start.
 pub fn start_container() -> Result<Server, Missing> {
     use testcontainers::core::ImageExt;
 
@@ -48,10 +49,10 @@ pub fn start_container() -> Result<Server, Missing> {
 }
 
 /// Starts a private instance from local binaries. [`Options::set`] takes every setting of
-/// `redis.conf`, `requirepass`, `replicaof` and `maxmemory` among them.
+/// `redis.conf`, for example `requirepass`, `replicaof` and `maxmemory`.
 ///
 /// # Errors
-/// [`Missing`] when there is no `redis-server` or when it does not start.
+/// [`Missing`] if `redis-server` is not installed or does not start.
 #[expect(clippy::needless_pass_by_value, reason = "options are built for one call")]
 pub fn start_new(options: Options) -> Result<Server, Missing> {
     let start = || {
@@ -67,8 +68,8 @@ pub fn start_new(options: Options) -> Result<Server, Missing> {
     with_retries(start)
 }
 
-/// Runs `start` until it works, at most three times: a port may be taken between our look and the
-/// server's start.
+/// Runs `start` until it succeeds, at most three times: the port may be taken between the check and
+/// the start of the server.
 pub(super) fn with_retries<T>(start: impl Fn() -> io::Result<T>) -> Result<T, Missing> {
     let mut result = start();
     for _ in 0..2 {
@@ -80,7 +81,7 @@ pub(super) fn with_retries<T>(start: impl Fn() -> io::Result<T>) -> Result<T, Mi
     result.map_err(|error| Missing::new(format!("no Redis: {error}"), HOW_TO_GET_IT))
 }
 
-/// One node on this port.
+/// Starts one node on this port.
 fn launch(port: u16, options: &Options) -> io::Result<Process> {
     let program = binaries::find("redis-server")
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "redis-server is not installed"))?;
@@ -97,7 +98,7 @@ fn launch(port: u16, options: &Options) -> io::Result<Process> {
     }
     for (name, value) in &options.settings {
         arguments.push(format!("--{name}"));
-        // A value of several words is several arguments, as in the configuration file.
+        // A value with several words becomes several arguments, as in the configuration file.
         arguments.extend(value.split(' ').map(str::to_owned));
     }
     let launch = Launch {
@@ -118,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_server_on_the_port_is_not_ours() {
+    fn another_server_on_the_port_is_not_accepted() {
         if binaries::find("redis-server").is_none() {
             return;
         }

@@ -1,4 +1,4 @@
-//! A running server, wherever it came from.
+//! A running server of any origin.
 
 use std::io;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::Missing;
 use crate::container::Container;
 use crate::process::Process;
 
-/// A server that tests use. It ends when this is dropped, unless it came from the environment.
+/// A server for tests. It ends when this is dropped, unless its URL is from the environment.
 #[derive(Debug)]
 pub struct Server {
     url: String,
@@ -24,11 +24,12 @@ enum Running {
     Container(Box<Container>),
 }
 
-/// Where a server came from.
+/// The origin of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Origin {
-    /// A URL in the environment: it belongs to somebody else and can't be killed or paused.
+    /// A URL in the environment. The server is not managed by this crate, and can't be killed or
+    /// paused.
     Environment,
     /// Started from local binaries.
     Local,
@@ -37,7 +38,7 @@ pub enum Origin {
 }
 
 impl Server {
-    /// A server that somebody else runs.
+    /// A server that this crate does not manage.
     pub(crate) fn elsewhere(url: String) -> Self {
         Self { url, running: Running::Elsewhere }
     }
@@ -46,7 +47,7 @@ impl Server {
         Self { url, running: Running::Process(process) }
     }
 
-    /// Starts a server in a container, where it listens at the port `inside`.
+    /// Starts a server in a container, where it listens on the port `inside`.
     #[cfg(feature = "containers")]
     pub(crate) fn in_container(
         image: testcontainers::ContainerRequest<testcontainers::GenericImage>,
@@ -66,14 +67,14 @@ impl Server {
         }
     }
 
-    /// Where it listens, with the user, password and database to use. It stays the same after a
+    /// Its URL, with user, password and database. It does not change at a
     /// [`restart`](Self::restart).
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
     }
 
-    /// `host:port`, for tests that speak to it through a proxy.
+    /// `host:port`, for tests that connect through a proxy.
     #[must_use]
     pub fn address(&self) -> &str {
         let after_scheme = self.url.split_once("://").map_or("", |(_, rest)| rest);
@@ -81,7 +82,7 @@ impl Server {
         after_user.split(['/', '?']).next().unwrap_or_default()
     }
 
-    /// Where it came from.
+    /// Its origin.
     #[must_use]
     pub fn origin(&self) -> Origin {
         match &self.running {
@@ -92,8 +93,8 @@ impl Server {
         }
     }
 
-    /// The temporary directory of a local server: its data, its `log`, and sockets that a setting
-    /// names. It goes when the server does.
+    /// The temporary directory of a local server, with its data, its `log` and its sockets. It is
+    /// removed with the server.
     #[must_use]
     pub fn directory(&self) -> Option<&Path> {
         match &self.running {
@@ -102,27 +103,28 @@ impl Server {
         }
     }
 
-    /// Ends it at once, as `kill -9` and a crash do, and waits until it is dead.
+    /// Kills the server at once, as `kill -9` does, and waits until it has ended.
     ///
     /// # Errors
-    /// `Unsupported` for a server from the environment; here and below.
+    /// `Unsupported` for a server from the environment.
     pub fn kill(&self) -> io::Result<()> {
         match &self.running {
-            Running::Elsewhere => Err(not_ours()),
+            Running::Elsewhere => Err(not_supported()),
             Running::Process(process) => process.kill(),
             #[cfg(feature = "containers")]
             Running::Container(container) => container.kill(),
         }
     }
 
-    /// Starts it again after a [`kill`](Self::kill), or kills and starts it: the same port, the same
-    /// data. Waits until it answers.
+    /// Starts the server again, with the same port and data, and waits until it answers. A running
+    /// server is killed first.
     ///
     /// # Errors
-    /// Also when it does not answer within 30 s; the error holds the end of its log.
+    /// As [`kill`](Self::kill), and if the server does not answer within 30 s. The error then
+    /// contains the end of its log.
     pub fn restart(&self) -> io::Result<()> {
         match &self.running {
-            Running::Elsewhere => Err(not_ours()),
+            Running::Elsewhere => Err(not_supported()),
             Running::Process(process) => {
                 process.start()?;
                 process.wait_until_ready()
@@ -135,34 +137,34 @@ impl Server {
     /// Like [`restart`](Self::restart), but returns while the server is still starting.
     ///
     /// # Errors
-    /// `Unsupported` for all but local servers.
+    /// `Unsupported` except for local servers.
     pub fn restart_without_waiting(&self) -> io::Result<()> {
         match &self.running {
             Running::Process(process) => process.start(),
-            _ => Err(not_ours()),
+            _ => Err(not_supported()),
         }
     }
 
-    /// Stops it in its tracks (`SIGSTOP`): connections stay open and nothing answers.
+    /// Pauses the server (`SIGSTOP`): connections stay open, and it does not answer.
     ///
     /// # Errors
     /// See [`kill`](Self::kill).
     pub fn pause(&self) -> io::Result<()> {
         match &self.running {
-            Running::Elsewhere => Err(not_ours()),
+            Running::Elsewhere => Err(not_supported()),
             Running::Process(process) => process.pause(),
             #[cfg(feature = "containers")]
             Running::Container(container) => container.pause(),
         }
     }
 
-    /// Goes on after a [`pause`](Self::pause).
+    /// Continues the server after a [`pause`](Self::pause).
     ///
     /// # Errors
     /// See [`kill`](Self::kill).
     pub fn resume(&self) -> io::Result<()> {
         match &self.running {
-            Running::Elsewhere => Err(not_ours()),
+            Running::Elsewhere => Err(not_supported()),
             Running::Process(process) => process.resume(),
             #[cfg(feature = "containers")]
             Running::Container(container) => container.resume(),
@@ -170,9 +172,9 @@ impl Server {
     }
 }
 
-fn not_ours() -> io::Error {
+fn not_supported() -> io::Error {
     io::Error::new(
         io::ErrorKind::Unsupported,
-        "only a server that this process started from local binaries can be controlled like this",
+        "this is supported only for a server that this process started from local binaries",
     )
 }

@@ -1,4 +1,4 @@
-//! What cleans up when this process can't.
+//! Cleans up after this process.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -6,16 +6,17 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-/// A shell that waits for the end of its input. The kernel closes our end of the pipe however we
-/// die, and statics are never dropped: this is what cleans up after both.
+/// A shell that waits for the end of its input and then cleans up. The kernel closes the pipe when
+/// this process ends in any way. It is needed after a crash, and for statics, which are never
+/// dropped.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
     shell: Child,
     pipe: Option<ChildStdin>,
 }
 
-/// Reads process numbers, one a line; at the end kills the last one and removes the directory. A
-/// server may still write into it while it dies, hence the second try.
+/// Reads process ids, one in each line. At the end it kills the last one and removes the directory.
+/// It tries twice, because a dying server may still write into the directory.
 const OVER_PROCESS: &str = r#"
 while read -r line; do server=$line; done
 if [ -n "$server" ]; then
@@ -24,7 +25,7 @@ fi
 rm -rf "$1" || { sleep 1; rm -rf "$1"; }
 "#;
 
-/// Removes a container, where the command line client is installed.
+/// Removes a container, if the command line client is installed.
 #[cfg(feature = "containers")]
 const OVER_CONTAINER: &str = r#"
 while read -r line; do :; done
@@ -32,7 +33,7 @@ docker rm --force --volumes "$1"
 "#;
 
 impl Watchdog {
-    /// Watches over the process of [`watch`](Self::watch) and a directory.
+    /// Cleans up a directory and the process of [`watch`](Self::watch).
     pub(crate) fn over_process(directory: &Path) -> io::Result<Self> {
         Self::start(OVER_PROCESS, directory.as_os_str())
     }
@@ -49,7 +50,7 @@ impl Watchdog {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // Ctrl-C in the terminal is for the tests, not for what cleans up after them.
+            // Ctrl-C in the terminal must only end the tests, not the watchdog.
             .process_group(0)
             .spawn()?;
         let pipe = shell.stdin.take();

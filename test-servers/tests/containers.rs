@@ -1,4 +1,5 @@
-//! The containers, where a Docker engine answers and has the images (`scripts/build-test-images.sh`).
+//! Tests of the containers. They need a Docker engine with the images
+//! (`scripts/build-test-images.sh`).
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 #![cfg(feature = "containers")]
 
@@ -9,27 +10,26 @@ use std::time::Duration;
 
 use test_servers::{Missing, Origin, Server, mariadb, postgres, redis};
 
-/// Only an engine or an image that is not there excuses a test, and with `SESSION_TEST_CONTAINERS=1`,
-/// which `scripts/test.sh` sets where Docker answers, not even that.
+/// A test may be skipped only if the engine or the image is missing. With
+/// `SESSION_TEST_CONTAINERS=1`, which `scripts/test.sh` sets if Docker answers, it is never
+/// skipped.
 fn start(image: &str, start: fn() -> Result<Server, Missing>) -> Option<Server> {
     let inspected = Command::new("docker").args(["image", "inspect", image]).output();
     if inspected.is_ok_and(|output| output.status.success()) {
         return Some(start().unwrap_or_else(|missing| panic!("{missing}")));
     }
     let wanted = std::env::var_os("SESSION_TEST_CONTAINERS").is_some_and(|value| value == "1");
-    assert!(
-        !wanted,
-        "no Docker engine, or not the image {image}: run scripts/build-test-images.sh"
-    );
-    println!("SKIPPED: no Docker engine, or not the image {image}");
+    assert!(!wanted, "no Docker engine or no image {image}: run scripts/build-test-images.sh");
+    println!("SKIPPED: no Docker engine or no image {image}");
     None
 }
 
-/// Kills, restarts, pauses and resumes a server that answers to `hello`, and removes it.
-fn lives_and_dies(server: Server, hello: &[u8]) {
+/// Pauses, resumes, kills and restarts a server that answers to `hello`, and removes it.
+fn kills_and_restarts(server: Server, hello: &[u8]) {
     assert_eq!(server.origin(), Origin::Container);
     let greeting = |server: &Server| -> std::io::Result<()> {
-        // Whatever it says, it speaks: a proxy of the engine may accept for a dead one.
+        // Any answer counts. An accepted connection does not, because a proxy of the engine may
+        // accept it for a dead server.
         let mut stream = TcpStream::connect(server.address())?;
         stream.set_read_timeout(Some(Duration::from_millis(500)))?;
         stream.write_all(hello)?;
@@ -50,22 +50,22 @@ fn lives_and_dies(server: Server, hello: &[u8]) {
 }
 
 #[test]
-fn redis_lives_and_dies() {
+fn redis_is_killed_and_restarted() {
     if let Some(server) = start("redis:7", redis::start_container) {
-        lives_and_dies(server, b"PING\r\n");
+        kills_and_restarts(server, b"PING\r\n");
     }
 }
 
 #[test]
-fn postgres_lives_and_dies() {
+fn postgres_is_killed_and_restarted() {
     if let Some(server) = start("postgres:15", postgres::start_container) {
-        lives_and_dies(server, b"\0\0\0\x08\x04\xd2\x16\x2f");
+        kills_and_restarts(server, b"\0\0\0\x08\x04\xd2\x16\x2f");
     }
 }
 
 #[test]
-fn mariadb_lives_and_dies() {
+fn mariadb_is_killed_and_restarted() {
     if let Some(server) = start("mariadb:10.11", mariadb::start_container) {
-        lives_and_dies(server, b"");
+        kills_and_restarts(server, b"");
     }
 }

@@ -1,4 +1,4 @@
-//! Every kind of server starts, stops, pauses, restarts and cleans up after itself.
+//! Starts, pauses, kills and restarts each kind of server, and checks that it is cleaned up.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "helpers of tests are tests")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use test_servers::{Missing, Options, Origin, Server, mariadb, postgres, redis};
 
-/// Nothing but a program that is not installed excuses a test, and in strict mode not even that.
+/// A test may be skipped only if a program is not installed, and in strict mode never.
 fn skip(missing: &Missing) {
     let strict = std::env::var_os("CONFORMANCE_STRICT").is_some_and(|value| value == "1");
     assert!(missing.what.contains("not installed") && !strict, "{missing}");
@@ -19,8 +19,8 @@ fn connects(server: &Server) -> bool {
     TcpStream::connect(server.address()).is_ok()
 }
 
-/// Kills and restarts a server of its own, then drops it.
-fn lives_and_dies(started: Result<Server, Missing>) {
+/// Kills and restarts a server, then drops it.
+fn kills_and_restarts(started: Result<Server, Missing>) {
     let server = match started {
         Ok(server) => server,
         Err(missing) => return skip(&missing),
@@ -40,18 +40,18 @@ fn lives_and_dies(started: Result<Server, Missing>) {
 }
 
 #[test]
-fn redis_lives_and_dies() {
-    lives_and_dies(redis::start_new(Options::default()));
+fn redis_is_killed_and_restarted() {
+    kills_and_restarts(redis::start_new(Options::default()));
 }
 
 #[test]
-fn postgres_lives_and_dies() {
-    lives_and_dies(postgres::start_new(Options::default()));
+fn postgres_is_killed_and_restarted() {
+    kills_and_restarts(postgres::start_new(Options::default()));
 }
 
 #[test]
-fn mariadb_lives_and_dies() {
-    lives_and_dies(mariadb::start_new(Options::default()));
+fn mariadb_is_killed_and_restarted() {
+    kills_and_restarts(mariadb::start_new(Options::default()));
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn shared_servers_start_once() {
 }
 
 #[test]
-fn a_paused_redis_is_silent_until_it_resumes() {
+fn a_paused_redis_does_not_answer_until_it_resumes() {
     let server = match redis::start_new(Options::default()) {
         Ok(server) => server,
         Err(missing) => return skip(&missing),
@@ -113,12 +113,12 @@ fn sentinels_find_each_other() {
     }
 }
 
-/// Set in the process that [`servers_die_with_a_killed_process`] starts and kills.
-const VICTIM: &str = "TEST_SERVERS_VICTIM";
+/// Set in the process that [`servers_end_with_a_killed_process`] starts and kills.
+const CHILD: &str = "TEST_SERVERS_VICTIM";
 
 #[test]
-fn servers_die_with_a_killed_process() {
-    if std::env::var_os(VICTIM).is_some() {
+fn servers_end_with_a_killed_process() {
+    if std::env::var_os(CHILD).is_some() {
         let server = redis::start_new(Options::default()).unwrap();
         println!("\nserver {}", server.address());
         std::thread::sleep(Duration::from_secs(60));
@@ -128,8 +128,8 @@ fn servers_die_with_a_killed_process() {
         return skip(&missing);
     }
     let mut victim = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "servers_die_with_a_killed_process", "--nocapture"])
-        .env(VICTIM, "1")
+        .args(["--exact", "servers_end_with_a_killed_process", "--nocapture"])
+        .env(CHILD, "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

@@ -1,4 +1,4 @@
-//! What a client can send: any text, and any change of a value that it was given.
+//! Opens what a client can send: any text, and any change of a valid value.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -10,9 +10,9 @@ use session_core::{Bytes, CookieBackend as _, Expiry, Owner, Record, Revision, S
 
 const NAME: &str = "__Host-session";
 
-/// Keys and clock stand still, so that what was found can be run again.
+/// Keys and clock are constant, so that a finding can be reproduced.
 static STORES: LazyLock<[CookieStore; 2]> = LazyLock::new(|| {
-    // Made from a number: a key that stands here could be copied.
+    // Computed, because a literal key could be copied from here.
     let keys = [1_u32, 2].map(|seed| {
         let byte = |n: u32| (n + 1).wrapping_mul(seed.wrapping_mul(2_654_435_761)).to_be_bytes()[0];
         let bytes: Vec<u8> = (0..32).map(|n| byte(n * n + n * 97)).collect();
@@ -35,7 +35,8 @@ fuzz_target!(|data: &[u8]| {
     }
 });
 
-/// The input says what to do to a valid value: where, how much to take away, and what to put there.
+/// Changes a valid value: the input contains the position, the number of bytes to remove, and the
+/// bytes to insert.
 fn changed(store: &CookieStore, data: &[u8]) {
     let [at, taken, put @ ..] = data else { return };
     let Ok(put) = std::str::from_utf8(put) else { return };
@@ -44,10 +45,10 @@ fn changed(store: &CookieStore, data: &[u8]) {
     let end = (start + usize::from(*taken)).min(value.len());
     let forged = format!("{}{put}{}", &value[..start], &value[end..]);
     let opened = store.open(&forged).expect("authentic values are understood");
-    assert_eq!(opened.is_some(), forged == value, "a changed value opened, or its own did not");
+    assert_eq!(opened.is_some(), forged == value, "only the unchanged value may open");
 }
 
-/// The input is what the session holds.
+/// The input is the content of the session.
 fn round_trip(store: &CookieStore, data: &[u8]) {
     let (owner, payload) = data.split_at(data.len().min(20));
     let owner = std::str::from_utf8(owner).ok().and_then(|name| Owner::new(name).ok());

@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Common parts of the tests.
 #![allow(dead_code, clippy::unwrap_used)] // not every test uses all of it
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use session_core::{Bytes, CookieBackend as _, Expiry, Opened, Owner, Record, Rev
 pub(crate) const NAME: &str = "__Host-session";
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7200);
 
-/// Makes a store for a cookie name and a key ring.
+/// Builds a store for a cookie name and a key ring.
 pub(crate) type Make = fn(&'static str, &[SecretKey]) -> CookieStore;
 
 /// The two algorithms, by name.
@@ -23,7 +23,7 @@ pub(crate) fn modes() -> Vec<(&'static str, Make)> {
     ]
 }
 
-/// A store of each algorithm with a key of its own.
+/// A store of each algorithm, each with its own key.
 pub(crate) fn stores() -> Vec<(&'static str, CookieStore)> {
     modes().into_iter().map(|(mode, make)| (mode, make(NAME, &[key()]))).collect()
 }
@@ -50,7 +50,7 @@ pub(crate) fn open(store: &CookieStore, value: &str) -> Option<Opened> {
     store.open(value).unwrap()
 }
 
-/// A clock that stops until it is moved.
+/// A clock that only tests advance.
 #[derive(Clone)]
 pub(crate) struct Clock(Arc<AtomicU64>);
 

@@ -1,4 +1,4 @@
-//! The items that leave together, and their callers.
+//! Items that are sent together, and their callers.
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ use crate::{Error, ErrorKind, Result};
 /// A caller that waits for the outcome of an item.
 pub(super) struct Caller<R> {
     pub(super) deadline: Instant,
-    /// How long it waits altogether.
+    /// Its time limit, for the error.
     pub(super) limit: Duration,
     pub(super) reply: oneshot::Sender<Result<R>>,
 }
 
 impl<R> Caller<R> {
-    /// Answers a caller that is gone already in vain, which is fine.
+    /// Sends the result. A caller that was dropped meanwhile needs none.
     pub(super) fn answer(self, result: Result<R>) {
         let _ = self.reply.send(result);
     }
@@ -26,9 +26,9 @@ impl<R> Caller<R> {
 /// Items with different keys.
 pub(super) struct Batch<K: Kind> {
     pub(super) items: Vec<K::Item>,
-    /// One caller for each item; `None` once it has its answer.
+    /// One caller for each item; `None` after it was answered.
     callers: Vec<Option<Caller<K::Reply>>>,
-    /// Further callers, with the place of their item.
+    /// Further callers, with the index of their item.
     sharers: Vec<(usize, Caller<K::Reply>)>,
 }
 
@@ -46,19 +46,18 @@ impl<K: Kind> Batch<K> {
         self.callers.push(Some(caller));
     }
 
-    /// Lets a caller share the outcome of the item at this place.
+    /// Lets a caller share the result of the item at this index.
     pub(super) fn share(&mut self, place: usize, caller: Caller<K::Reply>) {
         self.sharers.push((place, caller));
     }
 
-    /// The earliest deadline of those that still wait for an answer; `None` when nobody does.
+    /// The earliest deadline of the waiting callers; `None` if no caller waits.
     pub(super) fn earliest(&self) -> Option<Instant> {
         let sharers = self.sharers.iter().map(|(_, caller)| caller.deadline);
         self.callers.iter().flatten().map(|caller| caller.deadline).chain(sharers).min()
     }
 
-    /// Answers those whose deadline has passed. The items were sent, so what became of them is not
-    /// known.
+    /// Answers the callers whose deadline has passed. Their items were sent, so they are in doubt.
     pub(super) fn expire(&mut self, now: Instant) {
         for caller in &mut self.callers {
             if let Some(late) = caller.take_if(|caller| caller.deadline <= now) {
@@ -78,7 +77,7 @@ impl<K: Kind> Batch<K> {
             let wrong = || {
                 Error::new(
                     ErrorKind::Other,
-                    "the backend returned a wrong number of results for a batch: this is a bug in it",
+                    "the backend returned a wrong number of results for a batch, which is a bug in it",
                 )
             };
             for caller in self.callers.into_iter().flatten() {
@@ -100,7 +99,8 @@ impl<K: Kind> Batch<K> {
     }
 }
 
-/// The same outcome for another caller. The error's source stays with the first one.
+/// The same result for another caller. The source of an error can't be cloned, so the first caller
+/// gets it.
 fn copy<R: Clone>(result: &Result<R>) -> Result<R> {
     match result {
         Ok(reply) => Ok(reply.clone()),
@@ -111,7 +111,7 @@ fn copy<R: Clone>(result: &Result<R>) -> Result<R> {
     }
 }
 
-/// The item was sent and its outcome is not known.
+/// The error for an item that was sent and is in doubt.
 pub(super) fn no_answer(limit: Duration) -> Error {
     Error::unavailable(format!("no answer within {limit:?}"))
 }

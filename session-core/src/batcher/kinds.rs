@@ -8,7 +8,7 @@ use crate::{
     Write,
 };
 
-/// What the methods of the backends return.
+/// The futures of the backend's methods.
 pub(super) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// One kind of operation.
@@ -16,13 +16,13 @@ pub(super) trait Kind: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Reply: Clone + Send + 'static;
 
-    /// Whether one item may answer several callers: only a load may, because each write has an outcome
-    /// of its own.
+    /// Whether several callers may share one item. Only loads may, because each write has its own
+    /// outcome.
     const SHARES: bool = false;
 
     fn key(item: &Self::Item) -> Key;
 
-    /// The payload's size.
+    /// The size of the payload.
     fn bytes(_item: &Self::Item) -> usize {
         0
     }

@@ -1,4 +1,4 @@
-//! Which operations go alone, which wait, and when a batch leaves.
+//! Decides which operations are sent alone, which wait, and when a batch is sent.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use super::batch::{Batch, Caller};
 use super::kinds::Kind;
 use crate::{BatchLimits, Error, Result};
 
-/// A batch is worth another one in flight when it has a third of all operations: the server then has one
-/// batch, one is on its way, and one is with its callers. With halves, client and server would wait for
-/// each other; smaller parts cost more than they gain.
+/// A further batch is sent beside others in flight if it has a third of all operations. Then the
+/// server works on one batch, one is on the network, and one is with the callers. With halves,
+/// client and server would wait for each other; smaller batches cost more than they gain.
 const PARTS: usize = 3;
 
 /// The operations of one kind in one runtime.
 ///
-/// As long as operations wait, a batch is in flight: when it comes back, it takes them along.
+/// While operations wait, at least one batch is in flight. Its answer triggers the next batch.
 pub(super) struct Queue<K: Kind> {
     limits: BatchLimits,
-    /// How many operations have a caller that waits: alone, in the queue or in a batch.
+    /// How many operations have a waiting caller: sent alone, in the queue or in a batch.
     pub(super) outstanding: usize,
     /// How many batches are in flight.
     pub(super) in_flight: usize,
     waiting: VecDeque<(K::Item, Caller<K::Reply>)>,
-    /// The payload bytes of those.
+    /// The payload bytes of the waiting operations.
     bytes: usize,
 }
 
-/// How an operation is carried out.
+/// How an operation is sent.
 pub(super) enum Entered<K: Kind> {
-    /// By its caller.
+    /// By its caller, alone.
     Alone(K::Item),
-    /// In a batch; perhaps in the one that has to leave now.
+    /// In a batch. The caller has to start the given batch now, if there is one.
     Waits(oneshot::Receiver<Result<K::Reply>>, Option<Batch<K>>),
 }
 
@@ -62,8 +62,8 @@ impl<K: Kind> Queue<K> {
         Entered::Waits(answer, batch)
     }
 
-    /// What leaves when a batch has come back. Without any, or with little while other batches are in
-    /// flight that will come back for it, there is one batch less in flight.
+    /// The next batch after one was answered. `None` if no operation waits, or if few wait and
+    /// other batches are still in flight; then one batch less is in flight.
     pub(super) fn next(&mut self) -> Option<Batch<K>> {
         let leaves = self.in_flight == 1 || self.is_worth_a_batch();
         let batch = if leaves { self.take() } else { None };
@@ -71,8 +71,9 @@ impl<K: Kind> Queue<K> {
         batch
     }
 
-    /// A batch ended early and its runtime can't send another one. If it was the last in flight, nothing
-    /// would come back for those that wait: they are dropped, and their callers get to know.
+    /// Handles a batch that ended early in a runtime that can't send another one. If it was the
+    /// last in flight, no answer would trigger a batch of the waiting operations: they are
+    /// returned, and their drop informs the callers.
     pub(super) fn abandon(&mut self) -> VecDeque<impl Sized + use<K>> {
         self.in_flight -= 1;
         if self.in_flight > 0 {
@@ -82,7 +83,7 @@ impl<K: Kind> Queue<K> {
         std::mem::take(&mut self.waiting)
     }
 
-    /// Removes those whose caller left or whose deadline has passed.
+    /// Removes the operations whose caller was dropped or whose deadline has passed.
     pub(super) fn expire(&mut self, now: Instant) {
         let before = std::mem::take(&mut self.waiting);
         for (item, caller) in before {
@@ -99,14 +100,15 @@ impl<K: Kind> Queue<K> {
         self.waiting.len() >= worth || is_full
     }
 
-    /// The oldest of those that wait, as many as a batch may have. `None` when all of them have left.
+    /// Takes the oldest waiting operations, as many as a batch may have. `None` if no caller waits
+    /// any more.
     fn take(&mut self) -> Option<Batch<K>> {
         let now = Instant::now();
         let most = self.limits.items.max(1);
         let mut batch = Batch::with_capacity(self.waiting.len().min(most));
         let mut keys = Vec::with_capacity(self.waiting.len().min(most));
         let mut bytes = 0;
-        // Of two writes of one key the second has to wait for another batch.
+        // Of two writes of one key the second has to wait for a later batch.
         let mut later = Vec::new();
         while let Some((item, caller)) = self.waiting.pop_front() {
             let size = K::bytes(&item);
@@ -131,7 +133,7 @@ impl<K: Kind> Queue<K> {
                     break;
                 }
             }
-            // A crowd on one key: enough was looked at.
+            // Most operations have the same key: stop the search.
             if later.len() >= most {
                 break;
             }
@@ -143,14 +145,17 @@ impl<K: Kind> Queue<K> {
     }
 }
 
-/// `None` when the caller left or its deadline has passed, which it gets to know.
+/// `None` if the caller was dropped or its deadline has passed. In the second case the caller is
+/// answered.
 fn still_waits<R>(caller: Caller<R>, now: Instant) -> Option<Caller<R>> {
     if caller.reply.is_closed() {
         return None;
     }
     if caller.deadline <= now {
         let limit = caller.limit;
-        caller.answer(Err(Error::refused(format!("not sent within {limit:?}: too many wait"))));
+        caller.answer(Err(Error::refused(format!(
+            "not sent within {limit:?}: too many operations are waiting"
+        ))));
         return None;
     }
     Some(caller)

@@ -1,8 +1,8 @@
-//! The batcher over a small backend in memory, on real runtimes.
+//! Tests of the batcher on a small backend in memory and real runtimes.
 
+mod failures;
 mod limits;
 mod runtimes;
-mod troubles;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -25,17 +25,17 @@ const LIMIT: Duration = Duration::from_secs(5);
 const BAD: u16 = 60_000;
 /// The key of an item at which the backend panics.
 const PANICS: u16 = 60_001;
-/// The key of an item that makes the backend forget a result.
+/// The key of an item for which the backend omits a result.
 const FORGETS: u16 = 60_002;
 
-/// A backend in memory that takes notes.
+/// A backend in memory that records its calls.
 #[derive(Debug)]
 struct Memory {
     limits: BatchLimits,
     records: Mutex<HashMap<Key, Record>>,
     /// Each call: the operation, the keys, and whether it was a batch.
     calls: Mutex<Vec<(&'static str, Vec<Key>, bool)>>,
-    /// The operation that has to wait, or `"all"`.
+    /// The operation whose calls have to wait, or `"all"`.
     held: watch::Sender<&'static str>,
 }
 
@@ -51,17 +51,17 @@ impl Memory {
 
     async fn call(&self, operation: &'static str, keys: Vec<Key>, together: bool) {
         let distinct: HashSet<&Key> = keys.iter().collect();
-        assert_eq!(distinct.len(), keys.len(), "a key is twice in one batch");
+        assert_eq!(distinct.len(), keys.len(), "a key occurs twice in one batch");
         let panics = keys.contains(&key(PANICS));
         self.calls.lock().unwrap().push((operation, keys, together));
         let mut held = self.held.subscribe();
         held.wait_for(|held| *held != operation && *held != "all").await.unwrap();
-        // As over a network: the answer does not come in the same poll.
+        // As with a network: the answer is not ready in the same poll.
         tokio::task::yield_now().await;
-        assert!(!panics, "as the test wants it");
+        assert!(!panics, "this panic is part of the test");
     }
 
-    /// The sizes of the batches of one operation, lone operations included as `0`.
+    /// The sizes of the batches of one operation. An operation that was sent alone is `0`.
     fn sizes(&self, operation: &str) -> Vec<usize> {
         let calls = self.calls.lock().unwrap();
         let of_it = calls.iter().filter(|(of, ..)| *of == operation);
@@ -93,7 +93,7 @@ impl Memory {
     }
 }
 
-/// Drops a result when a key says so.
+/// Omits a result if a key asks for it.
 fn complete<T>(keys: impl Iterator<Item = Key>, mut results: Vec<T>) -> Vec<T> {
     for key in keys {
         if key == self::key(FORGETS) {
@@ -191,7 +191,7 @@ impl BatchBackend for Memory {
 
 fn key(number: u16) -> Key {
     let mut bytes = [7; 32];
-    // Not in the prefix: all 32 bytes count.
+    // Not in the prefix: all 32 bytes are significant.
     bytes[30..].copy_from_slice(&number.to_be_bytes());
     Key::from_bytes(bytes)
 }

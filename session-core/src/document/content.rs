@@ -1,4 +1,4 @@
-//! What a record can hold.
+//! The two kinds of payload: a session and a tombstone.
 
 use bytes::Bytes;
 

@@ -1,4 +1,4 @@
-//! Writes a document: the base with this request's changes on top.
+//! Writes a document: the base with the changes of this request applied.
 
 use bytes::Bytes;
 
@@ -11,13 +11,13 @@ pub(crate) struct Encoder {
     out: Vec<u8>,
     created: u64,
     lifetime: Option<u64>,
-    /// Where the values begin.
+    /// The offset of the first value.
     first: usize,
     codes: Codes,
 }
 
 impl Encoder {
-    /// About how many values of how many bytes in all are expected.
+    /// `expected` values with `expected_bytes` bytes in all are an estimate, for the capacity.
     pub(crate) fn new(
         created: u64,
         lifetime: Option<u64>,
@@ -38,20 +38,20 @@ impl Encoder {
         Self { out, created, lifetime, first, codes: Codes::for_entries(expected) }
     }
 
-    /// Writes a value of another document as it stands there.
+    /// Copies a value of another document, byte for byte if possible.
     #[inline]
     pub(crate) fn copy(&mut self, member: &Member<'_>) {
         let Some(text) = member.text else {
-            return self.copy_spelled_anew(member);
+            return self.copy_and_escape(member);
         };
         self.separate();
-        self.codes.push(member.key.len(), member.json.len(), false);
+        self.codes.push(member.name.len(), member.json.len(), false);
         self.out.extend_from_slice(text);
     }
 
     #[cold]
-    fn copy_spelled_anew(&mut self, member: &Member<'_>) {
-        let name = std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
+    fn copy_and_escape(&mut self, member: &Member<'_>) {
+        let name = std::str::from_utf8(member.name).expect("the document was checked to be UTF-8");
         self.value(name, member.json);
     }
 
@@ -62,18 +62,18 @@ impl Encoder {
     }
 
     /// Writes one value, which is JSON.
-    pub(crate) fn value(&mut self, key: &str, json: &[u8]) {
+    pub(crate) fn value(&mut self, name: &str, json: &[u8]) {
         self.separate();
         let start = self.out.len();
-        if key.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
+        if name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
             self.out.push(b'"');
-            self.out.extend_from_slice(key.as_bytes());
+            self.out.extend_from_slice(name.as_bytes());
             self.out.push(b'"');
         } else {
-            serde_json::to_writer(&mut self.out, key).expect("a string can be written to memory");
+            serde_json::to_writer(&mut self.out, name).expect("a string can be written to memory");
         }
-        let key_length = self.out.len() - start - 2;
-        self.codes.push(key_length, json.len(), key_length != key.len());
+        let name_length = self.out.len() - start - 2;
+        self.codes.push(name_length, json.len(), name_length != name.len());
         self.out.push(b':');
         self.out.extend_from_slice(json);
     }
@@ -91,7 +91,7 @@ impl Encoder {
         let data = match packed {
             Some(packed) => Data::Packed(packed),
             None => {
-                Document::scan(&raw).expect("an encoder writes documents that can be read").data
+                Document::scan(&raw).expect("the encoder writes documents that can be read").data
             }
         };
         Document { raw, created: self.created, lifetime: self.lifetime, data, flash }

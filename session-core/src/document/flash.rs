@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Level {
-    /// Something went as it should.
+    /// For example, that something succeeded.
     Info,
-    /// Something deserves attention.
+    /// Something that needs attention.
     Warning,
     /// Something went wrong.
     Error,
@@ -66,12 +66,12 @@ impl fmt::Display for Level {
 pub struct Message {
     /// How serious it is.
     pub level: Level,
-    /// What it says.
+    /// The text.
     pub text: String,
 }
 
-/// One entry as it is stored: a value under a key, or a message. Its random id lets a request remove
-/// just what it took, whatever another request added or took meanwhile.
+/// One entry as it is stored: a value with a name, or a message. By its random id a request removes
+/// exactly the entries that it took, even if other requests added or took entries meanwhile.
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(from = "Wire", into = "Wire")]
 pub(crate) struct FlashEntry {
@@ -81,7 +81,7 @@ pub(crate) struct FlashEntry {
 
 #[derive(Clone)]
 pub(crate) enum FlashContent {
-    Value { key: String, value: Box<RawValue> },
+    Value { name: String, value: Box<RawValue> },
     Message(Message),
 }
 
@@ -91,13 +91,13 @@ impl FlashEntry {
         Self { id: fastrand::u64(..1 << 53), content }
     }
 
-    /// The same content as an entry of its own.
+    /// A new entry with the same content.
     pub(crate) fn again(&self) -> Self {
         Self::new(self.content.clone())
     }
 
     pub(crate) fn is_value(&self, wanted: &str) -> bool {
-        matches!(&self.content, FlashContent::Value { key, .. } if key == wanted)
+        matches!(&self.content, FlashContent::Value { name, .. } if name == wanted)
     }
 
     pub(crate) fn message(&self) -> Option<&Message> {
@@ -127,8 +127,8 @@ impl From<Wire> for FlashEntry {
     fn from(wire: Wire) -> Self {
         let content = match wire.key {
             // serde reads a null as None.
-            Some(key) => FlashContent::Value {
-                key,
+            Some(name) => FlashContent::Value {
+                name,
                 value: wire.value.unwrap_or_else(|| RawValue::NULL.to_owned()),
             },
             None => FlashContent::Message(Message {
@@ -144,8 +144,8 @@ impl From<FlashEntry> for Wire {
     fn from(entry: FlashEntry) -> Self {
         let empty = Self { id: entry.id, key: None, value: None, level: None, text: None };
         match entry.content {
-            FlashContent::Value { key, value } => {
-                Self { key: Some(key), value: Some(value), ..empty }
+            FlashContent::Value { name, value } => {
+                Self { key: Some(name), value: Some(value), ..empty }
             }
             FlashContent::Message(Message { level, text }) => {
                 Self { level: Some(level), text: Some(text), ..empty }

@@ -1,18 +1,19 @@
-//! The index of a document: how long each key and value is, so that a load need not look for them.
+//! The index of a document: the length of each name and value, so that a load need not scan for
+//! them.
 //!
-//! Five characters stand for one value: 7 bits for the length of the key, 18 for that of the value, 5
-//! bits a character from `0` to `O`. A document with longer ones, with keys that hold escapes or with
-//! more than [`MAX_ENTRIES`] has no index and is scanned.
+//! Five characters from `0` to `O`, with 5 bits each, describe one value: 7 bits are the length of
+//! the name, 18 bits the length of the value. A document with a longer name or value, with escapes
+//! in a name, or with more than [`MAX_ENTRIES`] values has no index and is scanned.
 
 use memchr::memrchr;
 
 use super::flash::FlashEntry;
 use super::span::Span;
 
-/// Up to here a search from the front is as good as any.
+/// Up to this number of values a linear search is fast enough.
 pub(super) const MAX_ENTRIES: usize = 64;
 const CODE: usize = 5;
-const MAX_KEY: usize = (1 << 7) - 1;
+const MAX_NAME: usize = (1 << 7) - 1;
 const MAX_VALUE: usize = (1 << 18) - 1;
 
 const HEAD: &[u8] = b"{\"v\":1,\"created\":";
@@ -22,15 +23,15 @@ pub(super) const FLASH: &[u8] = b",\"flash\":";
 const INDEX: &[u8] = b",\"index\":\"";
 const TAIL: &[u8] = b"\"}";
 
-/// An index that fits its document.
+/// An index that matches its document.
 #[derive(Clone, Copy)]
 pub(super) struct Packed {
-    /// Where the first key's quote stands.
+    /// The offset of the opening quote of the first name.
     first: usize,
     codes: Span,
 }
 
-/// What a document holds beside its bytes.
+/// The parts of a document that are decoded.
 pub(super) struct Outline {
     pub(super) created: u64,
     pub(super) lifetime: Option<u64>,
@@ -38,13 +39,13 @@ pub(super) struct Outline {
     pub(super) flash: Vec<FlashEntry>,
 }
 
-/// The lengths of keys and values while a document is written.
+/// The lengths of names and values while a document is written.
 pub(super) struct Codes {
     codes: Vec<u8>,
     unfit: bool,
 }
 
-/// Reads a document by its index; `None` when it has none, or one that does not fit.
+/// Reads a document by its index; `None` if it has no index, or one that does not match.
 pub(super) fn read(raw: &[u8]) -> Option<Outline> {
     let rest = raw.strip_prefix(HEAD)?;
     let (created, rest) = number(rest)?;
@@ -57,7 +58,7 @@ pub(super) fn read(raw: &[u8]) -> Option<Outline> {
 
     let end = raw.len().checked_sub(TAIL.len())?;
     let before = raw.strip_suffix(TAIL)?;
-    // Codes hold no quote, so the last one opens them. They are few: look from the back.
+    // Codes contain no quote, so the last quote before them opens them.
     let start = memrchr(b'"', before)? + 1;
     let codes = Span::new(start, end);
     let closed = start.checked_sub(INDEX.len())?;
@@ -79,20 +80,20 @@ impl Packed {
         self.codes.range().len() / CODE
     }
 
-    /// Keys (without quotes) and values.
+    /// Names (without quotes) and values.
     pub(super) fn entries<'a>(&self, raw: &'a [u8]) -> Entries<'a> {
         Entries { at: self.first, codes: self.codes.of(raw).as_chunks().0.iter() }
     }
 
-    /// Whether every key stands in quotes before a colon and every value before a comma or the end;
-    /// where the closing brace stands.
+    /// Checks that every name is in quotes and followed by a colon, and every value is followed by
+    /// a comma or the end. Returns the offset of the closing brace.
     fn check(&self, raw: &[u8]) -> Option<usize> {
         let (codes, rest) = self.codes.of(raw).as_chunks();
         let mut at = self.first;
         let mut after = b',';
         for code in codes {
-            let (key, value) = decode(code);
-            let colon = at + 2 + key;
+            let (name, value) = decode(code);
+            let colon = at + 2 + name;
             let end = colon + 1 + value;
             let quotes = [*raw.get(at)?, *raw.get(colon - 1)?, *raw.get(colon)?];
             let fits = quotes == *b"\"\":" && after == b',' && value > 0;
@@ -117,10 +118,10 @@ impl Iterator for Entries<'_> {
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let (key, value) = decode(self.codes.next()?);
-        let key_end = self.at + 1 + key;
-        let value_end = key_end + 2 + value;
-        let entry = (Span::new(self.at + 1, key_end), Span::new(key_end + 2, value_end));
+        let (name, value) = decode(self.codes.next()?);
+        let name_end = self.at + 1 + name;
+        let value_end = name_end + 2 + value;
+        let entry = (Span::new(self.at + 1, name_end), Span::new(name_end + 2, value_end));
         self.at = value_end + 1;
         Some(entry)
     }
@@ -131,12 +132,12 @@ impl Codes {
         Self { codes: Vec::with_capacity(expected.min(MAX_ENTRIES) * CODE), unfit: false }
     }
 
-    pub(super) fn push(&mut self, key: usize, value: usize, escaped: bool) {
-        if escaped || key > MAX_KEY || value > MAX_VALUE || self.len() == MAX_ENTRIES {
+    pub(super) fn push(&mut self, name: usize, value: usize, escaped: bool) {
+        if escaped || name > MAX_NAME || value > MAX_VALUE || self.len() == MAX_ENTRIES {
             self.unfit = true;
         }
         if !self.unfit {
-            let code = key << 18 | value;
+            let code = name << 18 | value;
             let digit = |n: usize| b'0' + u8::try_from(code >> (5 * n) & 31).expect("five bits");
             self.codes.extend_from_slice(&[digit(4), digit(3), digit(2), digit(1), digit(0)]);
         }
@@ -164,7 +165,7 @@ fn decode(code: &[u8; CODE]) -> (usize, usize) {
     ((code >> 18) as usize, code as usize & MAX_VALUE)
 }
 
-/// A number of at most 18 digits, and what follows it.
+/// A number of at most 18 digits, and the rest of the text.
 fn number(text: &[u8]) -> Option<(u64, &[u8])> {
     let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
     if digits == 0 || digits > 18 {

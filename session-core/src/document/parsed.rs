@@ -20,32 +20,32 @@ pub(crate) struct Document {
     pub(super) raw: Bytes,
     /// Unix time in milliseconds, by the clock of the application server that created the session.
     pub(crate) created: u64,
-    /// A lifetime of this session's own, in milliseconds.
+    /// The session's own lifetime, in milliseconds.
     pub(crate) lifetime: Option<u64>,
     pub(super) data: Data,
     pub(crate) flash: Vec<FlashEntry>,
 }
 
-/// Where the values are.
+/// The places of the values in the text.
 #[derive(Clone)]
 pub(super) enum Data {
-    /// Few and short: the document's own index says it.
+    /// In the document's own index.
     Packed(Packed),
-    /// Sorted by key, without duplicates.
+    /// Sorted by name, without duplicates.
     Listed(Arc<[Entry]>),
 }
 
 #[derive(Clone)]
 pub(super) struct Entry {
-    key: KeyText,
+    name: NameText,
     value: Span,
 }
 
 #[derive(Clone)]
-pub(super) enum KeyText {
+pub(super) enum NameText {
     /// The text between the quotes.
     Plain(Span),
-    /// It holds escape sequences and was decoded.
+    /// The decoded text of a name with escape sequences.
     Escaped(Box<str>),
 }
 
@@ -82,13 +82,13 @@ impl Document {
         }
     }
 
-    /// Reads a payload without the help of an index.
+    /// Reads a payload without its index.
     pub(super) fn scan(raw: &Bytes) -> Result<Self, Malformed> {
         let mut document = Self { raw: raw.clone(), ..Self::default() };
         let mut scanner = Scanner::new(raw)?;
-        // What this project did not write itself may be anything.
+        // The scanner checks only the structure. A text without an index may be from elsewhere.
         if serde_json::from_slice::<IgnoredAny>(raw).is_err() {
-            return Err(scanner.malformed("it is no JSON"));
+            return Err(scanner.malformed("it is not JSON"));
         }
         let mut version = None;
         let mut entries = Vec::new();
@@ -101,7 +101,7 @@ impl Document {
                 b"flash" => {
                     let span = scanner.value()?;
                     document.flash = serde_json::from_slice(span.of(raw))
-                        .map_err(|_| scanner.malformed("flash is not what it should be"))?;
+                        .map_err(|_| scanner.malformed("flash is not a list of entries"))?;
                 }
                 b"index" => drop(scanner.value()?),
                 _ => return Err(scanner.malformed("an unknown member")),
@@ -115,36 +115,36 @@ impl Document {
         if version.is_none() {
             return Err(scanner.malformed("no format version"));
         }
-        entries.sort_by(|a, b| a.key.text(raw).cmp(b.key.text(raw)));
-        if entries.windows(2).any(|pair| pair[0].key.text(raw) == pair[1].key.text(raw)) {
+        entries.sort_by(|a, b| a.name.text(raw).cmp(b.name.text(raw)));
+        if entries.windows(2).any(|pair| pair[0].name.text(raw) == pair[1].name.text(raw)) {
             return Err(scanner.malformed("a name occurs twice"));
         }
         document.data = Data::Listed(entries.into());
         Ok(document)
     }
 
-    fn find(&self, key: &str) -> Option<Span> {
+    fn find(&self, name: &str) -> Option<Span> {
         match &self.data {
             Data::Packed(packed) => packed
                 .entries(&self.raw)
-                .find(|(name, _)| name.of(&self.raw) == key.as_bytes())
+                .find(|(found, _)| found.of(&self.raw) == name.as_bytes())
                 .map(|(_, value)| value),
             Data::Listed(entries) => {
                 let at = entries
-                    .binary_search_by(|entry| entry.key.text(&self.raw).cmp(key.as_bytes()))
+                    .binary_search_by(|entry| entry.name.text(&self.raw).cmp(name.as_bytes()))
                     .ok()?;
                 entries.get(at).map(|entry| entry.value)
             }
         }
     }
 
-    pub(crate) fn contains(&self, key: &str) -> bool {
-        self.find(key).is_some()
+    pub(crate) fn contains(&self, name: &str) -> bool {
+        self.find(name).is_some()
     }
 
     /// The JSON text of a value, sharing the document's memory.
-    pub(crate) fn value(&self, key: &str) -> Option<Bytes> {
-        self.find(key).map(|value| self.raw.slice(value.range()))
+    pub(crate) fn value(&self, name: &str) -> Option<Bytes> {
+        self.find(name).map(|value| self.raw.slice(value.range()))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -171,9 +171,9 @@ impl Document {
 
 /// One value of a document.
 pub(crate) struct Member<'a> {
-    pub(crate) key: &'a [u8],
+    pub(crate) name: &'a [u8],
     pub(crate) json: &'a [u8],
-    /// Both as the document has them, if that is the form in which they are written.
+    /// Name and value as they are in the document, if they can be copied from there.
     pub(super) text: Option<&'a [u8]>,
 }
 
@@ -194,13 +194,13 @@ impl<'a> Iterator for Members<'a> {
     fn next(&mut self) -> Option<Member<'a>> {
         match &mut self.places {
             Places::Packed(entries) => {
-                let (key, value) = entries.next()?;
-                let text = Some(key.quoted().up_to(value).of(self.raw));
-                Some(Member { key: key.of(self.raw), json: value.of(self.raw), text })
+                let (name, value) = entries.next()?;
+                let text = Some(name.quoted().up_to(value).of(self.raw));
+                Some(Member { name: name.of(self.raw), json: value.of(self.raw), text })
             }
             Places::Listed(entries) => {
-                let Entry { key, value } = entries.next()?;
-                Some(Member { key: key.text(self.raw), json: value.of(self.raw), text: None })
+                let Entry { name, value } = entries.next()?;
+                Some(Member { name: name.text(self.raw), json: value.of(self.raw), text: None })
             }
         }
     }
@@ -213,19 +213,19 @@ fn scan_data(
     entries: &mut Vec<Entry>,
 ) -> Result<(), Malformed> {
     scanner.members(|scanner, name, escaped| {
-        let key = if escaped {
+        let name = if escaped {
             let text = serde_json::from_slice::<String>(name.quoted().of(raw))
-                .map_err(|_| scanner.malformed("a key is no string"))?;
-            KeyText::Escaped(text.into())
+                .map_err(|_| scanner.malformed("a name is not a string"))?;
+            NameText::Escaped(text.into())
         } else {
-            KeyText::Plain(name)
+            NameText::Plain(name)
         };
-        entries.push(Entry { key, value: scanner.value()? });
+        entries.push(Entry { name, value: scanner.value()? });
         Ok(())
     })
 }
 
-impl KeyText {
+impl NameText {
     fn text<'a>(&'a self, raw: &'a [u8]) -> &'a [u8] {
         match self {
             Self::Plain(span) => span.of(raw),

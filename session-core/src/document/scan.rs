@@ -6,11 +6,11 @@ use memchr::memchr2;
 
 use super::span::Span;
 
-/// How deep a value may be nested, so that serde_json reads it back from inside a flash entry inside
-/// a list inside a document, too (it stops at 128).
+/// How deep a value may be nested. serde_json reads at most 128 levels, and a value in a flash
+/// entry is in a list in a document.
 const MAX_DEPTH: u32 = 100;
 
-/// What is wrong with a text, and where; not what stands there.
+/// An error in a text, and its offset. It never contains a part of the text.
 #[derive(Debug)]
 pub(crate) struct Malformed {
     what: &'static str,
@@ -43,12 +43,13 @@ impl<'a> Scanner<'a> {
         Malformed { what, at: self.at }
     }
 
-    /// An object; `member` gets each name (and whether it holds escapes) and reads the value.
+    /// Reads an object. `member` is called with each name and whether it has escapes, and reads the
+    /// value.
     pub(super) fn members(
         &mut self,
         mut member: impl FnMut(&mut Self, Span, bool) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
-        self.expect(b'{', "an object should begin")?;
+        self.expect(b'{', "an object was expected")?;
         if self.peek() == Some(b'}') {
             self.at += 1;
             return Ok(());
@@ -70,7 +71,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Any value; its content is checked for balanced brackets and ended strings only.
+    /// Reads any value. Only its brackets and quotes are checked.
     pub(super) fn value(&mut self) -> Result<Span, Malformed> {
         let start = self.at;
         match self.text.get(self.at) {
@@ -92,7 +93,7 @@ impl<'a> Scanner<'a> {
         std::str::from_utf8(span.of(self.text))
             .ok()
             .and_then(|digits| digits.parse().ok())
-            .ok_or_else(|| self.malformed("a number should stand here"))
+            .ok_or_else(|| self.malformed("a number was expected"))
     }
 
     pub(super) fn end(&mut self) -> Result<(), Malformed> {
@@ -102,10 +103,10 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// What stands between the quotes, and whether it holds escapes.
+    /// The text between the quotes, and whether it has escapes.
     fn string(&mut self) -> Result<(Span, bool), Malformed> {
         if self.text.get(self.at) != Some(&b'"') {
-            return Err(self.malformed("a string should begin"));
+            return Err(self.malformed("a string was expected"));
         }
         let start = self.at + 1;
         let mut at = start;
@@ -124,7 +125,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// An array or object. One bit per level remembers which bracket closes it.
+    /// Reads an array or object. One bit per level says which bracket closes it.
     fn nested(&mut self) -> Result<(), Malformed> {
         let mut braces: u128 = 0;
         let mut depth = 0;
@@ -159,7 +160,7 @@ impl<'a> Scanner<'a> {
         Err(self.malformed("a bracket is not closed"))
     }
 
-    /// A number, `true`, `false` or `null`.
+    /// Reads a number, `true`, `false` or `null`.
     fn scalar(&mut self) -> Result<(), Malformed> {
         let rest = self.text.get(self.at..).unwrap_or_default();
         let belongs = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
@@ -191,8 +192,8 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Where the next `"` or `\` stands. Most strings of a session are short, and for those eight bytes
-/// at a time cost a third of what a call of memchr does.
+/// The offset of the next `"` or `\`. Most strings of a session are short. For these, eight bytes
+/// at a time cost a third of a call of memchr.
 fn find_quote_or_backslash(text: &[u8], mut at: usize) -> Option<usize> {
     const ONES: u64 = u64::from_ne_bytes([1; 8]);
     const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
@@ -214,7 +215,7 @@ fn find_quote_or_backslash(text: &[u8], mut at: usize) -> Option<usize> {
     Some(at + memchr2(b'"', b'\\', text.get(at..)?)?)
 }
 
-/// Refuses a value that could be written but not read back.
+/// Refuses a value that is nested too deeply to be read back.
 pub(crate) fn check_nesting(json: &[u8]) -> Result<(), Malformed> {
     if !matches!(json.first(), Some(b'{' | b'[')) {
         return Ok(());

@@ -1,8 +1,8 @@
-//! A part of a text.
+//! A range of bytes in a text.
 
 use std::ops::Range;
 
-/// A part of a text. 32 bits are enough: a record is far smaller than 4 GiB.
+/// A range of bytes in a text. 32 bits are enough: a record is far smaller than 4 GiB.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::document) struct Span {
     start: u32,

@@ -19,9 +19,9 @@ fn values_are_found_without_being_decoded() {
     )
     .unwrap();
     assert_eq!(document.created, 5);
-    let mut keys: Vec<_> = document.members().map(|member| member.key).collect();
-    keys.sort();
-    assert_eq!(keys, [&b""[..], b"a\n", b"b"]);
+    let mut names: Vec<_> = document.members().map(|member| member.name).collect();
+    names.sort();
+    assert_eq!(names, [&b""[..], b"a\n", b"b"]);
     assert_eq!(document.value("b").unwrap(), r#"[1,{"x":"]}"}]"#);
     assert_eq!(document.value("a\n").unwrap(), "1e400");
     assert_eq!(document.value("").unwrap(), r#""\"\\""#);
@@ -29,7 +29,7 @@ fn values_are_found_without_being_decoded() {
 }
 
 #[test]
-fn what_is_no_document_is_corrupt() {
+fn a_text_that_is_not_a_document_is_corrupt() {
     let deep = format!(r#"{{"v":1,"data":{{"a":{}}}}}"#, "[".repeat(100_000));
     for text in [
         "",
@@ -62,7 +62,7 @@ fn what_is_no_document_is_corrupt() {
 }
 
 #[test]
-fn an_index_that_does_not_fit_is_not_believed() {
+fn an_index_that_does_not_match_is_ignored() {
     let mut changes = Changes::default();
     changes.set("a", Bytes::from_static(b"\"12345\""));
     changes.set("b", Bytes::from_static(b"[1,2]"));
@@ -81,14 +81,14 @@ fn an_index_that_does_not_fit_is_not_believed() {
     }
 }
 
-/// Short texts of any characters, many of which JSON has to escape. As a regular expression it would
-/// be parsed again for each of them.
+/// Short texts of any characters, many of which JSON has to escape. It is not a regular expression,
+/// because that would be parsed again for each text.
 fn any_text() -> impl Strategy<Value = String> {
     vec(any::<char>(), 0..6).prop_map(String::from_iter)
 }
 
-/// Texts that need no escapes, so that a document has an index, and hardly ever two alike.
-fn plain_key() -> impl Strategy<Value = String> {
+/// Texts that need no escapes, so that a document has an index. Two are hardly ever equal.
+fn plain_name() -> impl Strategy<Value = String> {
     let plain = proptest::char::ranges(std::vec!['a'..='z', '\u{a1}'..='\u{d7ff}'].into());
     vec(plain, 3..6).prop_map(String::from_iter)
 }
@@ -120,11 +120,11 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_read_with_and_without_the_index(
+    fn a_written_document_is_read_with_and_without_the_index(
         // An index has up to `index::MAX_ENTRIES`.
         map in prop_oneof![
-            btree_map(plain_key(), any_text(), 0..12),
-            btree_map(plain_key(), any_text(), index::MAX_ENTRIES - 1..index::MAX_ENTRIES + 3),
+            btree_map(plain_name(), any_text(), 0..12),
+            btree_map(plain_name(), any_text(), index::MAX_ENTRIES - 1..index::MAX_ENTRIES + 3),
             btree_map(any_text(), any_text(), 0..12),
         ],
         lifetime: Option<u32>,

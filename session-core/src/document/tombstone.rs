@@ -7,21 +7,22 @@ use crate::{Error, Key, Result, Revision};
 
 const HEAD: &[u8] = b"{\"v\":1,\"rotated\":";
 
-/// Says that a session got a new id, to requests that still come with the old one.
+/// Tells a request with the old id that the session has a new one.
 ///
 /// ```json
 /// {"v":1,"rotated":{"at":1790000000000,"key":"64 digits","replaced":"16 digits"}}
 /// ```
 ///
-/// It is never a session. The key, a digest, lets a sign-out with the old id end the session.
+/// It is never loaded as a session. It contains the new key, a digest, so that a sign-out with the
+/// old id ends the session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tombstone {
     /// Unix time in milliseconds, by the clock of the application server that wrote it.
     pub(crate) at: u64,
-    /// Where the session is now.
+    /// The new key of the session.
     pub(crate) key: Key,
-    /// The revision that the rotation replaced. A write of that revision was carried out, and the
-    /// session took it along.
+    /// The revision that the rotation replaced. The write of that revision was carried out, and its
+    /// changes are part of the session under the new key.
     pub(crate) replaced: Revision,
 }
 
@@ -47,7 +48,7 @@ impl Tombstone {
         json.expect("strings and numbers can be written to memory").into()
     }
 
-    /// `None` for a payload that is something else.
+    /// `None` for any other payload.
     pub(super) fn decode(payload: &[u8]) -> Result<Option<Self>> {
         if !payload.starts_with(HEAD) {
             return Ok(None);
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_trips_and_is_told_from_a_document() {
+    fn round_trips_and_differs_from_a_document() {
         for replaced in [0, 1, u64::MAX] {
             let replaced = Revision::from_u64(replaced);
             let key = Key::from_bytes(std::array::from_fn(|i| u8::try_from(i * 8).unwrap()));

@@ -1,5 +1,5 @@
-//! What this request changed, apart from what was loaded: so that it can be applied to what another
-//! request saved meanwhile.
+//! The changes of this request. They are kept separate from the loaded state, so that they can be
+//! applied to a record that another request saved meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,40 +15,40 @@ pub(crate) type Step = Arc<dyn Fn(Option<&[u8]>) -> Result<Bytes> + Send + Sync>
 
 /// The changes since the last save.
 ///
-/// Every change has a number, ascending. A save remembers the last one that it wrote, and when it
-/// succeeded only those are done with: what was changed during the save remains.
+/// Every change has an ascending number. A save that succeeds removes the changes up to the last
+/// one that it wrote: changes that were made during the save remain.
 #[derive(Default)]
 pub(crate) struct Changes {
     last: u64,
-    /// Boxed: the map makes room for eleven at once.
+    /// Boxed, because the map allocates space for eleven entries at once.
     values: BTreeMap<Box<str>, Box<Change>>,
     cleared: Option<u64>,
     pub(crate) flash: FlashChanges,
     pub(crate) owner: Option<(u64, Option<Owner>)>,
-    /// The session's own lifetime; `None` inside: the store's lifetime again.
+    /// The session's own lifetime; the inner `None` restores the store's lifetime.
     pub(crate) lifetime: Option<(u64, Option<Duration>)>,
     pub(crate) extend: Option<u64>,
     pub(crate) regenerate: Option<u64>,
     pub(crate) sign_in: Option<u64>,
-    /// The application's closures that are not needed any more. They may hold anything, so they are
-    /// dropped outside the session's lock.
+    /// Closures of the application that are not needed any more. Dropping one may run any code, so
+    /// they are dropped outside the session's lock.
     unneeded: Vec<Step>,
 }
 
-/// What this request did to the flash, each with the number of the change.
+/// The changes to the flash, each with its number.
 #[derive(Default)]
 pub(crate) struct FlashChanges {
     pub(crate) added: Vec<(u64, FlashEntry)>,
     pub(crate) removed: BTreeMap<u64, u64>,
 }
 
-/// The change of one value: what this request put or removed itself, if it did, and the updates that
-/// come after that. Updates of the stored value are applied again when another request was faster.
+/// The change of one value: the insert or removal by this request, if any, and the updates after
+/// it. Updates of a stored value are applied again after a conflict.
 #[derive(Default)]
 struct Change {
     own: Option<(u64, Option<Bytes>)>,
     steps: Vec<(u64, Step)>,
-    /// The value with all of that applied to the present base.
+    /// The result on the current base.
     value: Option<Bytes>,
 }
 
@@ -64,19 +64,19 @@ impl Changes {
         self.last
     }
 
-    /// No changes; the numbers continue.
+    /// Removes all changes; the numbers continue.
     pub(crate) fn reset(&mut self) {
         self.forget_values();
         let unneeded = std::mem::take(&mut self.unneeded);
         *self = Self { last: self.last, unneeded, ..Self::default() };
     }
 
-    /// Whether anything has to be dropped outside the session's lock.
+    /// Whether there are closures to drop outside the session's lock.
     pub(crate) fn has_unneeded(&self) -> bool {
         !self.unneeded.is_empty()
     }
 
-    /// What has to be dropped outside the session's lock.
+    /// The closures to drop outside the session's lock.
     pub(crate) fn take_unneeded(&mut self) -> Vec<Step> {
         std::mem::take(&mut self.unneeded)
     }
@@ -97,7 +97,7 @@ impl Changes {
         self.regenerate.is_some() || self.sign_in.is_some()
     }
 
-    /// Whether the session's life starts anew.
+    /// Whether the session's lifetime begins again.
     pub(crate) fn new_life(&self) -> bool {
         self.sign_in.is_some() || matches!(self.lifetime, Some((_, None)))
     }
@@ -135,7 +135,7 @@ impl Changes {
         self.values.clear();
     }
 
-    /// Records an update whose result, applied to the present value, is `value`.
+    /// Adds an update, whose result on the current value is `value`.
     pub(crate) fn update(&mut self, name: &str, step: Step, value: Bytes) {
         let number = self.next();
         let own = self.cleared.map(|cleared| (cleared, None));
@@ -158,7 +158,7 @@ impl Changes {
 
     /// The names as this request sees them, sorted.
     pub(crate) fn names(&self, base: &Document) -> Vec<String> {
-        let stored = base.members().map(|member| String::from_utf8_lossy(member.key).into_owned());
+        let stored = base.members().map(|member| String::from_utf8_lossy(member.name).into_owned());
         let stored = stored
             .filter(|name| self.cleared.is_none() && !self.values.contains_key(name.as_str()));
         let changed = self.values.iter().filter(|(_, change)| change.value.is_some());
@@ -180,7 +180,7 @@ impl Changes {
         len
     }
 
-    /// The base with the changes applied, encoded. A new life begins at `now`.
+    /// Encodes the base with the changes applied. A new life begins at `now`.
     pub(crate) fn encode(&self, base: &Document, now: impl FnOnce() -> u64) -> Document {
         let lifetime = match &self.lifetime {
             Some((_, own)) => own.and_then(|own| u64::try_from(own.as_millis()).ok()),
@@ -198,7 +198,7 @@ impl Changes {
         let kept = self.cleared.is_none().then_some(base);
         for member in kept.into_iter().flat_map(Document::members) {
             let name =
-                std::str::from_utf8(member.key).expect("the document was checked to be UTF-8");
+                std::str::from_utf8(member.name).expect("the document was checked to be UTF-8");
             match self.values.get(name) {
                 None => encoder.copy(&member),
                 Some(change) => {
@@ -219,7 +219,7 @@ impl Changes {
             .flash
             .iter()
             .filter(|entry| !self.flash.removed.contains_key(&entry.id))
-            // A change that was written and is applied to its own result again adds nothing.
+            // If a change is applied to its own result again, it adds nothing.
             .filter(|entry| self.flash.added.iter().all(|(_, added)| added.id != entry.id))
             .chain(self.flash.added.iter().map(|(_, entry)| entry))
             .cloned()
@@ -227,7 +227,7 @@ impl Changes {
         encoder.finish(flash)
     }
 
-    /// Forgets what a save wrote: every change up to this number.
+    /// Removes the changes that a save wrote: all up to this number.
     pub(crate) fn forget_up_to(&mut self, written: u64) {
         if written == self.last {
             self.reset();
@@ -251,7 +251,7 @@ impl Changes {
         self.lifetime.take_if(|(number, _)| !is_later(*number));
     }
 
-    /// The updates whose result depends on the stored value, with their names.
+    /// The updates whose result depends on the stored value, by the name of the value.
     pub(crate) fn updates(&self) -> Vec<(String, Vec<Step>)> {
         self.values
             .iter()
@@ -262,7 +262,7 @@ impl Changes {
             .collect()
     }
 
-    /// Stores the result of the updates of one value, applied to a new base.
+    /// Sets the result of the updates of one value on a new base.
     pub(crate) fn set_result(&mut self, name: &str, result: Option<Bytes>) {
         if let Some(change) = self.values.get_mut(name) {
             change.value = result;

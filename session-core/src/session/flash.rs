@@ -18,40 +18,41 @@ impl Session {
 
 /// The flash of a session: [`Session::flash`].
 ///
-/// What a request adds is delivered to a *later* request, the first that reads it: it becomes
-/// visible when it was saved. Two requests that read in the same moment may both get an entry; none is
-/// ever lost unread. A request that does not use the session neither ages nor drops anything.
+/// An entry that a request adds is delivered to a *later* request: it is not visible in the request
+/// that adds it. The first request that takes it removes it. Two concurrent requests may both get
+/// an entry, and no entry is lost unread. A request that does not use the session changes nothing
+/// in the flash.
 #[derive(Debug)]
 pub struct Flash<'a>(&'a Session);
 
 impl Flash<'_> {
-    /// Leaves a value for a later request. It replaces an undelivered one of the same key.
+    /// Adds a value for a later request. It replaces an undelivered value of the same name.
     ///
     /// # Errors
     /// `InvalidValue` when the value can't be written as JSON.
-    pub fn insert(&self, key: &str, value: impl Serialize) -> Result<()> {
-        let json = to_json(key, &value)?;
-        let value = from_json(key, &json)?;
-        let entry = FlashEntry::new(FlashContent::Value { key: key.to_owned(), value });
+    pub fn insert(&self, name: &str, value: impl Serialize) -> Result<()> {
+        let json = to_json(name, &value)?;
+        let value = from_json(name, &json)?;
+        let entry = FlashEntry::new(FlashContent::Value { name: name.to_owned(), value });
         self.0.write(|state| {
             let number = state.changes.next();
-            state.remove_flash(|old| old.is_value(key), number);
-            state.changes.flash.added.retain(|(_, old)| !old.is_value(key));
+            state.remove_flash(|old| old.is_value(name), number);
+            state.changes.flash.added.retain(|(_, old)| !old.is_value(name));
             state.changes.flash.added.push((number, entry));
         });
         Ok(())
     }
 
-    /// Takes a value: no later request will get it.
+    /// Takes a value: no later request gets it.
     ///
     /// # Errors
     /// `InvalidValue` when it can't be read as `T`; it remains then.
-    pub fn take<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
-        let value = self.peek(key)?;
+    pub fn take<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        let value = self.peek(name)?;
         if value.is_some() {
             self.0.write(|state| {
                 let number = state.changes.next();
-                state.remove_flash(|entry| entry.is_value(key), number);
+                state.remove_flash(|entry| entry.is_value(name), number);
             });
         }
         Ok(value)
@@ -61,34 +62,35 @@ impl Flash<'_> {
     ///
     /// # Errors
     /// `InvalidValue` when it can't be read as `T`.
-    pub fn peek<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+    pub fn peek<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let json = self.0.read(|state| {
             state.visible_flash().rev().find_map(|entry| match &entry.content {
-                FlashContent::Value { key: own, value } if own == key => Some(value.clone()),
+                FlashContent::Value { name: own, value } if own == name => Some(value.clone()),
                 _ => None,
             })
         });
-        json.map(|json| from_json(key, json.get().as_bytes())).transpose()
+        json.map(|json| from_json(name, json.get().as_bytes())).transpose()
     }
 
-    /// Whether there is a value under this key.
+    /// Whether there is a value of this name.
     #[must_use]
-    pub fn contains(&self, key: &str) -> bool {
-        self.0.read(|state| state.visible_flash().any(|entry| entry.is_value(key)))
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.read(|state| state.visible_flash().any(|entry| entry.is_value(name)))
     }
 
-    /// Keeps a value for one more request: undoes a [`take`](Self::take) of this request, and with
-    /// [`FlashMode::NextRequest`](crate::FlashMode::NextRequest) prolongs its life by one.
-    pub fn keep(&self, key: &str) {
-        self.0.write(|state| state.keep_flash(|entry| entry.is_value(key)));
+    /// Keeps a value for one more request. It undoes a [`take`](Self::take) of this request, and
+    /// with [`FlashMode::NextRequest`](crate::FlashMode::NextRequest) it also keeps a value that
+    /// was not taken.
+    pub fn keep(&self, name: &str) {
+        self.0.write(|state| state.keep_flash(|entry| entry.is_value(name)));
     }
 
-    /// Keeps everything, values and messages, as [`keep`](Self::keep) does.
+    /// Keeps all values and messages, as [`keep`](Self::keep) does.
     pub fn keep_all(&self) {
         self.0.write(|state| state.keep_flash(|_| true));
     }
 
-    /// Leaves a message for a later request. Messages keep their order.
+    /// Adds a message for a later request. Messages keep their order.
     pub fn message(&self, level: impl Into<Level>, text: impl Into<String>) {
         let message = Message { level: level.into(), text: text.into() };
         let entry = FlashEntry::new(FlashContent::Message(message));
@@ -98,13 +100,13 @@ impl Flash<'_> {
         });
     }
 
-    /// Takes all messages, in the order in which they were left.
+    /// Takes all messages, in the order in which they were added.
     #[must_use]
     pub fn take_messages(&self) -> Vec<Message> {
         self.take_where(|_| true)
     }
 
-    /// Takes the messages of one level, in the order in which they were left.
+    /// Takes the messages of one level, in the order in which they were added.
     #[must_use]
     pub fn take_level(&self, level: &Level) -> Vec<Message> {
         self.take_where(|message| message.level == *level)

@@ -1,4 +1,4 @@
-//! What a save has to write.
+//! Decides what a save has to write.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(crate) enum Plan {
 }
 
 impl State {
-    /// What a save has to write, if anything; `new` is for a session that needs an id.
+    /// What a save has to write, if anything. `new` makes an id for a session that needs one.
     pub(crate) fn plan(
         &mut self,
         config: &Config,
@@ -37,8 +37,8 @@ impl State {
             Some(stored) => {
                 let (key, expected) = (stored.identity.key, stored.revision);
                 let sealed = stored.sealed.as_ref();
-                // A logout marks an id for as long as its cookies may live. So an id has one
-                // lifetime, and another lifetime needs another id.
+                // A revocation mark lasts as long as a cookie of the id may live. So an id has one
+                // lifetime, and a session with a new lifetime needs a new id.
                 let other_life = sealed.is_some() && self.changes.lifetime.is_some();
                 let renewal = self.renewal(config);
                 if self.changes.new_id() || other_life {
@@ -61,12 +61,12 @@ impl State {
                 } else if self.changes.alter_record() {
                     Target::Update { key, expected }
                 } else if sealed.is_some_and(|sealed| sealed.reseal || renewal.is_some()) {
-                    // A cookie can't be touched, only sealed anew.
+                    // A cookie can't be touched, only sealed again.
                     Target::Update { key, expected }
                 } else if let Some(ttl) = renewal {
                     return Ok(Plan::Touch { key, expected, ttl, version: self.version() });
                 } else {
-                    self.changes.reset(); // at most an `extend` that gains nothing
+                    self.changes.reset(); // at most an `extend` that changes nothing
                     return Ok(Plan::Nothing);
                 }
             }
@@ -91,15 +91,15 @@ impl State {
         Ok(Plan::Write(write))
     }
 
-    /// A new session that is still empty is not stored: crawlers would fill the store.
+    /// An empty new session is not stored, because crawlers would fill the store.
     fn worth_storing(&self) -> bool {
         self.changes.len(&self.base) > 0
             || !self.changes.flash.added.is_empty()
             || matches!(self.changes.owner, Some((_, Some(_))))
     }
 
-    /// With [`FlashMode::NextRequest`], what this request was sent ends with it; not what another
-    /// request, or this one, has added since.
+    /// With [`FlashMode::NextRequest`], the entries that were delivered to this request are
+    /// removed. Entries that this or another request added since then remain.
     fn age_flash(&mut self) {
         let delivered = std::mem::take(&mut self.delivered);
         if !delivered.is_empty() {
@@ -108,13 +108,13 @@ impl State {
         }
     }
 
-    /// The life that begins with this save, or `None` when the expiry stays where it is.
+    /// The new ttl, or `None` if the expiry does not change.
     fn renewal(&self, config: &Config) -> Option<Duration> {
         if self.changes.lifetime.is_some() || self.changes.sign_in.is_some() {
             return Some(self.full_life(config));
         }
         let asked = self.changes.extend.is_some();
-        // A lifetime of its own ends unless `extend` renews it.
+        // The session's own lifetime is renewed by `extend` only.
         let can_renew = match self.base.lifetime {
             Some(_) => asked,
             None => config.idle_timeout.is_some() && !self.is_over(config),
@@ -129,7 +129,7 @@ impl State {
         (gain > threshold).then_some(life)
     }
 
-    /// The life of a session that begins or is renewed now.
+    /// The ttl of a session that begins or is renewed now.
     fn full_life(&self, config: &Config) -> Duration {
         let own = match self.changes.lifetime {
             Some((_, own)) => own,
@@ -154,11 +154,11 @@ impl State {
     }
 }
 
-/// What this request changed is not stored, because the session has another id since.
+/// The changes of this request are not stored, because the session has a new id.
 pub(crate) fn rotated() -> Error {
     Error::new(
         ErrorKind::Gone,
-        "another request gave the session a new id, so the changes of this one are not stored",
+        "another request gave the session a new id; the changes of this request are not stored",
     )
 }
 

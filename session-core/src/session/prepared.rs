@@ -1,4 +1,4 @@
-//! A write, ready to be sent and to be sent again, and a write whose outcome is not known.
+//! A prepared write, which can be sent several times, and a write in doubt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,33 +7,33 @@ use crate::clock::{Instant, later};
 use crate::document::Document;
 use crate::{Key, Record, Revision, SessionId};
 
-/// A write, ready to be sent and to be sent again.
+/// A write that can be sent several times.
 pub(crate) struct Prepared {
     pub(crate) target: Target,
     pub(crate) record: Record,
-    /// The new life, or `None`: the expiry stays where it is.
+    /// The new life; `None` leaves the expiry unchanged.
     pub(crate) life: Option<NewLife>,
-    /// What the session is based on once this was written.
+    /// The base of the session after this write.
     pub(crate) document: Document,
     pub(crate) version: Version,
 }
 
-/// A life that a write gives to a session.
+/// The life that a write gives to a session.
 #[derive(Clone, Copy)]
 pub(crate) struct NewLife {
     pub(crate) ttl: Duration,
-    /// With the request, not with its last repetition.
+    /// When the save began. Sending the write again does not change it.
     pub(crate) begins: Instant,
 }
 
-/// Where a write goes.
+/// The record that a write creates or replaces.
 pub(crate) enum Target {
     /// A session that is not stored yet.
     Create(Identity),
     /// The stored session, if it still has this revision.
     Update { key: Key, expected: Revision },
-    /// A new id for the stored session, if it still has the expected revision. Boxed, because it is
-    /// rare and large.
+    /// A rotation of the stored session, if it still has the expected revision. Boxed, because it
+    /// is rare and large.
     Rotate(Box<Rotation>),
 }
 
@@ -54,25 +54,26 @@ pub(crate) struct Identity {
     pub(crate) key: Key,
 }
 
-/// How far a session had come at one moment.
+/// The state of a session handle at one moment.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Version {
-    /// Which of the sessions that this handle has had: `destroy` begins another one.
+    /// A handle has several sessions one after another: each `destroy` begins another one.
     pub(crate) life: u64,
     /// The number of the latest change.
     pub(crate) change: u64,
 }
 
-/// A write that was sent, or may have been, and whose outcome is not known.
+/// A write in doubt: it may have been sent, and its outcome is not known.
 #[derive(Clone)]
 pub(crate) struct Doubt {
     pub(crate) write: Arc<Prepared>,
-    /// A rotation: its new record was created, and the tombstone may have been written.
+    /// For a rotation: the new record was created, and the tombstone may have been written.
     pub(crate) created: bool,
-    /// The store answered with a conflict, so that it was not carried out, unless a driver had sent it
-    /// twice: the record tells.
+    /// The store answered with a conflict. The write was not carried out, unless a driver sent it
+    /// twice; the revision of the record shows which.
     pub(crate) conflicted: bool,
-    /// Its changes were discarded meanwhile: if it was not carried out, it is not sent again.
+    /// The changes were discarded meanwhile: if the write was not carried out, it is not sent
+    /// again.
     pub(crate) discarded: bool,
 }
 
@@ -84,18 +85,18 @@ pub(crate) struct Ticket {
 }
 
 impl Prepared {
-    /// The life that is left to give, for a write that is sent now.
+    /// The ttl for a write that is sent now.
     pub(crate) fn ttl_now(&self) -> Option<Duration> {
         let NewLife { ttl, begins } = self.life?;
         Some(ttl.saturating_sub(begins.elapsed()).max(Duration::from_millis(1)))
     }
 
-    /// When the session expires, if this write changes it.
+    /// The new expiry, if this write changes it.
     pub(super) fn expires_at(&self) -> Option<Instant> {
         self.life.map(|life| later(life.begins, life.ttl))
     }
 
-    /// The id that this write gives to the session.
+    /// The new id that this write gives to the session.
     pub(crate) fn new_identity(&self) -> Option<&Identity> {
         match &self.target {
             Target::Create(new) => Some(new),

@@ -1,4 +1,4 @@
-//! The inside of a session, and how it responds to what a save learns.
+//! The state of a session, and its changes after each result from the store.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -10,31 +10,33 @@ use crate::document::{Document, FlashEntry};
 use crate::{Key, Owner, Record, Revision};
 
 pub(crate) struct State {
-    /// The session in the store, as it was last seen.
+    /// The session in the store, as of the last operation.
     pub(crate) stored: Option<Stored>,
-    /// What was loaded or last saved.
+    /// The document that was loaded or last saved.
     pub(crate) base: Document,
     pub(crate) changes: Changes,
     pub(crate) doubt: Option<Doubt>,
-    /// A save of this handle that waited in a queue and did not learn what became of it: a leader may
+    /// A save of this handle whose future was dropped while it waited in a queue. A leader may
     /// still be writing its changes.
     pub(crate) queued: Option<Ticket>,
     /// Sessions that the next save has to destroy, in this order.
     pub(crate) ended: Vec<Ended>,
-    /// The flash entries that this request was sent and has neither kept nor seen age.
+    /// The flash entries that were delivered to this request and that it has neither kept nor
+    /// removed.
     pub(crate) delivered: Vec<u64>,
     pub(crate) accessed: bool,
     /// See [`Version::life`].
     pub(super) life: u64,
     pub(crate) client: Client,
-    /// The request came with an id that another request replaced a moment ago. Nothing but an
+    /// The request is late: it has an id that another request replaced a moment ago. Only an
     /// explicit sign-in is stored.
     pub(crate) late: bool,
-    /// The key under which another request put the session that this one had, for a sign-out.
+    /// The new key that another request gave to the session, for a sign-out.
     elsewhere: Option<Key>,
-    /// The number of the latest change that was given up: discarded, late, or in doubt for ever.
+    /// The number of the latest change that was given up: it was discarded or late, or its write
+    /// remains in doubt.
     pub(crate) given_up: u64,
-    /// A record that could not be read, in whose place this session was created.
+    /// The unreadable record that this session replaces.
     unreadable: Option<Key>,
 }
 
@@ -42,9 +44,9 @@ pub(crate) struct Stored {
     pub(crate) identity: Identity,
     pub(crate) revision: Revision,
     pub(crate) owner: Option<Owner>,
-    /// By this process's monotonic clock, from the rest of its life that the store reported.
+    /// By this process's monotonic clock, computed from the ttl that the store reported.
     pub(crate) expires: Instant,
-    /// The store reported that there is no such session any more.
+    /// The store reported that there is no live record.
     pub(crate) gone: bool,
     /// For a cookie store: the cookie's value and when it expires.
     pub(crate) sealed: Option<SealedAs>,
@@ -63,27 +65,28 @@ pub(crate) struct Ended {
     pub(crate) key: Key,
     /// Its revision, as far as known.
     pub(crate) revision: Option<Revision>,
-    /// Whether the record is to be removed unread: it can't be read, or it may be there or not.
+    /// Whether the record has to be removed without being loaded: it can't be read, or it is not
+    /// known whether it exists.
     pub(crate) unread: bool,
-    /// How long a cookie of it could still live.
+    /// How long a cookie of the session may still live.
     pub(crate) expires_in: Duration,
     /// It was sent once, and failed: the record may be gone, and the destruction not confirmed.
     pub(crate) tried: bool,
 }
 
-/// What the client has, to know what it must be told.
+/// The state of the client's cookie. It determines what has to be sent to the client.
 #[derive(Default)]
 pub(crate) struct Client {
-    /// The key of the session that its cookie names.
+    /// The key of the session in the client's cookie.
     pub(crate) cookie: Option<Key>,
-    /// The key that this session has now: another one after a rotation, by whatever request.
+    /// The current key of that session, after rotations by this or other requests.
     session: Option<Key>,
     pub(crate) stale: Staleness,
     /// The session was destroyed.
     pub(crate) ended: bool,
 }
 
-/// What is out of date about the client's cookie.
+/// The part of the client's cookie that is out of date.
 #[derive(Default, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Staleness {
     #[default]
@@ -107,14 +110,14 @@ impl State {
         Self::over(Some(stored.identity.key), Some(stored), document)
     }
 
-    /// An empty session for a request whose id was replaced a moment ago.
+    /// An empty session for a late request.
     pub(crate) fn late(old: Key, new: Key) -> Self {
         let mut state = Self::over(Some(old), None, Document::new(unix_millis()));
         state.set_late(new);
         state
     }
 
-    /// A new session in place of one whose record can't be read: that record remains, unless this
+    /// A new session that replaces one whose record can't be read. The record remains, unless this
     /// session is destroyed.
     pub(crate) fn instead_of(unreadable: Key) -> Self {
         let mut state = Self::over(Some(unreadable), None, Document::new(unix_millis()));
@@ -153,7 +156,7 @@ impl State {
         Version { life: self.life, change: self.changes.last() }
     }
 
-    /// Whether this is still the session of that version, and not one that took its place.
+    /// Whether the handle still has the session of that version, and not a later one.
     pub(crate) fn is_same_life(&self, version: Version) -> bool {
         self.life == version.life
     }
@@ -165,7 +168,7 @@ impl State {
         }
     }
 
-    /// The flash that this request was sent: not what it adds for a later one.
+    /// The flash entries that were delivered to this request, without those that it adds.
     pub(crate) fn visible_flash(&self) -> impl DoubleEndedIterator<Item = &FlashEntry> {
         self.base.flash.iter().filter(|entry| !self.changes.flash.removed.contains_key(&entry.id))
     }
@@ -188,15 +191,15 @@ impl State {
         }
     }
 
-    /// The longest lifetime of its own that the session has or is about to have: a cookie of it that
-    /// another request was sent may live as long.
+    /// The longest own lifetime that the session has or is about to get. A cookie from another
+    /// request may live as long.
     pub(crate) fn own_lifetime(&self) -> Duration {
         let own = self.base.lifetime.map_or(Duration::ZERO, Duration::from_millis);
         let changed = self.changes.lifetime.and_then(|(_, lifetime)| lifetime);
         own.max(changed.unwrap_or_default())
     }
 
-    /// Turns this into a new session and remembers to destroy the old one.
+    /// Turns this into a new session and adds the old one to those that the next save destroys.
     pub(crate) fn destroy(&mut self) {
         let longest = self.own_lifetime();
         self.ended.extend(self.unreadable.take().map(|key| Ended {
@@ -214,7 +217,7 @@ impl State {
                 expires_in: stored.expires_in(Instant::now()).max(longest),
                 tried: false,
             }),
-            // A sign-out with the old id ends the session, wherever it is now.
+            // A sign-out with the old id ends the session under its new id.
             None => self.ended.extend(self.elsewhere.take().map(|key| Ended {
                 key,
                 revision: None,
@@ -269,7 +272,7 @@ impl State {
         }
     }
 
-    /// A write was carried out; whether the client's cookie is out of date.
+    /// Records that a write was carried out. Returns whether the client's cookie is out of date.
     pub(crate) fn written(&mut self, write: &Prepared, sealed: Option<SealedAs>) -> bool {
         if !self.is_same_life(write.version) {
             return false; // destroyed meanwhile; the key is among the ended ones already
@@ -278,7 +281,7 @@ impl State {
         let expires = write.expires_at().or(self.stored.as_ref().map(|stored| stored.expires));
         let stale = match (&write.target, &sealed, write.life) {
             (Target::Update { .. }, None, None) => Staleness::Nothing,
-            // A lifetime of its own may make the cookie a persistent one.
+            // The session's own lifetime may make the cookie persistent.
             (Target::Update { .. }, None, Some(_)) if self.changes.lifetime.is_none() => {
                 Staleness::Expiry
             }
@@ -310,7 +313,7 @@ impl State {
         stale != Staleness::Nothing
     }
 
-    /// A renewal was carried out.
+    /// Records that a renewal was carried out.
     pub(crate) fn renewed(&mut self, expires: Instant, version: Version) {
         if self.is_same_life(version) {
             if let Some(stored) = &mut self.stored {
@@ -321,7 +324,7 @@ impl State {
         }
     }
 
-    /// The store reported that the session is not there any more.
+    /// Records that there is no live record.
     pub(crate) fn set_gone(&mut self, version: Version) {
         if self.is_same_life(version) {
             if let Some(stored) = &mut self.stored {
@@ -331,9 +334,9 @@ impl State {
         }
     }
 
-    /// The store reported that another request gave the session a new id. What this request changed
-    /// counts only if it signs in; then it becomes a session of its own, based on nothing. `new` is
-    /// where the session is now, for a sign-out.
+    /// Records that another request gave the session a new id, with the key `new`. The changes of
+    /// this request are stored only if it signs in, and then in a separate session, without the
+    /// values of the old one.
     pub(crate) fn set_late(&mut self, new: Key) {
         self.client.session = Some(new);
         self.elsewhere = Some(new);

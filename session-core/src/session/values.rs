@@ -11,7 +11,7 @@ use super::changes::Step;
 use crate::json::{from_json, to_json};
 use crate::{Error, Result};
 
-/// How often an update starts again because the value changed meanwhile.
+/// How often an update is tried again because the value changed meanwhile.
 const MAX_ROUNDS: u32 = 100;
 
 impl Session {
@@ -25,10 +25,10 @@ impl Session {
         json.map(|json| from_json(name, &json)).transpose()
     }
 
-    /// Sets a value. When another request saves a value of the same name meanwhile, the later save
-    /// wins; other values are not affected.
+    /// Sets a value. If another request saves a value of the same name meanwhile, the later save
+    /// wins. Other values are not affected.
     ///
-    /// Values are kept as JSON: a float that is not finite becomes `null`, as in JavaScript.
+    /// Values are stored as JSON: a float that is not finite becomes `null`.
     ///
     /// # Errors
     /// `InvalidValue` when the value can't be written as JSON, or is nested more than 100 deep.
@@ -38,20 +38,21 @@ impl Session {
         Ok(())
     }
 
-    /// Changes a value and returns a **provisional** result: if another request changes the session
-    /// before this one is saved, `f` is applied again, to what the other request left.
+    /// Changes a value and returns a **provisional** result: if another request saves the session
+    /// before this one, `f` is applied again, to the value that the other request saved.
     ///
-    /// So a counter that N parallel requests increment ends at N, but all of them may be shown the
-    /// same number. Where the number decides something (a limit, a one-time code), use
-    /// [`SessionStore::update`](crate::SessionStore::update), which saves and returns what was
-    /// written.
+    /// So a counter that N parallel requests increment ends at N, but this method may return the
+    /// same number to all of them. If the number decides something (a limit, a one-time code), use
+    /// [`SessionStore::update`](crate::SessionStore::update), which saves and returns the value
+    /// that was written.
     ///
-    /// `f` may run several times and should do nothing else. It is kept until the session was saved,
-    /// so it should not hold a clone of the session.
+    /// `f` may run several times, so it should have no side effects. It is kept until the session
+    /// was saved, so it should not own a clone of the session.
     ///
     /// # Errors
     /// `InvalidValue` when the stored value can't be read as `T` or the result can't be written as
-    /// JSON. From [`save`](crate::SessionStore::save) too, when that is found only then.
+    /// JSON. [`save`](crate::SessionStore::save) returns the same error if this becomes clear only
+    /// then.
     ///
     /// ```
     /// # fn main() -> session_core::Result<()> {
@@ -70,7 +71,7 @@ impl Session {
         from_json(name, &json)
     }
 
-    /// As [`update`](Self::update), and the place where the result of the last run is.
+    /// As [`update`](Self::update); returns the cell with the result of the last run.
     pub(crate) fn update_watched<T, F>(&self, name: &str, f: F) -> Result<Watched>
     where
         T: Serialize + DeserializeOwned,
@@ -93,7 +94,7 @@ impl Session {
         for _ in 0..MAX_ROUNDS {
             let (life, before) =
                 self.read(|state| (state.version().life, state.changes.value(&state.base, name)));
-            // Outside the lock: the step is the application's code and may use the session.
+            // Outside the lock: the step is code of the application and may use the session.
             let json = step(before.as_deref())?;
             let recorded = self.state(|state| {
                 let unchanged = state.version().life == life
@@ -107,7 +108,9 @@ impl Session {
                 return Ok((json, number));
             }
         }
-        Err(Error::invalid_value(format!("the value {name:?} kept changing while it was updated")))
+        Err(Error::invalid_value(format!(
+            "the value {name:?} was changed again and again while it was updated"
+        )))
     }
 
     /// Removes a value and returns it; `None` when there is none.
@@ -120,7 +123,7 @@ impl Session {
         Ok(value.filter(|_| self.remove(name)))
     }
 
-    /// Removes a value; whether there was one.
+    /// Removes a value. Returns whether there was one.
     pub fn remove(&self, name: &str) -> bool {
         self.write(|state| {
             let existed = state.changes.value(&state.base, name).is_some();
@@ -166,7 +169,7 @@ impl Session {
     }
 }
 
-/// The result of an update as its last run left it: what was written, once the session was saved.
+/// The result of the last run of an update. After the save it is the value that was written.
 pub(crate) struct Watched {
     result: Arc<Mutex<Bytes>>,
     /// The number of the change.
@@ -179,7 +182,7 @@ impl Watched {
     }
 }
 
-/// An update of a typed value as one of JSON.
+/// Turns an update of a typed value into one of its JSON.
 fn step<T, F>(name: &str, f: F) -> Step
 where
     T: Serialize + DeserializeOwned,

@@ -1,66 +1,67 @@
-//! Sends one write within the deadline, and finds out what became of it.
+//! Sends one write within the deadline, and finds out its outcome.
 
 use std::time::Duration;
 
 use super::calls::Calls;
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write};
 
-/// How often a write is sent again after it turned out not to have been carried out.
+/// How often a write is sent again after it was found not to be carried out.
 pub(super) const MAX_RESENDS: u32 = 2;
 
-/// What became of a compare-and-swap.
-pub(super) enum Fate {
+/// The outcome of a compare-and-swap.
+pub(super) enum SwapOutcome {
     Written,
-    /// Nothing was written, and the error says why.
+    /// Nothing was written; the error is the reason.
     Refused(Error),
-    /// There is no live record any more.
+    /// There is no live record.
     Gone,
     /// The write was in doubt, and the record has a third revision.
     Replaced(Loaded),
-    /// It is not known.
-    Unknown(Error),
+    /// The write is in doubt.
+    InDoubt(Error),
 }
 
-/// What became of a create.
-pub(super) enum Creation {
+/// The outcome of a create.
+pub(super) enum CreateOutcome {
     Created,
-    /// Nothing was written, and the error says why.
+    /// Nothing was written; the error is the reason.
     Refused(Error),
-    /// It was not carried out until now; the error of the attempt, if there was one. A copy of the
+    /// There is no record yet; with the error of the attempt, if there was one. A copy of the
     /// request may still arrive, so the next attempt needs another key.
     Missing(Option<Error>),
-    /// It is not known.
-    Unknown(Error),
+    /// The write is in doubt.
+    InDoubt(Error),
 }
 
-/// Creates a record under a key that nobody has yet, or finds out what became of an attempt.
+/// Creates a record under a new key. With `ask_first` it finds out the outcome of an earlier
+/// attempt.
 pub(super) async fn create(
     calls: &Calls<'_>,
     key: &Key,
     record: &Record,
     ttl: Duration,
     ask_first: bool,
-) -> Creation {
+) -> CreateOutcome {
     let mut cause = None;
     if !ask_first {
         match send(calls, key, record, Write::Create { ttl }).await {
-            Ok(()) => return Creation::Created,
+            Ok(()) => return CreateOutcome::Created,
             // A driver may have sent the request twice.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => cause = Some(error),
-            Err(error) if error.nothing_was_written() => return Creation::Refused(error),
+            Err(error) if error.nothing_was_written() => return CreateOutcome::Refused(error),
             Err(error) => cause = Some(error),
         }
     }
     match calls.load(key).await {
-        Ok(Some(found)) if found.record.revision == record.revision => Creation::Created,
-        Ok(_) => Creation::Missing(cause),
-        // The caller learns of the first failure.
-        Err(error) => Creation::Unknown(cause.unwrap_or(error)),
+        Ok(Some(found)) if found.record.revision == record.revision => CreateOutcome::Created,
+        Ok(_) => CreateOutcome::Missing(cause),
+        // Return the first failure.
+        Err(error) => CreateOutcome::InDoubt(cause.unwrap_or(error)),
     }
 }
 
-/// Replaces the record of the expected revision, or finds out what became of an attempt. `resends`
-/// counts how often the operation has sent a write again.
+/// Replaces the record of the expected revision. With `ask_first` it first finds out the outcome of
+/// an earlier attempt. `resends` counts how often the operation has sent a write again.
 pub(super) async fn compare_and_swap(
     calls: &Calls<'_>,
     resends: &mut u32,
@@ -69,20 +70,20 @@ pub(super) async fn compare_and_swap(
     expected: Revision,
     ttl: impl Fn() -> Option<Duration>,
     ask_first: bool,
-) -> Fate {
+) -> SwapOutcome {
     let mut cause = Error::unavailable("the outcome of an earlier write is not known");
-    // Whether a copy of this write may be on its way.
+    // Whether a copy of this write may still arrive.
     let mut sent = ask_first;
     let mut ask = ask_first;
     loop {
         if !ask {
             let update = Update { expected, ttl: ttl() };
             match send(calls, key, record, Write::Update(update)).await {
-                Ok(()) => return Fate::Written,
+                Ok(()) => return SwapOutcome::Written,
                 Err(error) if error.nothing_was_written() && !sent => {
-                    return Fate::Refused(error);
+                    return SwapOutcome::Refused(error);
                 }
-                Err(error) if is_refusal(&error) => return Fate::Unknown(error),
+                Err(error) if is_refusal(&error) => return SwapOutcome::InDoubt(error),
                 // The first copy may have arrived since, so a conflict proves nothing.
                 Err(error) => cause = error,
             }
@@ -91,24 +92,24 @@ pub(super) async fn compare_and_swap(
         ask = false;
         let found = match calls.load(key).await {
             Ok(Some(found)) => found,
-            Ok(None) => return Fate::Gone,
-            // The caller learns of the first failure.
-            Err(_) => return Fate::Unknown(cause),
+            Ok(None) => return SwapOutcome::Gone,
+            // Return the first failure.
+            Err(_) => return SwapOutcome::InDoubt(cause),
         };
         if found.record.revision == record.revision {
-            return Fate::Written;
+            return SwapOutcome::Written;
         }
         if found.record.revision != expected {
-            return Fate::Replaced(found);
+            return SwapOutcome::Replaced(found);
         }
         if *resends >= MAX_RESENDS {
-            return Fate::Unknown(cause);
+            return SwapOutcome::InDoubt(cause);
         }
         *resends += 1;
     }
 }
 
-/// Sends a write, and once more if it was refused: another node may accept it.
+/// Sends a write, and sends it once more if it was refused, because another node may accept it.
 async fn send(calls: &Calls<'_>, key: &Key, record: &Record, write: Write) -> Result<()> {
     match calls.save(key, record, write).await {
         Err(error) if is_refusal(&error) && !calls.deadline.is_over() => {
@@ -123,7 +124,7 @@ pub(super) fn is_refusal(error: &Error) -> bool {
     error.nothing_was_written() && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Other)
 }
 
-/// Some errors would say that nothing was written, which is not known.
+/// Removes from an error the statement that nothing was written, for a write in doubt.
 pub(super) fn in_doubt(cause: Error) -> Error {
     if cause.nothing_was_written() {
         return Error::unavailable("the outcome of a write is not known").with_source(cause);

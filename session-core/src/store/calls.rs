@@ -1,4 +1,4 @@
-//! The calls of a backend, each within the deadline of the operation that it belongs to.
+//! The calls of a backend, each within the deadline of its operation.
 
 use std::time::Duration;
 
@@ -8,7 +8,8 @@ use crate::{Backend, Key, Loaded, Record, Result, Revision, Write};
 
 pub(super) struct Calls<'a> {
     backend: &'a dyn Backend,
-    /// Where the backend takes batches. It keeps to the time limits itself, with fewer timers.
+    /// Set if the backend takes batches. The batcher enforces the time limits itself, with fewer
+    /// timers.
     batcher: Option<&'a Batcher>,
     pub(super) deadline: Deadline,
 }
@@ -30,7 +31,7 @@ impl<'a> Calls<'a> {
         Ok(loaded.filter(|loaded| !loaded.expires_in.is_zero()))
     }
 
-    /// In half of the time that is left: the other half is for finding out what became of it.
+    /// Takes at most half of the remaining time: the rest is for finding out the outcome.
     pub(super) async fn save(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         match self.batcher {
             Some(batcher) => batcher.save(key, record, write, self.deadline.left() / 2).await,

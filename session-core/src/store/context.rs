@@ -1,4 +1,4 @@
-//! What all operations of a store share.
+//! The state that all operations of a store share.
 
 use super::queue::Queues;
 use crate::session::Identity;
@@ -22,13 +22,13 @@ impl Context {
     pub(super) fn new_identity(&self) -> Result<Identity> {
         let mut bytes = [0; 32];
         let failed = |error| {
-            Error::new(ErrorKind::Other, "the random source failed; no session id can be made")
+            Error::new(ErrorKind::Other, "the random source failed; the session has no new id")
                 .as_refusal()
                 .with_source(error)
         };
         (self.config.random_source)(&mut bytes).map_err(failed)?;
         if bytes == [0; 32] {
-            return Err(failed(std::io::Error::other("it gave zeros only")));
+            return Err(failed(std::io::Error::other("it returned only zeros")));
         }
         let id = SessionId::from_bytes(bytes);
         Ok(Identity { key: self.key(&id), id })

@@ -1,4 +1,4 @@
-//! The time that one operation may take.
+//! The deadline of one operation.
 
 use std::future::{Future, poll_fn};
 use std::pin::pin;
@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use crate::clock::{Instant, later};
 use crate::{Error, Result};
 
-/// It begins with the first wait: a store in memory never needs the clock.
+/// The time begins with the first wait, so that a store in memory does not read the clock.
 pub(super) struct Deadline {
     until: OnceLock<Instant>,
     allowed: Duration,
@@ -23,7 +23,7 @@ impl Deadline {
         Self { until: OnceLock::new(), allowed }
     }
 
-    /// Waits until the deadline at most.
+    /// Runs `work` until the deadline at most.
     pub(super) fn limit<T>(
         &self,
         work: impl Future<Output = Result<T>>,
@@ -31,7 +31,7 @@ impl Deadline {
         self.within(1, work)
     }
 
-    /// Waits for half of what is left at most, so that the rest remains for what follows.
+    /// Runs `work` for at most half of the remaining time.
     pub(super) fn limit_half<T>(
         &self,
         work: impl Future<Output = Result<T>>,
@@ -39,17 +39,19 @@ impl Deadline {
         self.within(2, work)
     }
 
-    /// Waits for this part of what is left at most.
+    /// Runs `work` for at most the remaining time divided by `part`.
     async fn within<T>(&self, part: u32, work: impl Future<Output = Result<T>>) -> Result<T> {
         let mut work = pin!(work);
         let mut timer = pin!(None);
-        // Stores in memory answer at once and need no timer; nor is any work asked twice for one.
+        // The timer is created only if the first poll of `work` is pending: stores in memory need
+        // none.
         let done = poll_fn(|cx| {
             if let Poll::Ready(done) = work.as_mut().poll(cx) {
                 return Poll::Ready(Some(done));
             }
             if timer.is_none() {
-                // By tokio's clock, which tests may stop; and also for work that has used up its turn.
+                // tokio's clock can be paused by tests. Unconstrained: the timer has to be polled
+                // even if `work` has used up the task's cooperative budget.
                 timer.set(Some(unconstrained(sleep(self.left() / part))));
             }
             match timer.as_mut().as_pin_mut() {

@@ -1,4 +1,4 @@
-//! The removal of what expired.
+//! The removal of expired records.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -15,17 +15,18 @@ const LONGEST_STEP: Duration = Duration::from_secs(5);
 const BATCH: usize = 1000;
 
 impl SessionStore {
-    /// Removes expired records, in bounded steps, and says how many. Live ones are never touched. It
-    /// may run on many nodes at once; in one process, while a collection of this store is under way,
-    /// another has nothing to do, and neither have stores that expire by themselves.
+    /// Removes expired records, in bounded steps, and returns how many. Live records are never
+    /// removed. It may run on many nodes at once. While a collection of this store runs in this
+    /// process, another call returns 0 at once. A store that [expires
+    /// natively](crate::Guarantees::expires_natively) has nothing to remove.
     ///
     /// # Errors
-    /// As the backend reports them; what was removed before stays removed.
+    /// The errors of the backend. What was removed before stays removed.
     pub async fn gc(&self) -> Result<u64> {
         let Some(backend) = self.backend() else {
             return Ok(0);
         };
-        let Some(_turn) = Turn::take(self.collecting()) else {
+        let Some(_guard) = Collection::begin(self.collecting()) else {
             return Ok(0);
         };
         let mut total = 0;
@@ -39,7 +40,7 @@ impl SessionStore {
             if removed < BATCH as u64 {
                 return Ok(total);
             }
-            tokio::task::yield_now().await; // a store in memory never waits by itself
+            tokio::task::yield_now().await; // a store in memory has no other await
         }
     }
 
@@ -76,15 +77,15 @@ impl SessionStore {
 }
 
 /// One collection at a time.
-struct Turn<'a>(&'a AtomicBool);
+struct Collection<'a>(&'a AtomicBool);
 
-impl<'a> Turn<'a> {
-    fn take(flag: &'a AtomicBool) -> Option<Self> {
+impl<'a> Collection<'a> {
+    fn begin(flag: &'a AtomicBool) -> Option<Self> {
         (!flag.swap(true, Ordering::Acquire)).then_some(Self(flag))
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Collection<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }

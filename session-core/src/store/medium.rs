@@ -1,36 +1,36 @@
-//! Where sessions are kept: on a server, or in the cookie.
+//! The medium of sessions: a server, or the cookie.
 
 use super::context::Context;
 use super::outcome::{Found, Saved};
 use crate::session::{Session, Stored};
 use crate::{Backend, Config, CookieName, CookieValue, Guarantees, Result};
 
-/// What differs between the two media. Futures may be dropped at any await.
+/// The operations that differ between the two media. Futures may be dropped at any await.
 pub(super) trait Medium {
     fn name(&self) -> &'static str;
 
     fn guarantees(&self) -> Guarantees;
 
-    /// Refuses settings that this medium can't have.
+    /// Checks that this medium supports the settings.
     fn check(&self, config: &Config) -> Result<()>;
 
     async fn find(&self, context: &Context, value: &str) -> Result<Found>;
 
     async fn save(&self, context: &Context, session: &Session) -> Result<Saved>;
 
-    /// Carries out what [`Session::destroy`] asked for.
+    /// Destroys the sessions on which [`Session::destroy`] was called.
     async fn destroy(&self, context: &Context, session: &Session) -> Result<()>;
 
     async fn is_alive(&self, context: &Context, session: &Session) -> Result<bool>;
 
-    /// A session in place of one that can't be read.
+    /// A session that replaces one that can't be read.
     fn instead_of(&self, context: &Context, value: &str) -> Session;
 
     fn cookie_value(&self, stored: &Stored) -> Option<CookieValue>;
 
-    /// The backend that collects expired records, if there is one.
+    /// The backend whose expired records `gc` removes, if there is one.
     fn backend(&self) -> Option<&dyn Backend>;
 
-    /// The name that the cookie must have, and the room that it must leave for attributes.
+    /// The required name of the cookie, and the greatest size of its attributes.
     fn cookie(&self) -> Option<(&CookieName, usize)>;
 }

@@ -1,49 +1,50 @@
-//! What an application and a web layer learn from the store.
+//! The results that an application and a web layer get from the store.
 
 use crate::{CookieValue, Error, ErrorKind, Session};
 
-/// What a [`SessionStore::save`](crate::SessionStore::save) did.
+/// The result of [`SessionStore::save`](crate::SessionStore::save).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Saved {
-    /// There was nothing to write. The client's cookie remains as it is.
+    /// There was nothing to write. The client keeps its cookie.
     Unchanged,
-    /// The session was written. The client's cookie remains as it is.
+    /// The session was written. The client keeps its cookie.
     Updated,
-    /// The client must get [`SessionStore::cookie_value`](crate::SessionStore::cookie_value): the
-    /// session is new, has a new id or a new expiry, or its content is in the cookie.
+    /// Send [`SessionStore::cookie_value`](crate::SessionStore::cookie_value) to the client: the
+    /// session is new, has a new id or a new expiry, or is in the cookie itself.
     Issued,
-    /// The session was destroyed and nothing took its place. The client's cookie should be removed.
+    /// The session was destroyed and not replaced. Remove the client's cookie.
     Removed,
 }
 
-/// What a client's cookie needs, see [`Web::cookie_change`](crate::web::Web::cookie_change).
+/// What to do with the client's cookie, see [`Web::cookie_change`](crate::web::Web::cookie_change).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CookieChange {
-    /// It is right as it is.
+    /// Nothing: the cookie is up to date.
     Keep,
-    /// It must get this value, with the session's [`expires_in`](crate::Session::expires_in).
+    /// Set it to this value, with the session's [`expires_in`](crate::Session::expires_in).
     Set(CookieValue),
-    /// It has this value already, and only the session's [`expires_in`](crate::Session::expires_in) is
-    /// new. A cookie that expires with the browser needs nothing.
+    /// The cookie already has this value. Renew its expiry, with the session's
+    /// [`expires_in`](crate::Session::expires_in). Nothing to do for a cookie that ends with the
+    /// browser session.
     Renew(CookieValue),
-    /// It should be removed.
+    /// Remove it.
     Remove,
 }
 
-/// What [`Web::load`](crate::web::Web::load) finds.
+/// The result of [`Web::load`](crate::web::Web::load).
 #[derive(Debug, Clone)]
 pub enum Found {
     /// The live session of the cookie value.
     Session(Session),
-    /// Another request gave the session a new id a moment ago. This session is empty, and stores
-    /// nothing unless it is [signed in](crate::Session::sign_in).
+    /// Another request gave the session a new id a moment ago. The session here is empty, and is
+    /// not stored unless it is [signed in](crate::Session::sign_in).
     Rotated(Session),
-    /// There is none.
+    /// There is no session.
     Nothing,
 }
 
-/// What a save has done so far.
+/// The steps that a save has carried out.
 #[derive(Default)]
 pub(super) struct Done {
     written: bool,
@@ -52,18 +53,19 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// A write was carried out; whether the client's cookie is out of date by it.
+    /// Records a write. `issued`: the client's cookie is out of date.
     pub(super) fn write(&mut self, issued: bool) {
         self.written = true;
         self.issued |= issued;
     }
 
-    /// A session was destroyed.
+    /// Records that a session was destroyed.
     pub(super) fn remove(&mut self) {
         self.removed = true;
     }
 
-    /// The error of a save that fails now: if it has written something, it does not say otherwise.
+    /// The error of a save that fails now. If the save has already written something, the error is
+    /// not a refusal.
     pub(super) fn and_then_failed(&self, error: Error) -> Error {
         let is_refusal = error.nothing_was_written()
             && matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Other);

@@ -1,4 +1,4 @@
-//! Queues for sessions that several requests of this process save at once.
+//! Queues for contended sessions: sessions that several requests of this process save at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,11 +11,11 @@ use crate::session::{Prepared, Session, Ticket, Version};
 
 const SHARDS: usize = 64;
 
-/// The saves that wait for each contended session, instead of refusing each other's writes again and
-/// again. One of them leads: it writes the changes of all. No session waits for another one.
+/// The waiting saves of each contended session. One of them is the leader and writes the changes of
+/// all, so that they do not cause conflicts for each other. Sessions do not wait for each other.
 ///
-/// A queue is a help and not a lock: other processes do not know of it, and no save waits longer than
-/// its deadline allows.
+/// A queue only avoids conflicts. It is not a lock: other processes do not take part, and no save
+/// waits beyond its deadline.
 #[derive(Clone)]
 pub(super) struct Queues(Arc<Inner>);
 
@@ -30,7 +30,7 @@ struct Inner {
 /// The queues of some sessions.
 type Shard = HashMap<Key, Queue>;
 
-/// The queue of a session. It exists as long as somebody leads.
+/// The queue of a session. It exists as long as there is a leader.
 struct Queue {
     waiting: VecDeque<Waiter>,
     /// Locked as long as the present leader leads.
@@ -43,9 +43,9 @@ pub(super) struct Waiter {
     number: u64,
 }
 
-/// What a waiting save is told. Told nothing, it has to be written alone.
+/// The answer to a waiting save. If the sender is dropped, the save has to write by itself.
 pub(super) enum Answer {
-    /// The leader wrote its changes; whether the client's cookie is out of date.
+    /// The leader wrote its changes; `issued` if the client's cookie is out of date.
     Written { issued: bool },
     /// It leads now, perhaps as a member of a write that is in doubt.
     Lead(Lead),
@@ -56,11 +56,12 @@ pub(super) enum Place {
     Waiting(oneshot::Receiver<Answer>, Ticket),
 }
 
-/// A save that wants to leave its queue.
+/// The result of [`Queues::leave`].
 pub(super) enum Leaving {
-    /// Nobody will write its changes.
+    /// It was removed from the queue; no leader will write its changes.
     Left,
-    /// A leader took it, or made it the next one. Until that leader has ended, it may write.
+    /// A leader took it, or made it the next leader. Until that leader has ended, it may write the
+    /// changes.
     Taken(Option<Arc<tokio::sync::Mutex<()>>>),
 }
 
@@ -70,7 +71,7 @@ impl Queues {
         Self(Arc::new(Inner { shards, count: AtomicUsize::new(0), last: AtomicU64::new(0) }))
     }
 
-    /// Whether no session has a queue, which is what a save finds nearly always.
+    /// Whether no session has a queue, which is the usual case.
     pub(super) fn are_idle(&self) -> bool {
         self.0.count.load(Ordering::Relaxed) == 0
     }
@@ -79,7 +80,7 @@ impl Queues {
         self.shard(key).contains_key(key)
     }
 
-    /// Leads, or waits for whoever does.
+    /// Becomes the leader, or waits for the current one.
     pub(super) fn enter(&self, key: &Key, session: &Session) -> Place {
         let mut shard = self.shard(key);
         let Some(queue) = shard.get_mut(key) else {
@@ -92,7 +93,7 @@ impl Queues {
         Place::Waiting(receiver, ticket)
     }
 
-    /// Leads, unless somebody does.
+    /// Becomes the leader, unless there is one.
     pub(super) fn try_lead(&self, key: &Key) -> Option<Lead> {
         let mut shard = self.shard(key);
         (!shard.contains_key(key)).then(|| self.begin(&mut shard, key))
@@ -129,7 +130,7 @@ impl Queues {
 
 fn locked() -> (Arc<tokio::sync::Mutex<()>>, OwnedMutexGuard<()>) {
     let mutex = Arc::new(tokio::sync::Mutex::new(()));
-    let guard = Arc::clone(&mutex).try_lock_owned().expect("nobody else has it yet");
+    let guard = Arc::clone(&mutex).try_lock_owned().expect("the mutex is new");
     (mutex, guard)
 }
 

@@ -1,4 +1,4 @@
-//! Applies the changes of this request to what another request left.
+//! Applies the changes of this request to a record that another request saved.
 
 use super::attempt::in_doubt;
 use super::save::{Progress, Save};
@@ -7,12 +7,12 @@ use crate::document::{Content, Document};
 use crate::session::{Prepared, Session, Target, Version, rotated};
 use crate::{Error, Key, Loaded, Result};
 
-/// How often updates are computed again because the session was changed meanwhile.
+/// How often updates are computed again because the session changed meanwhile.
 const MAX_ROUNDS: u32 = 100;
 
 impl Save<'_> {
-    /// Loads the current record and applies this request's changes to it, all or none. `Done` when the
-    /// record shows that the refused write was carried out: a driver had sent it twice.
+    /// Loads the current record and applies this request's changes to it, all or none. `Done` if
+    /// the record shows that the refused write was carried out, because a driver sent it twice.
     pub(super) async fn rebase(
         &mut self,
         key: &Key,
@@ -23,8 +23,8 @@ impl Save<'_> {
         self.rebase_onto(found.as_ref(), version, refused)
     }
 
-    /// The record that refused this write, or that shows that it was carried out: as long as it can't
-    /// be loaded, the write is in doubt.
+    /// Loads the record after a write was refused. If that fails, the write is in doubt, because a
+    /// driver may have sent it twice.
     pub(super) async fn load_current(
         &self,
         key: &Key,
@@ -61,10 +61,10 @@ impl Save<'_> {
                 become_late(self.session, version, tombstone.key)?;
             }
         }
-        Ok(Progress::Overtaken)
+        Ok(Progress::Conflict)
     }
 
-    /// A write was carried out, and another request took it along to a new id.
+    /// Completes a write that was carried out before another request gave the session a new id.
     pub(super) fn finish_carried_along(&mut self, write: &Prepared, new: Key) {
         self.finish(write);
         move_away(self.session, write.version, new);
@@ -80,16 +80,16 @@ pub(super) fn move_away(session: &Session, version: Version, new: Key) {
     }
 }
 
-/// Where the session was found.
+/// The place where the session was found.
 #[derive(Clone, Copy)]
 pub(super) enum At<'a> {
     Record(&'a Loaded),
-    /// Under another id, with this key: this session is late.
+    /// The session has another id, with this key: this request is late.
     OtherId(Key),
 }
 
-/// Another request gave the session a new id. A sign-in becomes a session of its own, based on nothing;
-/// any other change is given up.
+/// Handles that another request gave the session a new id. A sign-in becomes a separate session,
+/// without the old values. All other changes are given up.
 pub(super) fn become_late(session: &Session, version: Version, new: Key) -> Result<()> {
     if session.state(|state| state.changes.sign_in.is_some()) {
         return install(session, version, &Document::new(unix_millis()), At::OtherId(new));
@@ -101,7 +101,9 @@ pub(super) fn become_late(session: &Session, version: Version, new: Key) -> Resu
             state.changes.reset();
         }
     });
-    tracing::debug!("a request came with an id that was replaced: its changes are not stored");
+    tracing::debug!(
+        "a request had an id that was replaced a moment ago; its changes are not stored"
+    );
     Err(rotated())
 }
 
@@ -131,7 +133,7 @@ pub(super) fn install(
         let (last, updates) =
             session.state(|state| (state.changes.last(), state.changes.updates()));
         let mut results = Vec::with_capacity(updates.len());
-        // Outside the lock: the steps are the application's code.
+        // Outside the lock: the steps are code of the application.
         for (name, steps) in updates {
             let mut value = base.value(&name);
             for step in steps {
@@ -141,7 +143,7 @@ pub(super) fn install(
         }
         let installed = session.state(|state| {
             if !state.is_same_life(version) {
-                return true; // destroyed meanwhile: there is nothing to apply anything to
+                return true; // destroyed meanwhile: there is no base any more
             }
             if state.changes.last() != last {
                 return false;

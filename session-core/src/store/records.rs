@@ -1,27 +1,30 @@
-//! Records without sessions, for adapters to another library's sessions.
+//! Access to records, for adapters to the sessions of another library.
 
 use std::fmt;
 use std::time::Duration;
 
-use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt, is_refusal};
+use super::attempt::{
+    CreateOutcome, MAX_RESENDS, SwapOutcome, compare_and_swap, create, in_doubt, is_refusal,
+};
 use super::calls::Calls;
 use super::server::Server;
 use super::{Medium, SessionStore};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result};
 
-/// How often a replacement starts again because another write was faster.
-const MAX_OVERTAKEN: u32 = 3;
+/// How often a replacement is tried again after a conflict.
+const MAX_CONFLICTS: u32 = 3;
 
-/// The records of a [`SessionStore`]'s backend, for an adapter that gives another library's sessions a
-/// store: it brings its own ids and payloads, and this handle does the writing. Applications use
+/// The records of a [`SessionStore`]'s backend, for an adapter that stores the sessions of another
+/// library. The adapter provides ids and payloads, and this handle writes them. Applications use
 /// [`Session`](crate::Session)s instead.
 ///
-/// Each operation keeps to [`Config::deadline`](crate::Config::deadline), retries included, and finds
-/// out what became of a write whose acknowledgement was lost. There is no merging: of two concurrent
-/// [`replace`](Self::replace)s the later one wins. A destroyed or expired record is never brought back.
+/// Each operation ends within [`Config::deadline`](crate::Config::deadline), retries included, and
+/// finds out the outcome of a write whose acknowledgement was lost. Records are not merged: of two
+/// concurrent [`replace`](Self::replace)s the later one wins. A destroyed or expired record is
+/// never revived.
 ///
-/// Clones are the same handle. Every future may be dropped at any await; the record is the old one or the
-/// new one then.
+/// Clones share the handle. Every future may be dropped at any await; the store then contains the
+/// old record or the new one.
 #[derive(Clone)]
 pub struct Records {
     store: SessionStore,
@@ -31,9 +34,9 @@ pub struct Records {
 
 impl SessionStore {
     /// The records of another library's sessions on this store's backend, for an adapter to that
-    /// library. Sessions of other libraries, of this library and of other
-    /// [purposes](crate::Config::purpose) have other keys. The name of the library must not change:
-    /// its sessions would be lost.
+    /// library. The sessions of each library, of this library and of each
+    /// [purpose](crate::Config::purpose) have different keys. A change of the name `library` loses
+    /// all of its sessions.
     ///
     /// # Errors
     /// `Unsupported` for a cookie store, which has no records.
@@ -52,14 +55,14 @@ impl SessionStore {
 }
 
 impl Records {
-    /// The store that this handle was made from, for its settings and its `gc`.
+    /// The store of these records, for its settings and its `gc`.
     #[must_use]
     pub fn store(&self) -> &SessionStore {
         &self.store
     }
 
-    /// The key of a session id that the library made. The id should hold at least 128 random bits:
-    /// somebody with a copy of the store can try ids.
+    /// The key of a session id of the library. The id should have at least 128 random bits: an
+    /// attacker with a copy of the store can try ids.
     #[must_use]
     pub fn key(&self, id: &[u8]) -> Key {
         Key::foreign(&self.prefix, id)
@@ -73,19 +76,19 @@ impl Records {
         self.explained("load", self.calls().load(key).await)
     }
 
-    /// Creates a record under the first of `keys` that is free, and returns that key. Each attempt uses
-    /// another key, and there are three at most: after an attempt whose outcome was not known, a late
-    /// copy of the request may still arrive, and nobody must have its key then. One call.
+    /// Creates a record under the first of `keys` that is free, and returns that key. There are at
+    /// most three attempts, each with another key: after an attempt in doubt, a copy of the request
+    /// may still arrive, so its key must not be used. One call, without retries.
     ///
-    /// The record needs a [fresh revision](crate::Revision::random). The ttl begins when the store
-    /// carries the create out.
+    /// The record needs a [new revision](crate::Revision::random). The ttl begins when the store
+    /// carries out the create.
     ///
     /// # Errors
     /// - `AlreadyExists`: none of the keys was free;
     /// - `TooLarge` beyond [`Config::max_record_size`](crate::Config::max_record_size);
     /// - `InvalidValue` for a ttl of zero;
-    /// - `Unavailable`, `InvalidConfig`, `Other`. If a record was written all the same, nobody knows
-    ///   its key, and it expires.
+    /// - `Unavailable`, `InvalidConfig`, `Other`. If a record was written nevertheless, its key is
+    ///   not used, and it expires.
     pub async fn create(
         &self,
         keys: impl IntoIterator<Item = Key>,
@@ -95,12 +98,12 @@ impl Records {
         self.explained("create", self.try_create(keys, record, ttl).await)
     }
 
-    /// Replaces the live record under the key, whatever its revision is, and gives it a new life that
-    /// begins when the store carries it out. Two calls. If another write comes between the two, they are
-    /// repeated, up to three times; then this record counts as written just before the others and
-    /// overwritten by them.
+    /// Replaces the live record under the key, with any revision, and gives it a new life that
+    /// begins when the store carries out the write. Two calls: a load and a write. After a conflict
+    /// with another write both are repeated, up to three times. If the last attempt also conflicts,
+    /// the replacement succeeds without a write, as if the other write had overwritten it.
     ///
-    /// The record needs a [fresh revision](crate::Revision::random).
+    /// The record needs a [new revision](crate::Revision::random).
     ///
     /// # Errors
     /// - `Gone`: there is no live record. Nothing was written;
@@ -129,10 +132,10 @@ impl Records {
         let mut failure = Error::already_exists();
         for key in keys.into_iter().take(MAX_RESENDS as usize + 1) {
             match create(&calls, &key, record, ttl, false).await {
-                Creation::Created => return Ok(key),
-                Creation::Refused(error) => return Err(error),
-                Creation::Missing(cause) => failure = cause.unwrap_or(failure),
-                Creation::Unknown(error) => return Err(in_doubt(error)),
+                CreateOutcome::Created => return Ok(key),
+                CreateOutcome::Refused(error) => return Err(error),
+                CreateOutcome::Missing(cause) => failure = cause.unwrap_or(failure),
+                CreateOutcome::InDoubt(error) => return Err(in_doubt(error)),
             }
         }
         Err(failure)
@@ -142,23 +145,27 @@ impl Records {
         self.check_size(record)?;
         let calls = self.calls();
         let mut resends = 0;
-        for overtaken in 0..=MAX_OVERTAKEN {
+        for conflicts in 0..=MAX_CONFLICTS {
             let found = calls.load(key).await?.ok_or_else(Error::gone)?;
             let expected = found.record.revision;
-            // A driver may have sent the request twice, and its second copy met the first one.
-            if overtaken > 0 && expected == record.revision {
+            // A driver may have sent the request twice, and the second copy conflicts with the
+            // first.
+            if conflicts > 0 && expected == record.revision {
                 break;
             }
             let ttl = || Some(ttl);
             let swap = compare_and_swap(&calls, &mut resends, key, record, expected, ttl, false);
             match swap.await {
-                Fate::Written => break,
-                // In doubt, and overwritten by a concurrent write: the later one wins.
-                Fate::Replaced(_) => break,
-                Fate::Gone => return Err(Error::gone()),
-                Fate::Unknown(error) => return Err(in_doubt(error)),
-                Fate::Refused(error) if error.kind() != ErrorKind::Conflict => return Err(error),
-                Fate::Refused(_) => {}
+                SwapOutcome::Written => break,
+                // The write was in doubt, and a concurrent write overwrote the record: the later
+                // one wins.
+                SwapOutcome::Replaced(_) => break,
+                SwapOutcome::Gone => return Err(Error::gone()),
+                SwapOutcome::InDoubt(error) => return Err(in_doubt(error)),
+                SwapOutcome::Refused(error) if error.kind() != ErrorKind::Conflict => {
+                    return Err(error);
+                }
+                SwapOutcome::Refused(_) => {}
             }
         }
         Ok(())
@@ -175,7 +182,7 @@ impl Records {
             if resends == MAX_RESENDS || calls.deadline.is_over() {
                 return Err(error);
             }
-            // To destroy twice is harmless, but a second request costs more than a question.
+            // A second `destroy` is harmless, but costs more than a load.
             if !error.nothing_was_written() {
                 match calls.load(key).await {
                     Ok(None) => return Ok(()),
@@ -186,7 +193,7 @@ impl Records {
             } else if !is_refusal(&error) {
                 return Err(error);
             } else {
-                // A refusal is worth one more attempt.
+                // After a refusal there is one more attempt.
                 resends = MAX_RESENDS - 1;
             }
             resends += 1;

@@ -1,9 +1,9 @@
-//! The save algorithm over a server side backend.
+//! The save algorithm on a server side backend.
 //!
-//! A write is compare-and-swap over the revision that was loaded. When it is refused because another
-//! request was faster, the current record is loaded and this request's changes are applied to it. When
-//! the outcome is not known, the store is asked: a revision is random and the writer's own, so finding
-//! it means that the write was carried out.
+//! A write is a compare-and-swap against the loaded revision. After a conflict with another
+//! request, the current record is loaded and the changes of this request are applied to it (a
+//! rebase). If the write is in doubt, the record is loaded, too: a revision is random and belongs
+//! to one write, so a record with this revision shows that the write was carried out.
 
 use std::time::Duration;
 
@@ -17,24 +17,25 @@ use crate::document::Content;
 use crate::session::{Ended, Plan, Session, Version};
 use crate::{Error, ErrorKind, Key, Result, Revision};
 
-/// How often a save starts again because another request was faster.
+/// How often a save tries again after a conflict.
 const MAX_CONFLICTS: u32 = 100;
-/// How long a save without a conflict waits in the queue of its session: the leader may hang.
-const PATIENCE: Duration = Duration::from_millis(250);
-/// How often a destruction looks for the record again, because others are faster.
-const MAX_LOOKS: u32 = 100;
+/// How long a save that had no conflict waits in the queue of its session, because the leader may
+/// hang.
+const MAX_WAIT: Duration = Duration::from_millis(250);
+/// How often a destruction loads the record again after a conflict.
+const MAX_LOADS: u32 = 100;
 
-/// One save or destruction on its way.
+/// One save or destruction.
 pub(super) struct Save<'a> {
     pub(super) context: &'a Context,
     pub(super) calls: Calls<'a>,
     pub(super) session: &'a Session,
     pub(super) done: Done,
-    /// How often a write was sent again after it turned out not to have been carried out.
+    /// How often a write was sent again after it was found not to be carried out.
     pub(super) resends: u32,
 }
 
-/// What became of a write that did not fail.
+/// The outcome of a write that did not fail.
 pub(super) enum Progress {
     /// It was carried out. `moved` is the new key, if another request gave the session one since.
     Done { moved: Option<Key> },
@@ -50,9 +51,9 @@ impl<'a> Save<'a> {
     }
 
     /// The saves of one session run one after another.
-    pub(super) async fn turn(&self) -> Result<MutexGuard<'a, ()>> {
+    pub(super) async fn lock(&self) -> Result<MutexGuard<'a, ()>> {
         let session = self.session;
-        self.calls.deadline.limit(async { Ok(session.turn_to_save().await) }).await
+        self.calls.deadline.limit(async { Ok(session.lock_for_save().await) }).await
     }
 
     pub(super) async fn run(mut self) -> Result<Saved> {
@@ -70,7 +71,7 @@ impl<'a> Save<'a> {
             let written = self.write_changes(in_doubt).await;
             let (ended, exists) =
                 self.session.state(|state| (!state.ended.is_empty(), state.exists()));
-            // Destroyed meanwhile: whatever became of the write, the session has to be destroyed.
+            // The session was destroyed meanwhile and has to be removed, even if the write failed.
             if ended {
                 continue;
             }
@@ -79,7 +80,7 @@ impl<'a> Save<'a> {
         }
     }
 
-    /// Destroys the sessions that this handle has ended, the oldest first.
+    /// Removes the sessions that this handle has ended, the oldest first.
     pub(super) async fn end_sessions(&mut self) -> Result<()> {
         while let Some(ended) = self.session.state(|state| state.ended.first().copied()) {
             self.end(&ended).await?;
@@ -89,7 +90,7 @@ impl<'a> Save<'a> {
         Ok(())
     }
 
-    /// Destroys one session. If another request gave it a new id, it is destroyed under that one.
+    /// Removes one session. If another request gave it a new id, it is removed under its new id.
     async fn end(&self, ended: &Ended) -> Result<()> {
         let Ended { mut key, mut revision, unread, .. } = *ended;
         if unread {
@@ -122,8 +123,11 @@ impl<'a> Save<'a> {
                 Err(_) => return self.remove_unread(&key).await,
             }
         }
-        // Not unread: it may be a tombstone by now, and the session would live on.
-        Err(Error::unavailable("others saved the session again and again while it was destroyed"))
+        // The record must not be removed without being loaded: if it is a tombstone, the session
+        // under the new id would remain.
+        Err(Error::unavailable(
+            "other requests saved the session again and again while it was destroyed",
+        ))
     }
 
     async fn remove_unread(&self, key: &Key) -> Result<()> {
@@ -170,15 +174,16 @@ impl<'a> Save<'a> {
             if conflicts > 0 && self.calls.deadline.is_over() {
                 break;
             }
-            // Requests of this process queue up; against other processes a random pause helps.
+            // Saves of this process wait in a queue. A random pause avoids further conflicts with
+            // other processes.
             let progress = if queued || write.is_none() {
                 let longest = (1_u64 << conflicts.min(6)) - 1;
                 self.calls.deadline.pause(Duration::from_millis(fastrand::u64(0..=longest))).await;
                 self.rebase(&key, version, write.as_deref()).await?
             } else {
                 queued = true;
-                let patience = self.calls.deadline.left() / 2;
-                self.join_queue(&key, version, patience, write.as_ref()).await?
+                let max_wait = self.calls.deadline.left() / 2;
+                self.join_queue(&key, version, max_wait, write.as_ref()).await?
             };
             if let Progress::Done { .. } = progress {
                 return Ok(());
@@ -187,8 +192,8 @@ impl<'a> Save<'a> {
         Err(Error::conflict())
     }
 
-    /// The session that a save would write over, if others of this process save it already: a write
-    /// over what was loaded before would only be refused.
+    /// The session of this save, if other requests of this process are saving it now: a write
+    /// against the loaded revision would conflict.
     fn contended(&self) -> Option<(Key, Version)> {
         if self.context.queues.are_idle() {
             return None;
@@ -215,8 +220,8 @@ impl<'a> Save<'a> {
                 self.done.write(true);
                 Ok(Progress::Done { moved: None })
             }
-            // Another request saved the session: whether a renewal is due depends on what it wrote.
-            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Progress::Overtaken),
+            // Another request saved the session, and may have renewed it.
+            Err(error) if error.kind() == ErrorKind::Conflict => Ok(Progress::Conflict),
             Err(error) => {
                 if error.kind() == ErrorKind::Gone {
                     self.session.state(|state| state.set_gone(version));

@@ -1,4 +1,4 @@
-//! Sessions in the cookie: there is nothing to compare with, the cookie is the store.
+//! Sessions in the cookie. There is no record on a server, and so no compare-and-swap.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,9 +18,9 @@ use crate::{
     Guarantees, Key, Loaded, Record, Result, Revision, Write,
 };
 
-/// The least room for attributes: enough for the defaults of the web layer.
+/// The least reserve for attributes: enough for the defaults of the web layer.
 const LEAST_ATTRIBUTE_RESERVE: usize = 64;
-/// How often a revocation starts again because the mark that was there expired or changed.
+/// How often a revocation is tried again because an existing mark expired or changed.
 const MAX_MARKS: u32 = 100;
 
 #[derive(Clone)]
@@ -41,8 +41,8 @@ impl Medium for Sealed {
             return Ok(());
         }
         Err(Error::invalid_config(
-            "a cookie store has a purpose of its own: set it where the cookie store is built, for \
-             example with CookieStore::with_purpose",
+            "a cookie store has its own purpose: set it on the cookie store, for example with \
+             CookieStore::with_purpose",
         ))
     }
 
@@ -89,14 +89,14 @@ impl Medium for Sealed {
     async fn save(&self, context: &Context, session: &Session) -> Result<Saved> {
         let mut save = SaveSealed::new(context, &*self.0, session);
         let deadline = Deadline::after(context.config.deadline);
-        let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+        let _guard = deadline.limit(async { Ok(session.lock_for_save().await) }).await?;
         save.run().await
     }
 
     async fn destroy(&self, context: &Context, session: &Session) -> Result<()> {
         let mut save = SaveSealed::new(context, &*self.0, session);
         let deadline = Deadline::after(context.config.deadline);
-        let _turn = deadline.limit(async { Ok(session.turn_to_save().await) }).await?;
+        let _guard = deadline.limit(async { Ok(session.lock_for_save().await) }).await?;
         save.revoke_ended().await
     }
 
@@ -135,7 +135,7 @@ impl Medium for Sealed {
     }
 }
 
-/// One save or destruction on its way.
+/// One save or destruction.
 struct SaveSealed<'a> {
     context: &'a Context,
     cookie: &'a dyn CookieBackend,
@@ -157,7 +157,7 @@ impl<'a> SaveSealed<'a> {
             let revoked = self.revoke_ended().await;
             revoked.map_err(|error| self.done.and_then_failed(error))?;
             let written = self.write_changes().await;
-            // Destroyed meanwhile: whatever became of the write, the session has to be revoked.
+            // The session was destroyed meanwhile and has to be revoked, even if the write failed.
             if !self.session.state(|state| state.ended.is_empty()) {
                 continue;
             }
@@ -210,8 +210,9 @@ impl<'a> SaveSealed<'a> {
         }
     }
 
-    /// A rotation that an earlier save began and whose mark may be in the revocation store. It has to
-    /// be completed with the id that the mark names: a logout with the old cookie revokes that one.
+    /// A rotation in doubt from an earlier save: its mark may be in the revocation store. It has to
+    /// be completed with the id that the mark names, because a logout with the old cookie revokes
+    /// that id.
     async fn rotation_in_doubt(&self) -> Result<Option<Arc<Prepared>>> {
         let doubt = self.session.state(|state| state.doubt.clone());
         if let (Some(calls), Some(Doubt { write, discarded, .. })) = (&self.calls, doubt)
@@ -225,7 +226,7 @@ impl<'a> SaveSealed<'a> {
                 return Ok(Some(write));
             }
         }
-        // Nothing else is sent anywhere, so it is never in doubt.
+        // Other writes are not sent to a server, so they are never in doubt.
         self.session.state(|state| state.doubt = None);
         Ok(None)
     }
@@ -246,7 +247,8 @@ impl<'a> SaveSealed<'a> {
         {
             return Err(NotSealed::because_of(&mark));
         }
-        // After the look: a slow revocation store must not let a cookie outlive a mark.
+        // After the load of the mark: otherwise a slow revocation store could let a cookie outlive
+        // a mark.
         let expiry = match (write.ttl_now(), &before) {
             (Some(ttl), _) => Expiry::After(ttl),
             (None, Some((.., expires_at))) => Expiry::At(*expires_at),
@@ -261,7 +263,7 @@ impl<'a> SaveSealed<'a> {
         if let (Target::Rotate(rotation), Some((_, left, _)), Some(calls)) =
             (&write.target, &before, &self.calls)
         {
-            // A logout with the old cookie learns from this mark how long the new one may live.
+            // From this mark a logout with the old cookie learns how long the new cookie may live.
             let new = write.document.lifetime.map_or(Duration::ZERO, Duration::from_millis);
             self.mark_rotation(calls, &rotation.old, &rotation.tombstone, new.max(*left)).await?;
         }
@@ -269,8 +271,8 @@ impl<'a> SaveSealed<'a> {
         Ok(SealedAs { value, expires_at, reseal: false })
     }
 
-    /// Revokes the id that a rotation leaves behind. Of two rotations one succeeds, and none after a
-    /// logout: the mark of the other is there already then.
+    /// Revokes the old id of a rotation. Of two rotations one succeeds, and none succeeds after a
+    /// logout, because the other has already created a mark.
     async fn mark_rotation(
         &self,
         calls: &Calls<'_>,
@@ -292,8 +294,8 @@ impl<'a> SaveSealed<'a> {
         }
     }
 
-    /// Revokes the sessions that this handle has ended. If another request gave one of them a new id,
-    /// that one is revoked, too.
+    /// Revokes the sessions that this handle has ended. If another request gave one of them a new
+    /// id, the new id is revoked, too.
     async fn revoke_ended(&mut self) -> Result<()> {
         while let Some(ended) = self.session.state(|state| state.ended.first().copied()) {
             let mut next = self.calls.is_some().then_some((ended.key, ended.expires_in));
@@ -303,8 +305,8 @@ impl<'a> SaveSealed<'a> {
                 let other = self.mark(calls, &key, &logout, life).await?;
                 next = other.as_ref().and_then(|mark| {
                     let rotation = rotation_of(mark)?;
-                    // What the mark was given covers a whole life of the new id, which may have been
-                    // renewed since.
+                    // The ttl of the mark covered a whole life of the new id. The session may have
+                    // been renewed since then.
                     Some((rotation.key, mark.expires_in.saturating_add(age_of(&rotation))))
                 });
             }
@@ -314,9 +316,9 @@ impl<'a> SaveSealed<'a> {
         Ok(())
     }
 
-    /// Marks a session as revoked for as long as a cookie of it can live. A parallel request may have
-    /// renewed it meanwhile, so that is at least a whole lifetime. `Some` is a mark that was there
-    /// already; it lasts as long then.
+    /// Creates a revocation mark that lasts as long as a cookie of the session can live. That is at
+    /// least a whole lifetime, because a parallel request may have renewed the session. Returns an
+    /// existing mark, if there is one; its life was extended to the same length.
     async fn mark(
         &self,
         calls: &Calls<'_>,
@@ -329,17 +331,18 @@ impl<'a> SaveSealed<'a> {
         let usual =
             config.lifetime.into_iter().chain(config.idle_timeout).min().unwrap_or_default();
         let ttl = life.max(own).max(usual);
-        // Once for the leeway itself, once for another server's clock that it allows for.
+        // Twice: once for the leeway itself, once for the clock of another server.
         let ttl = ttl.saturating_add(self.cookie.leeway().saturating_mul(2));
-        // Only the refusal of the first call says that nothing was written.
-        let unknown = |error| Error::unavailable("a mark can't be looked at").with_source(error);
+        // Only the first call can be a refusal. After it, something may have been written.
+        let unknown =
+            |error| Error::unavailable("a revocation mark can't be loaded").with_source(error);
         for _ in 0..MAX_MARKS {
             match calls.save(key, mark, Write::Create { ttl }).await {
                 Ok(()) => return Ok(None),
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }
-            // It may expire at any moment, and be meant for a shorter time.
+            // The existing mark may expire at any moment, or its ttl may be too short.
             let Some(other) = calls.load(key).await.map_err(unknown)? else {
                 continue;
             };
@@ -352,22 +355,22 @@ impl<'a> SaveSealed<'a> {
                 Err(error) => return Err(unknown(error)),
             }
         }
-        Err(Error::unavailable("the mark of a revoked session kept changing"))
+        Err(Error::unavailable("the revocation mark of a session was changed again and again"))
     }
 }
 
 /// Why a session could not be sealed.
 enum NotSealed {
     Gone,
-    /// Another request gave it a new id, with this key.
+    /// Another request gave the session a new id, with this key.
     Rotated(Key),
-    /// The mark of the rotation may be in the revocation store, or may still get there.
+    /// The mark of the rotation may be in the revocation store, or may still arrive there.
     InDoubt(Error),
     Failed(Error),
 }
 
 impl NotSealed {
-    /// Another request was faster and left this mark.
+    /// Another request created this mark before.
     fn because_of(mark: &Loaded) -> Self {
         match rotation_of(mark) {
             Some(rotation) => Self::Rotated(rotation.key),
@@ -382,7 +385,7 @@ impl From<Error> for NotSealed {
     }
 }
 
-/// The rotation that left this mark; `None` for the mark of a logout.
+/// The rotation that created this mark; `None` for the mark of a logout.
 fn rotation_of(mark: &Loaded) -> Option<Tombstone> {
     match Content::decode(mark.record.payload.clone()) {
         Ok(Content::Tombstone(rotation)) => Some(rotation),
@@ -390,7 +393,7 @@ fn rotation_of(mark: &Loaded) -> Option<Tombstone> {
     }
 }
 
-/// Whether requests with the old id may still be on their way.
+/// Whether late requests with the old id may still arrive.
 fn is_recent(rotation: &Tombstone, config: &Config) -> bool {
     age_of(rotation) <= config.tombstone_ttl
 }

@@ -1,4 +1,4 @@
-//! Sessions on a server: the cookie holds the session id.
+//! Sessions on a server: the cookie contains the session id.
 
 use std::sync::Arc;
 
@@ -75,13 +75,13 @@ impl Medium for Server {
 
     async fn save(&self, context: &Context, session: &Session) -> Result<Saved> {
         let save = Save::new(context, self.calls(context), session);
-        let _turn = save.turn().await?;
+        let _guard = save.lock().await?;
         save.run().await
     }
 
     async fn destroy(&self, context: &Context, session: &Session) -> Result<()> {
         let mut save = Save::new(context, self.calls(context), session);
-        let _turn = save.turn().await?;
+        let _guard = save.lock().await?;
         save.end_sessions().await
     }
 

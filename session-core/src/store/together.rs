@@ -1,4 +1,4 @@
-//! Saves of one session that wait for each other in this process, written together.
+//! Writes the waiting saves of one session together.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -13,25 +13,27 @@ use crate::document::Document;
 use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version};
 use crate::{Error, Key, Loaded, Result};
 
-/// How many saves are written together.
+/// How many saves are written together at most.
 const MAX_TOGETHER: usize = 64;
-/// How often a leader starts again because another process was faster.
+/// How often a leader tries again after a conflict with another process.
 const MAX_CONFLICTS: u32 = 100;
 
 impl Save<'_> {
-    /// Waits for a save that writes this one's changes, too, or leads. `refused` is this save's write
-    /// that was refused just now: it may have been carried out all the same, if a driver sent it twice.
+    /// Waits for a leader that writes the changes of this save, too, or becomes the leader.
+    /// `refused` is the write of this save that just conflicted. If a driver sent it twice, it may
+    /// have been carried out nevertheless.
     pub(super) async fn join_queue(
         &mut self,
         key: &Key,
         version: Version,
-        patience: Duration,
+        max_wait: Duration,
         refused: Option<&Arc<Prepared>>,
     ) -> Result<Progress> {
         let queues = &self.context.queues;
         let place = match refused {
             None => queues.enter(key, self.session),
-            // Others must not apply the changes before it is known what became of them.
+            // A leader must not write these changes before the outcome of the refused write is
+            // known.
             Some(write) => match queues.try_lead(key) {
                 Some(lead) => Place::Leading(lead),
                 None => return self.rebase(key, version, Some(write)).await,
@@ -39,7 +41,7 @@ impl Save<'_> {
         };
         let mut lead = match place {
             Place::Leading(lead) => lead,
-            Place::Waiting(answer, ticket) => match self.wait(answer, ticket, patience).await? {
+            Place::Waiting(answer, ticket) => match self.wait(answer, ticket, max_wait).await? {
                 Some(Answer::Lead(lead)) => lead,
                 Some(Answer::Written { issued }) => {
                     self.done.write(issued);
@@ -60,32 +62,32 @@ impl Save<'_> {
         self.lead(&mut lead, key, version, refused.cloned().or(conflicted)).await
     }
 
-    /// Waits for an answer: with patience until a leader has taken this save, and then, because that
-    /// one may write its changes at any moment, until the deadline.
+    /// Waits for an answer: for at most `max_wait` until a leader takes this save, and from then on
+    /// until the deadline, because the leader may write the changes at any moment.
     async fn wait(
         &self,
         mut answer: oneshot::Receiver<Answer>,
         ticket: Ticket,
-        patience: Duration,
+        max_wait: Duration,
     ) -> Result<Option<Answer>> {
         self.session.state(|state| state.queued = Some(ticket));
-        let mut told = self
+        let mut received = self
             .calls
             .deadline
-            .limit(async { Ok(tokio::time::timeout(patience, &mut answer).await.ok()) })
+            .limit(async { Ok(tokio::time::timeout(max_wait, &mut answer).await.ok()) })
             .await
             .ok()
             .flatten();
-        if told.is_none()
+        if received.is_none()
             && let Leaving::Taken(_) = self.context.queues.leave(ticket)
         {
-            told = Some(self.calls.deadline.limit(async { Ok(answer.await) }).await?);
+            received = Some(self.calls.deadline.limit(async { Ok(answer.await) }).await?);
         }
         self.session.state(|state| state.queued = None);
-        Ok(told.and_then(|told| told.ok()))
+        Ok(received.and_then(|received| received.ok()))
     }
 
-    /// Waits until no leader can write the changes of an earlier save that was cut off.
+    /// Waits until no leader can write the changes of an earlier save whose future was dropped.
     pub(super) async fn leave_queue(&self, ticket: Ticket) -> Result<()> {
         if let Leaving::Taken(Some(leading)) = self.context.queues.leave(ticket) {
             let ended = async { Ok(leading.lock().await) };
@@ -140,7 +142,7 @@ impl Save<'_> {
         }
     }
 
-    /// Writes the changes of this save and of those that wait, until one write is accepted.
+    /// Writes the changes of this save and of the waiting saves, until one write succeeds.
     async fn lead(
         &mut self,
         lead: &mut Lead,
@@ -180,7 +182,8 @@ impl Save<'_> {
                     lead.members.drain(..).for_each(|member| answer_written(member, &write, moved));
                     return Ok(Progress::Done { moved });
                 }
-                // The next load shows whether a driver sent it twice, so the members remain in doubt.
+                // The next load shows whether a driver sent the write twice. Until then the members
+                // remain in doubt.
                 Ok(_) => {
                     lead.in_doubt = None;
                     lead.members.iter().for_each(|member| conflicted(member, &write));
@@ -197,15 +200,15 @@ impl Save<'_> {
             if conflicts > 0 && self.calls.deadline.is_over() {
                 break;
             }
-            // Another process was faster.
+            // A conflict with another process.
             let longest = 1_u64 << conflicts.min(6);
             self.calls.deadline.pause(Duration::from_millis(fastrand::u64(0..longest))).await;
         }
         Err(Error::conflict())
     }
 
-    /// Applies the changes of all members on top of this save's, one after another. Members that can't
-    /// be written together with it are told so and removed.
+    /// Applies the changes of all members after those of this save, one after another. Members that
+    /// can't be written together are removed, and have to write by themselves.
     fn combine(
         &self,
         own: &Arc<Prepared>,
@@ -258,10 +261,10 @@ impl Save<'_> {
         enter_doubt(self.session, own.version)
     }
 
-    /// The write of one member on top of what is before it; `None` when it must be written alone.
+    /// The write of one member, based on the write before it; `None` if it must be written alone.
     ///
-    /// The session of the member is based on a revision then that is never stored by itself. If the
-    /// common write fails, its next write is refused, and it is based on what is stored.
+    /// The session of the member is then based on a revision that is never stored. If the common
+    /// write fails, the next write of the member conflicts and is rebased onto the stored record.
     fn apply(
         &self,
         session: &Session,
@@ -269,7 +272,8 @@ impl Save<'_> {
         base: &Document,
         before: &Loaded,
     ) -> Option<Arc<Prepared>> {
-        // The updates are the application's code. What is wrong with one is only its own.
+        // The updates are code of the application. A panic or error fails only the member it
+        // belongs to.
         let installed =
             catch_unwind(AssertUnwindSafe(|| install(session, version, base, At::Record(before))));
         let context = self.context;

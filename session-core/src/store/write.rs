@@ -1,4 +1,4 @@
-//! Sends a write and finds out what became of it.
+//! Sends a write and finds out its outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ impl Save<'_> {
             return Ok(Progress::Replan);
         }
         let progress = match doubt.conflicted {
-            true => Progress::Overtaken,
+            true => Progress::Conflict,
             false => self.resume(&doubt.write, doubt.created, true).await?,
         };
         match (progress, doubt.write.stored_key()) {
@@ -43,9 +43,9 @@ impl Save<'_> {
         let (key, revision) = match &write.target {
             Target::Create(new) => (new.key, write.record.revision),
             Target::Update { key, .. } => (*key, write.record.revision),
-            // The old record was not touched, and nobody has the new id.
+            // The old record was not changed, and no client has the new id.
             Target::Rotate(_) if !doubt.created => {
-                self.take_back(write).await;
+                self.remove_new_record(write).await;
                 self.end_doubt();
                 return Ok(());
             }
@@ -60,12 +60,12 @@ impl Save<'_> {
                 (Some(found), Target::Rotate(rotation))
                     if found.record.revision == rotation.expected =>
                 {
-                    if !self.keep_out(&key, found.record).await? {
+                    if !self.change_revision(&key, found.record).await? {
                         continue;
                     }
-                    self.take_back(write).await;
+                    self.remove_new_record(write).await;
                 }
-                (_, Target::Rotate(_)) => self.take_back(write).await,
+                (_, Target::Rotate(_)) => self.remove_new_record(write).await,
                 _ => {}
             }
             self.end_doubt();
@@ -93,7 +93,8 @@ impl Save<'_> {
         }
     }
 
-    /// Sends a write, or finds out what became of it. `created`: a rotation has its new record.
+    /// Sends a write. With `ask_first` it finds out the outcome of an earlier attempt. `created`:
+    /// the new record of a rotation exists.
     async fn resume(
         &mut self,
         write: &Prepared,
@@ -123,13 +124,13 @@ impl Save<'_> {
                         }
                     });
                 }
-                self.bury(write, rotation, created).await
+                self.write_tombstone(write, rotation, created).await
             }
         }
     }
 
-    /// Creates a record under an id that nobody has yet. `false` when that was not carried out: a copy
-    /// of the request may still arrive, so the next attempt needs another id.
+    /// Creates a record under a new id. `false` if it was not carried out. A copy of the request
+    /// may then still arrive, so the next attempt needs another id.
     async fn create(
         &mut self,
         write: &Prepared,
@@ -138,12 +139,12 @@ impl Save<'_> {
         ask_first: bool,
     ) -> Result<bool> {
         match create(&self.calls, &new.key, &write.record, ttl, ask_first).await {
-            Creation::Created => Ok(true),
-            Creation::Refused(error) => {
+            CreateOutcome::Created => Ok(true),
+            CreateOutcome::Refused(error) => {
                 self.end_doubt();
                 Err(error)
             }
-            Creation::Missing(cause) => {
+            CreateOutcome::Missing(cause) => {
                 self.end_doubt();
                 self.resends += 1;
                 match cause {
@@ -151,7 +152,7 @@ impl Save<'_> {
                     _ => Ok(false),
                 }
             }
-            Creation::Unknown(error) => Err(in_doubt(error)),
+            CreateOutcome::InDoubt(error) => Err(in_doubt(error)),
         }
     }
 
@@ -163,7 +164,7 @@ impl Save<'_> {
         expected: Revision,
         ttl: impl Fn() -> Option<Duration>,
         ask_first: bool,
-    ) -> Fate {
+    ) -> SwapOutcome {
         compare_and_swap(&self.calls, &mut self.resends, key, record, expected, ttl, ask_first)
             .await
     }
@@ -177,18 +178,18 @@ impl Save<'_> {
     ) -> Result<Progress> {
         let ttl = || write.ttl_now();
         match self.swap(key, &write.record, expected, ttl, ask_first).await {
-            Fate::Written => {
+            SwapOutcome::Written => {
                 self.finish(write);
                 Ok(Progress::Done { moved: None })
             }
-            Fate::Refused(error) => match error.kind() {
+            SwapOutcome::Refused(error) => match error.kind() {
                 ErrorKind::Conflict => {
                     self.session.state(|state| {
                         if let Some(doubt) = &mut state.doubt {
                             doubt.conflicted = true;
                         }
                     });
-                    Ok(Progress::Overtaken)
+                    Ok(Progress::Conflict)
                 }
                 ErrorKind::Gone => self.gone(write),
                 _ => {
@@ -196,15 +197,15 @@ impl Save<'_> {
                     Err(error)
                 }
             },
-            Fate::Gone => self.gone(write),
-            Fate::Replaced(found) => self.replaced(write, expected, &found),
-            Fate::Unknown(error) => Err(in_doubt(error)),
+            SwapOutcome::Gone => self.gone(write),
+            SwapOutcome::Replaced(found) => self.replaced(write, expected, &found),
+            SwapOutcome::InDoubt(error) => Err(in_doubt(error)),
         }
     }
 
-    /// The second step of a rotation: the old record becomes a tombstone, if it is still the expected
-    /// one. Otherwise the new record is taken back.
-    async fn bury(
+    /// The second step of a rotation: replaces the old record by a tombstone, if it has the
+    /// expected revision. Otherwise removes the new record.
+    async fn write_tombstone(
         &mut self,
         write: &Prepared,
         rotation: &Rotation,
@@ -215,50 +216,53 @@ impl Save<'_> {
         let fate = self.swap(old, tombstone, *expected, || Some(ttl), ask_first).await;
         let fate = match fate {
             // A driver may have sent the request twice.
-            Fate::Refused(error) if error.kind() == ErrorKind::Conflict => {
+            SwapOutcome::Refused(error) if error.kind() == ErrorKind::Conflict => {
                 match self.calls.load(old).await {
-                    Ok(Some(found)) if found.record.revision == tombstone.revision => Fate::Written,
-                    Ok(Some(found)) => Fate::Replaced(found),
-                    Ok(None) => Fate::Gone,
-                    Err(error) => Fate::Unknown(error),
+                    Ok(Some(found)) if found.record.revision == tombstone.revision => {
+                        SwapOutcome::Written
+                    }
+                    Ok(Some(found)) => SwapOutcome::Replaced(found),
+                    Ok(None) => SwapOutcome::Gone,
+                    Err(error) => SwapOutcome::InDoubt(error),
                 }
             }
             fate => fate,
         };
         match fate {
-            Fate::Written => {
+            SwapOutcome::Written => {
                 self.finish(write);
                 Ok(Progress::Done { moved: None })
             }
-            Fate::Unknown(error) => Err(in_doubt(error)),
-            Fate::Refused(error) if error.kind() != ErrorKind::Gone => {
-                self.take_back(write).await;
+            SwapOutcome::InDoubt(error) => Err(in_doubt(error)),
+            SwapOutcome::Refused(error) if error.kind() != ErrorKind::Gone => {
+                self.remove_new_record(write).await;
                 self.end_doubt();
                 Err(error)
             }
-            Fate::Gone | Fate::Refused(_) => {
-                self.take_back(write).await;
+            SwapOutcome::Gone | SwapOutcome::Refused(_) => {
+                self.remove_new_record(write).await;
                 self.gone(write)
             }
-            // A tombstone is never replaced, so this one was not and will not be written.
-            Fate::Replaced(_) => {
-                self.take_back(write).await;
+            // A tombstone is never replaced, so this tombstone was not written and never will be.
+            SwapOutcome::Replaced(_) => {
+                self.remove_new_record(write).await;
                 self.end_doubt();
-                Ok(Progress::Overtaken)
+                Ok(Progress::Conflict)
             }
         }
     }
 
-    /// Removes the new record of a rotation that failed. Nobody has its id; if it remains, it expires.
-    async fn take_back(&self, write: &Prepared) {
+    /// Removes the new record of a rotation that failed. If that fails, the record expires; no
+    /// client has its id.
+    async fn remove_new_record(&self, write: &Prepared) {
         if let Some(new) = write.new_identity()
             && let Err(error) = self.calls.destroy(&new.key, Some(write.record.revision)).await
         {
-            tracing::debug!(%error, "the record of an id that nobody has remains until it expires");
+            tracing::debug!(%error, "the record of a failed rotation remains until it expires");
         }
     }
 
-    /// A write was in doubt, and the record has a third revision.
+    /// The write was in doubt, and the record has neither its revision nor the expected one.
     fn replaced(
         &mut self,
         write: &Prepared,
@@ -279,12 +283,12 @@ impl Save<'_> {
             }
             Content::Session(base) => (base, At::Record(found)),
         };
-        // Reported once. The changes of that write are given up, so that none is applied twice.
+        // Reported once. The changes of the write are given up, so that none is applied twice.
         self.session.state(|state| {
             state.doubt = None;
             state.give_up(write.version.change);
         });
-        // Where a later update does not fit, the next save says so.
+        // If a later update fails, the next save returns its error.
         let _ = install(self.session, write.version, &base, at);
         Err(Error::unavailable(
             "whether a write was carried out can't be known: its acknowledgement was lost and another \
@@ -292,7 +296,7 @@ impl Save<'_> {
         ))
     }
 
-    /// A write was carried out.
+    /// Records that a write was carried out.
     pub(super) fn finish(&mut self, write: &Prepared) {
         let issued = self.session.state(|state| state.written(write, None));
         apply_again(self.session, write);

@@ -1,10 +1,10 @@
-//! How many calls of the backend each path costs: they decide how fast an application is.
+//! How many backend calls each operation costs.
 
 use crate::support::{cookie, increment, load, store, stored};
 use session_core::{Owner, Saved, Session};
 
 #[tokio::test]
-async fn each_path_costs_its_calls_and_no_more() {
+async fn each_operation_costs_its_calls_and_no_more() {
     let (backend, store) = store();
 
     // A request that does not use its new session.
@@ -13,7 +13,7 @@ async fn each_path_costs_its_calls_and_no_more() {
     assert!(store.cookie_value(&session).is_none());
     assert_eq!(backend.take_calls(), [""; 0]);
 
-    // A client with a value that is no id.
+    // A cookie value that is not an id.
     assert!(store.load("nonsense").await.unwrap().is_none());
     assert_eq!(backend.take_calls(), [""; 0]);
 
@@ -30,7 +30,7 @@ async fn each_path_costs_its_calls_and_no_more() {
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
     assert_eq!(backend.take_calls(), ["load"]);
 
-    // Read and write; settled, too.
+    // Read and write, by `save` and by `store.update`.
     let session = load(&store, &old).await;
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
@@ -42,7 +42,7 @@ async fn each_path_costs_its_calls_and_no_more() {
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
     assert_eq!(backend.take_calls(), [""; 0]);
 
-    // Sign-in: load, create, tombstone. The values come along without another call.
+    // Sign-in: load, create, tombstone. Moving the values costs no further call.
     let session = load(&store, &old).await;
     session.sign_in(Owner::new("alice").unwrap());
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
@@ -68,7 +68,7 @@ async fn a_sign_in_of_a_new_visitor_is_one_create() {
 }
 
 #[tokio::test]
-async fn a_logout_through_save_costs_the_same_and_a_late_one_follows() {
+async fn a_logout_by_save_costs_the_same_and_a_late_logout_follows_the_tombstone() {
     let (backend, store) = store();
     let (_, session) = stored(&store).await;
     backend.take_calls();
@@ -87,7 +87,7 @@ async fn a_logout_through_save_costs_the_same_and_a_late_one_follows() {
 }
 
 #[tokio::test]
-async fn an_update_that_another_one_overtook_costs_one_load_and_one_write_more() {
+async fn an_update_after_a_conflict_costs_one_more_load_and_write() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     let other = load(&store, &old).await;

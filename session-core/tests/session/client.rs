@@ -1,5 +1,5 @@
-//! `cookie_change`: what a client must be told in the end, whatever the application saved and
-//! destroyed on the way.
+//! `cookie_change`: what is sent to the client at the end of a request in which the application
+//! saved or destroyed sessions itself.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use crate::support::{config, cookie, increment, load, request, store, stored, wi
 use session_core::web::CookieChange;
 use session_core::{ErrorKind, Saved, Session, SessionStore};
 
-/// The client must get the session's present value, and it is one that loads.
+/// The client gets the session's current cookie value, and this value loads the session.
 async fn assert_set(store: &SessionStore, session: &Session) {
     let value = store.cookie_value(session).expect("the session is stored");
     assert!(store.load(value.as_str()).await.unwrap().is_some());
@@ -28,7 +28,7 @@ async fn a_client_keeps_the_cookie_of_a_session_that_was_read_or_updated() {
 }
 
 #[tokio::test]
-async fn a_client_without_a_session_is_told_nothing_until_there_is_one() {
+async fn a_client_without_a_session_gets_no_cookie_until_there_is_one() {
     let (_, store) = store();
     let session = store.create();
     assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
@@ -40,7 +40,7 @@ async fn a_client_without_a_session_is_told_nothing_until_there_is_one() {
 }
 
 #[tokio::test]
-async fn what_the_application_saved_is_told_after_the_web_layer_has_saved_again() {
+async fn a_save_by_the_application_sets_the_cookie_after_the_web_layer_saved_again() {
     let (_, store) = store();
     let session = store.create();
     increment(&session);
@@ -53,7 +53,7 @@ async fn what_the_application_saved_is_told_after_the_web_layer_has_saved_again(
 }
 
 #[tokio::test]
-async fn a_new_id_is_told_after_further_saves() {
+async fn a_new_id_sets_the_cookie_after_further_saves() {
     let (_, store) = store();
     let (old_cookie, session) = stored(&store).await;
     session.regenerate();
@@ -65,7 +65,7 @@ async fn a_new_id_is_told_after_further_saves() {
 }
 
 #[tokio::test]
-async fn a_new_expiry_is_told() {
+async fn a_new_expiry_renews_the_cookie() {
     let (_, store) = with_config(config().idle_timeout(Duration::from_secs(3600)));
     let (old_cookie, session) = stored(&store).await;
     session.set_lifetime(Duration::from_secs(60)).unwrap();
@@ -90,7 +90,7 @@ async fn a_destroyed_session_is_removed_after_the_web_layer_has_saved_again() {
     assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
     assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
-    // Again does no harm.
+    // A second destroy changes nothing.
     store.destroy(&session).await.unwrap();
     assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
 }
@@ -108,7 +108,7 @@ async fn a_session_that_was_destroyed_under_a_new_id_is_removed() {
 }
 
 #[tokio::test]
-async fn a_session_that_takes_the_place_of_a_destroyed_one_is_told() {
+async fn a_session_that_replaces_a_destroyed_one_sets_the_cookie() {
     let (_, store) = store();
     let (old_cookie, session) = stored(&store).await;
     store.destroy(&session).await.unwrap();
@@ -119,14 +119,14 @@ async fn a_session_that_takes_the_place_of_a_destroyed_one_is_told() {
 }
 
 #[tokio::test]
-async fn a_session_that_came_and_went_within_the_request_leaves_nothing_to_tell() {
+async fn a_session_that_was_created_and_destroyed_in_one_request_changes_no_cookie() {
     let (_, store) = store();
     let session = store.create();
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     store.destroy(&session).await.unwrap();
     assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
-    // One that was never stored, too.
+    // Also for a session that was never stored.
     let session = store.create();
     increment(&session);
     session.destroy();
@@ -135,7 +135,7 @@ async fn a_session_that_came_and_went_within_the_request_leaves_nothing_to_tell(
 }
 
 #[tokio::test]
-async fn the_cookie_is_removed_when_what_came_after_the_destroy_was_too_large() {
+async fn the_cookie_is_removed_when_the_session_after_a_destroy_is_too_large() {
     let (backend, store) = with_config(config().max_record_size(256));
     let (_, session) = stored(&store).await;
     session.destroy();
@@ -165,7 +165,7 @@ async fn a_client_whose_session_is_gone_keeps_its_cookie() {
     request(&store, &cookie, Session::destroy).await;
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Gone);
-    // A parallel request may just have given it another one.
+    // A parallel request may just have set another cookie.
     assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     assert!(store.cookie_value(&session).is_none());
 }
@@ -184,7 +184,7 @@ async fn a_destroy_in_doubt_removes_the_cookie_only_when_it_is_certain() {
 }
 
 #[tokio::test]
-async fn an_id_in_doubt_is_told_only_when_it_is_certain() {
+async fn an_id_in_doubt_sets_the_cookie_only_when_it_is_certain() {
     let (backend, store) = store();
     let (old_cookie, session) = stored(&store).await;
     session.regenerate();
@@ -213,7 +213,7 @@ async fn a_logout_works_although_the_record_cant_be_read() {
 }
 
 #[tokio::test]
-async fn what_is_written_in_place_of_an_unreadable_record_gets_a_new_id() {
+async fn a_session_that_replaces_an_unreadable_record_gets_a_new_id() {
     let (backend, store) = store();
     let id = session_core::SessionId::from_bytes([9; 32]);
     backend.put_raw(id.key(), b"not a document");

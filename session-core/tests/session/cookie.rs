@@ -13,7 +13,8 @@ use crate::support::{config, cookie, increment, load, n, stored};
 use session_core::web::CookieChange;
 use session_core::{ErrorKind, Saved, Session, SessionStore};
 
-/// The save of the session finds out that another request was faster, and no cookie of it lives.
+/// The save of the session fails because another request rotated or destroyed it, and the session
+/// has no cookie.
 async fn assert_gone(store: &SessionStore, session: &Session) {
     assert_eq!(store.save(session).await.unwrap_err().kind(), ErrorKind::Gone);
     assert!(store.cookie_value(session).is_none());
@@ -28,7 +29,7 @@ fn a_cookie_store_has_no_records_for_adapters() {
 }
 
 #[tokio::test]
-async fn a_logout_between_the_look_and_the_mark_of_a_rotation_wins() {
+async fn a_logout_between_the_load_and_the_mark_of_a_rotation_wins() {
     let (revoked, store) = with_revocation(config());
     let (old_cookie, session) = stored(&store).await;
     let elsewhere = load(&store, &old_cookie).await;
@@ -40,7 +41,7 @@ async fn a_logout_between_the_look_and_the_mark_of_a_rotation_wins() {
 }
 
 #[tokio::test]
-async fn of_two_rotations_at_once_one_succeeds() {
+async fn one_of_two_concurrent_rotations_succeeds() {
     let (revoked, store) = with_revocation(config());
     let (old_cookie, session) = stored(&store).await;
     let elsewhere = load(&store, &old_cookie).await;
@@ -56,8 +57,8 @@ async fn of_two_rotations_at_once_one_succeeds() {
 }
 
 #[tokio::test]
-async fn a_rotation_knows_its_own_mark_after_the_answer_was_lost() {
-    // Whether the mark can be looked for at once, or by the next save only.
+async fn a_rotation_recognizes_its_own_mark_after_a_lost_answer() {
+    // Whether the mark can be loaded at once, or only by the next save.
     for lost in [false, true] {
         for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
             let (revoked, store) = with_revocation(config());
@@ -65,7 +66,7 @@ async fn a_rotation_knows_its_own_mark_after_the_answer_was_lost() {
             session.regenerate();
             revoked.fail(&[fault]);
             let faulty = revoked.clone();
-            // After the look that comes before the mark.
+            // After the load that precedes the mark.
             revoked.after("load", 1, async move {
                 faulty.failing_loads.store(usize::from(lost), Ordering::SeqCst);
             });
@@ -95,7 +96,7 @@ async fn a_rotation_in_doubt_does_not_outlive_a_logout() {
 }
 
 #[tokio::test]
-async fn a_destroy_during_a_save_loses_nothing_that_came_after_it() {
+async fn a_destroy_during_a_save_keeps_later_changes() {
     for regenerate in [false, true] {
         let (revoked, store) = with_revocation(config());
         let (old_cookie, session) = stored(&store).await;
@@ -125,7 +126,7 @@ async fn a_save_after_a_logout_is_gone() {
 }
 
 #[tokio::test]
-async fn a_revocation_store_that_cant_be_asked_is_an_error_and_not_a_session() {
+async fn an_unavailable_revocation_store_is_an_error_and_not_a_session() {
     let (revoked, store) = with_revocation(config());
     let (cookie, session) = stored(&store).await;
     revoked.failing_loads.store(1, Ordering::SeqCst);
@@ -138,7 +139,7 @@ async fn a_revocation_store_that_cant_be_asked_is_an_error_and_not_a_session() {
 }
 
 #[tokio::test]
-async fn the_client_is_told_what_the_application_destroyed_and_saved_itself() {
+async fn the_cookie_follows_the_destroys_and_saves_of_the_application() {
     let (_, revocable) = with_revocation(config());
     for store in [without_revocation(), revocable] {
         let (_, session) = stored(&store).await;
@@ -158,7 +159,7 @@ async fn the_client_is_told_what_the_application_destroyed_and_saved_itself() {
 }
 
 #[tokio::test]
-async fn a_session_that_does_not_fit_a_cookie_leaves_the_client_with_the_one_it_has() {
+async fn a_session_that_is_too_large_leaves_the_old_cookie() {
     let (_, revocable) = with_revocation(config());
     for store in [without_revocation(), revocable] {
         let (old_cookie, session) = stored(&store).await;
@@ -174,7 +175,7 @@ async fn a_session_that_does_not_fit_a_cookie_leaves_the_client_with_the_one_it_
 }
 
 #[tokio::test]
-async fn a_rotation_that_was_refused_leaves_nothing_to_revoke() {
+async fn a_refused_rotation_leaves_nothing_to_revoke() {
     let (revoked, store) = with_revocation(config());
     let (_, session) = stored(&store).await;
     session.insert("big", "x".repeat(1000)).unwrap();
@@ -190,18 +191,18 @@ async fn a_fixed_lifetime_stays_fixed() {
     let cookies = Sealing::default();
     let store = SessionStore::new_cookie(cookies.clone()).with_config(config()).unwrap();
     let (old_cookie, session) = stored(&store).await;
-    let deadline = cookies.expires_at(&old_cookie);
+    let expiry = cookies.expires_at(&old_cookie);
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     session.regenerate();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     let new_cookie = cookie(&store, &session);
     assert_ne!(new_cookie, old_cookie);
-    assert_eq!(cookies.expires_at(&new_cookie), deadline);
+    assert_eq!(cookies.expires_at(&new_cookie), expiry);
 }
 
 #[tokio::test]
-async fn a_cookie_of_an_older_key_is_sealed_anew_with_the_life_that_it_has() {
+async fn a_cookie_of_an_older_key_is_sealed_again_with_the_same_expiry() {
     let cookies = Sealing::default();
     let store = SessionStore::new_cookie(cookies.clone()).with_config(config()).unwrap();
     let (old_cookie, _) = stored(&store).await;

@@ -27,14 +27,14 @@ async fn every_operation_ends_within_the_deadline_of_a_silent_store() {
     assert_eq!(outcomes, [const { Ok(ErrorKind::Unavailable) }; 5]);
 }
 
-/// An application's test may stop tokio's clock and move it on.
+/// A test of an application may pause tokio's clock and advance it.
 #[tokio::test(start_paused = true)]
-async fn a_clock_that_was_moved_on_ends_nothing_early() {
+async fn an_advanced_clock_ends_no_operation_early() {
     let (backend, store) = with_config(config());
     let (_, session) = stored(&store).await;
     increment(&session);
     tokio::time::advance(Duration::from_secs(3600)).await;
-    // Long enough that the deadline, were it in the past, would be seen first.
+    // Long enough for a deadline in the past to be noticed first.
     backend.before("save", 1, tokio::time::sleep(Duration::from_millis(50)));
     backend.take_calls();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);

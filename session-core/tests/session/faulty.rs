@@ -1,4 +1,4 @@
-//! A store in a map that can be told to fail, and what happens in the midst of its calls.
+//! A store in a map that fails on demand, with hooks before and after its calls.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,26 +13,26 @@ use session_core::{
     async_trait,
 };
 
-/// What happens to the next writes, in order.
+/// A failure of a write.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Fault {
-    /// It is carried out and nobody hears of it.
+    /// It is carried out, and the answer is lost.
     LoseAnswer,
     /// It never arrives.
     LoseRequest,
-    /// It is lost, as it seems, and arrives when [`Faulty::arrive`] says so.
+    /// It seems to be lost, and arrives with [`Faulty::arrive`].
     Late,
-    /// The driver sends it twice and hears of the second time.
+    /// The driver sends it twice and gets the answer to the second copy.
     SentTwice,
-    /// It is carried out and no answer ever comes.
+    /// It is carried out, and the call is never answered.
     Hang,
     /// The store refuses it.
     Refuse,
     /// The record is larger than the store accepts.
     TooLarge,
-    /// The store misses a right.
+    /// A right is missing in the store.
     Misconfigured,
-    /// As usual.
+    /// No failure.
     None,
 }
 
@@ -48,19 +48,19 @@ pub(crate) struct Faulty {
     pub(crate) failing_loads: AtomicUsize,
     /// How many of the next loads are refused.
     pub(crate) refused_loads: AtomicUsize,
-    /// Nothing is carried out and no call is ever answered.
+    /// No call is carried out or answered.
     pub(crate) silent: AtomicBool,
     pub(crate) failing_gcs: AtomicUsize,
     pub(crate) gcs: AtomicUsize,
     calls: Mutex<Vec<&'static str>>,
 }
 
-/// A write that is still on its way; whether it was carried out.
+/// A write that arrives later. Returns whether it was carried out.
 type Late = Box<dyn FnOnce(&Faulty) -> bool + Send>;
 
 struct Hook {
     moment: (When, &'static str),
-    /// How many such calls are still to come, this one included.
+    /// The number of calls until the hook runs, the last one included.
     left: usize,
     work: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -76,7 +76,7 @@ impl Faulty {
         *self.faults.lock().unwrap() = faults.to_vec();
     }
 
-    /// Runs something once, before the nth call of this name from now on is carried out.
+    /// Runs `work` once, before the nth call of this name from now on is carried out.
     pub(crate) fn before(
         &self,
         call: &'static str,
@@ -86,8 +86,8 @@ impl Faulty {
         self.hook((When::Before, call), nth, work);
     }
 
-    /// Runs something once, after the nth call of this name from now on was carried out and before
-    /// it is answered.
+    /// Runs `work` once, after the nth call of this name from now on was carried out and before it
+    /// is answered.
     pub(crate) fn after(
         &self,
         call: &'static str,
@@ -106,9 +106,9 @@ impl Faulty {
         self.hooks.lock().unwrap().push(Hook { moment, left, work: Box::pin(work) });
     }
 
-    /// The write that was [`Fault::Late`] arrives; whether it was carried out.
+    /// The write of [`Fault::Late`] arrives. Returns whether it was carried out.
     pub(crate) fn arrive(&self) -> bool {
-        let late = self.late.lock().unwrap().take().expect("a write is on its way");
+        let late = self.late.lock().unwrap().take().expect("a write was delayed");
         late(self)
     }
 
@@ -128,7 +128,7 @@ impl Faulty {
         records.values().filter(|(record, end)| is_tombstone(record) && *end > now).count()
     }
 
-    /// What is stored under a key, and when it expires.
+    /// The record under a key, and its expiry.
     pub(crate) fn record(&self, key: &Key) -> Option<(Record, Instant)> {
         self.records.lock().unwrap().get(key).cloned()
     }
@@ -138,24 +138,24 @@ impl Faulty {
         self.records.lock().unwrap().retain(|_, (record, _)| !is_tombstone(record));
     }
 
-    /// When the one session that there is expires, or the one record.
-    pub(crate) fn deadline(&self) -> Instant {
+    /// The expiry of the only session, or of the only record.
+    pub(crate) fn expiry(&self) -> Instant {
         let records = self.records.lock().unwrap();
         let is_only = records.len() == 1;
         let mut found = records.values().filter(|(record, _)| is_only || !is_tombstone(record));
-        let (_, deadline) = found.next().expect("there is one");
+        let (_, expiry) = found.next().expect("there is one");
         assert!(found.next().is_none(), "there is only one");
-        *deadline
+        *expiry
     }
 
     pub(crate) fn put_raw(&self, key: Key, payload: &'static [u8]) {
         let record =
             Record { payload: payload.into(), revision: Revision::from_u64(1), owner: None };
-        let deadline = Instant::now() + Duration::from_secs(60);
-        self.records.lock().unwrap().insert(key, (record, deadline));
+        let expiry = Instant::now() + Duration::from_secs(60);
+        self.records.lock().unwrap().insert(key, (record, expiry));
     }
 
-    /// One call, with what is to happen before and after it.
+    /// One call, with its hooks before and after it.
     async fn call<T>(
         &self,
         name: &'static str,
@@ -193,10 +193,10 @@ impl Faulty {
             Fault::Refuse => Err(Error::refused("full")),
             Fault::TooLarge => Err(Error::new(ErrorKind::TooLarge, "too large")),
             Fault::Misconfigured => Err(Error::invalid_config("no right to write")),
-            Fault::LoseRequest => Err(Error::unavailable("lost on the way")),
+            Fault::LoseRequest => Err(Error::unavailable("the request was lost")),
             Fault::Late => {
                 *self.late.lock().unwrap() = Some(Box::new(move |store| carry_out(store).is_ok()));
-                Err(Error::unavailable("held up on the way"))
+                Err(Error::unavailable("the request was delayed"))
             }
             Fault::LoseAnswer => {
                 carry_out(self)?;
@@ -216,26 +216,26 @@ impl Faulty {
     fn put(&self, key: &Key, record: &Record, write: Write) -> Result<()> {
         let mut records = self.records.lock().unwrap();
         let now = Instant::now();
-        let live = records.get(key).filter(|(_, deadline)| *deadline > now);
-        let deadline = match (write, live) {
+        let live = records.get(key).filter(|(_, expiry)| *expiry > now);
+        let expiry = match (write, live) {
             (Write::Create { .. }, Some(_)) => return Err(Error::already_exists()),
             (Write::Create { ttl }, None) => now + ttl,
             (Write::Update(_), None) => return Err(Error::gone()),
             (Write::Update(update), Some((old, _))) if old.revision != update.expected => {
                 return Err(Error::conflict());
             }
-            (Write::Update(update), Some((_, deadline))) => {
-                update.ttl.map_or(*deadline, |ttl| now + ttl)
+            (Write::Update(update), Some((_, expiry))) => {
+                update.ttl.map_or(*expiry, |ttl| now + ttl)
             }
         };
-        records.insert(*key, (record.clone(), deadline));
+        records.insert(*key, (record.clone(), expiry));
         Ok(())
     }
 
     pub(crate) fn remove(&self, key: &Key, only: Option<Revision>) -> bool {
         let mut records = self.records.lock().unwrap();
-        let wanted = records.get(key).is_some_and(|(record, deadline)| {
-            *deadline > Instant::now() && only.is_none_or(|only| only == record.revision)
+        let wanted = records.get(key).is_some_and(|(record, expiry)| {
+            *expiry > Instant::now() && only.is_none_or(|only| only == record.revision)
         });
         wanted && records.remove(key).is_some()
     }
@@ -248,25 +248,25 @@ impl Faulty {
             return Err(Error::refused("no connection"));
         }
         let records = self.records.lock().unwrap();
-        Ok(records.get(key).and_then(|(record, deadline)| {
-            let expires_in = deadline.checked_duration_since(Instant::now())?;
+        Ok(records.get(key).and_then(|(record, expiry)| {
+            let expires_in = expiry.checked_duration_since(Instant::now())?;
             (!expires_in.is_zero()).then(|| Loaded { record: record.clone(), expires_in })
         }))
     }
 
     fn renew(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
         let mut records = self.records.lock().unwrap();
-        let entry = records.get_mut(key).filter(|(_, deadline)| *deadline > Instant::now());
-        let (record, deadline) = entry.ok_or_else(Error::gone)?;
+        let entry = records.get_mut(key).filter(|(_, expiry)| *expiry > Instant::now());
+        let (record, expiry) = entry.ok_or_else(Error::gone)?;
         if record.revision != expected {
             return Err(Error::conflict());
         }
-        *deadline = Instant::now() + ttl;
+        *expiry = Instant::now() + ttl;
         Ok(())
     }
 }
 
-/// What the handle leaves under an old id.
+/// Whether the record is a tombstone.
 fn is_tombstone(record: &Record) -> bool {
     record.payload.starts_with(b"{\"v\":1,\"rotated\"")
 }

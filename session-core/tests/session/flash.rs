@@ -64,7 +64,7 @@ async fn a_value_of_another_type_is_not_taken() {
 }
 
 #[tokio::test]
-async fn what_another_request_adds_meanwhile_is_not_lost_and_not_shown_twice() {
+async fn an_entry_of_another_request_is_not_lost_and_not_shown_twice() {
     let store = store(FlashMode::UntilRead);
     let cookie = with_flash(&store).await;
     let reader = store.load(&cookie).await.unwrap().unwrap();
@@ -98,7 +98,7 @@ async fn kept_entries_are_delivered_again() {
 }
 
 #[tokio::test]
-async fn an_insert_replaces_what_waits_under_the_key() {
+async fn an_insert_replaces_a_waiting_value_of_the_same_name() {
     let store = store(FlashMode::UntilRead);
     let cookie = with_flash(&store).await;
     request(&store, &cookie, |session| {
@@ -114,7 +114,7 @@ async fn an_insert_replaces_what_waits_under_the_key() {
 }
 
 #[tokio::test]
-async fn next_request_mode_drops_what_was_not_kept() {
+async fn next_request_mode_removes_entries_that_were_not_kept() {
     let store = store(FlashMode::NextRequest);
     let cookie = with_flash(&store).await;
     // A request that does not use the session ages nothing.
@@ -150,19 +150,19 @@ async fn waiting(store: &SessionStore, cookie: &str) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn next_request_mode_does_not_drop_what_another_request_adds_meanwhile() {
+async fn next_request_mode_keeps_entries_that_another_request_adds_meanwhile() {
     let (_, store, cookie) = next_request_store().await;
     request(&store, &cookie, |session| session.flash().message("info", "old")).await;
     let session = load(&store, &cookie).await;
     increment(&session);
-    // A request that looks into the session; it ages "old" as well.
+    // A request that reads the session and so ages "old", too.
     request(&store, &cookie, |session| session.flash().message("info", "new")).await;
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     assert_eq!(waiting(&store, &cookie).await, ["new"]);
 }
 
 #[tokio::test]
-async fn next_request_mode_does_not_drop_what_this_request_saved_before() {
+async fn next_request_mode_keeps_entries_that_this_request_saved_before() {
     let (_, store, cookie) = next_request_store().await;
     let session = load(&store, &cookie).await;
     session.flash().message("info", "hello");
@@ -174,7 +174,7 @@ async fn next_request_mode_does_not_drop_what_this_request_saved_before() {
 }
 
 #[tokio::test]
-async fn next_request_mode_does_not_drop_what_was_in_doubt() {
+async fn next_request_mode_keeps_entries_whose_save_was_in_doubt() {
     for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
         let (backend, store, cookie) = next_request_store().await;
         let session = load(&store, &cookie).await;
@@ -188,7 +188,7 @@ async fn next_request_mode_does_not_drop_what_was_in_doubt() {
 }
 
 #[tokio::test]
-async fn next_request_mode_ages_nothing_when_the_request_failed() {
+async fn next_request_mode_removes_nothing_when_the_request_failed() {
     let (_, store, cookie) = next_request_store().await;
     request(&store, &cookie, |session| session.flash().message("info", "hello")).await;
     let session = load(&store, &cookie).await;
@@ -199,7 +199,7 @@ async fn next_request_mode_ages_nothing_when_the_request_failed() {
 }
 
 #[tokio::test]
-async fn next_request_mode_keeps_what_was_kept_through_further_saves() {
+async fn next_request_mode_keeps_kept_entries_through_further_saves() {
     let (_, store, cookie) = next_request_store().await;
     request(&store, &cookie, |session| session.flash().message("info", "hello")).await;
     let session = load(&store, &cookie).await;
@@ -209,7 +209,7 @@ async fn next_request_mode_keeps_what_was_kept_through_further_saves() {
         assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     }
     assert_eq!(waiting(&store, &cookie).await, ["hello"]);
-    // For one request more, not for ever.
+    // For one more request only.
     request(&store, &cookie, increment).await;
     assert!(waiting(&store, &cookie).await.is_empty());
 }
@@ -231,7 +231,7 @@ async fn an_entry_kept_while_its_removal_is_in_doubt_is_delivered_once_more() {
     }
 }
 
-/// A value within so many lists.
+/// A value inside `depth` lists.
 fn nested(depth: usize) -> Box<serde_json::value::RawValue> {
     let text = format!("{}{}", "[".repeat(depth), "]".repeat(depth));
     serde_json::value::RawValue::from_string(text).unwrap()
@@ -246,7 +246,7 @@ async fn values_of_the_greatest_depth_are_read_back_from_flash_and_data() {
             if !alone {
                 session.insert("other", [1, 2]).unwrap();
                 session.insert("deep", nested(depth)).unwrap();
-                // A key with an escape: the document has no index and is scanned.
+                // A name with an escape: the document has no index and is scanned.
                 session.insert("\"", nested(depth)).unwrap();
                 session.flash().message("info", "hello");
             }

@@ -1,19 +1,20 @@
-//! Many clients of one session over a store that loses, delays and doubles requests and answers:
+//! Many clients of one session on a store that loses, delays and duplicates requests and answers:
 //! logins, logouts, rotations, increments, renewals and late requests, interleaved by a seed.
 //!
-//! A failure prints its seed; `INTERLEAVE_SEED=<seed>` runs that one alone, and `INTERLEAVE_SEEDS`
-//! says how many there are.
+//! A failure prints its seed. `INTERLEAVE_SEED=<seed>` runs this seed alone, and `INTERLEAVE_SEEDS`
+//! sets the number of seeds.
 //!
-//! It can fail. Each of these changes to the handle was found within 1,700 seeds:
-//! - no tombstone, one that lasts two milliseconds, or one that counts over a third revision;
-//! - the new record of a failed rotation is not taken back;
-//! - a record that is missing counts as written;
+//! The test can fail. It found each of these defects of the handle within 1,700 seeds:
+//! - no tombstone, a tombstone that lasts two milliseconds, or a tombstone that replaces a third
+//!   revision;
+//! - the new record of a failed rotation is not removed;
+//! - a missing record counts as written;
 //! - a create is sent again with the same id;
-//! - a write in doubt is forgotten, or applied again over a third revision;
-//! - a touch expects whatever revision is there;
-//! - a logout does not follow the tombstone, or ends at another revision;
-//! - a late request stores what it changed;
-//! - updates are not computed again over what others left.
+//! - a write in doubt is forgotten, or applied again to a third revision;
+//! - a touch accepts any revision;
+//! - a logout does not follow the tombstone, or stops at another revision;
+//! - a late request stores its changes;
+//! - updates are not computed again after a conflict.
 
 mod ledger;
 mod network;
@@ -30,7 +31,7 @@ use tokio::time::{sleep, timeout};
 use self::ledger::{Ledger, Outcome};
 use self::network::{Network, say};
 
-/// Without optimization each takes ten times as long.
+/// Without optimization each seed takes ten times as long.
 const SEEDS: u64 = if cfg!(debug_assertions) { 2_000 } else { 10_000 };
 const CLIENTS: u64 = 4;
 const REQUESTS: u64 = 4;
@@ -65,7 +66,7 @@ fn no_interleaving_breaks_a_promise() {
 }
 
 fn run(seed: u64) {
-    // The pauses and ids of the handle, too, depend on nothing but the seed.
+    // The pauses and ids of the handle are derived from the seed, too.
     fastrand::seed(seed);
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
@@ -92,7 +93,7 @@ fn run(seed: u64) {
         for client in clients {
             client.await.unwrap();
         }
-        // Whatever is still on the way arrives.
+        // All requests in flight arrive.
         sleep(Duration::from_secs(1)).await;
         ledger.check_end();
     });
@@ -133,7 +134,7 @@ impl Client {
         match self.random.u32(0..20) {
             0..3 => self.log_out(&id, &session).await,
             3..5 => self.log_out_during_a_save(&id, &session).await,
-            5..8 => drop(self.store.save(&session).await), // it renews the session
+            5..8 => drop(self.store.save(&session).await), // renews the session
             _ => self.change(&id, &session, format!("by {}.{request}", self.number)).await,
         }
     }
@@ -141,8 +142,8 @@ impl Client {
     async fn log_out(&mut self, id: &str, session: &Session) {
         self.ledger.logout_begins(id);
         for _ in 0..TRIES {
-            let patience = self.patience();
-            if let Ok(Ok(())) = timeout(patience, self.store.destroy(session)).await {
+            let max_wait = self.max_wait();
+            if let Ok(Ok(())) = timeout(max_wait, self.store.destroy(session)).await {
                 return self.ledger.logged_out(id);
             }
         }
@@ -151,7 +152,7 @@ impl Client {
     /// A clone of the session is destroyed at any moment of a save.
     async fn log_out_during_a_save(&mut self, id: &str, session: &Session) {
         self.ledger.logout_begins(id);
-        // A sign-in that comes late makes a session of its own, and that one is destroyed.
+        // A late sign-in creates a separate session, which is destroyed.
         let is_own = self.put_something(session);
         let (moment, clone) = (self.random.u64(0..16), session.clone());
         let destruction = tokio::spawn(async move {
@@ -171,7 +172,7 @@ impl Client {
         }
     }
 
-    /// Changes the session; whether it signs in.
+    /// Changes the session. Returns whether it signs in.
     fn put_something(&mut self, session: &Session) -> bool {
         match self.random.u32(0..8) {
             0..2 => session.regenerate(),
@@ -187,15 +188,15 @@ impl Client {
         false
     }
 
-    /// An increment with a mark of its own, and perhaps a new id.
+    /// An increment with a unique mark, and perhaps a new id.
     async fn change(&mut self, id: &str, session: &Session, mark: String) {
         let signs_in = self.put_something(session);
         session.insert(&mark, true).unwrap();
-        let settled = self.random.bool();
-        if !settled {
+        let updates_at_once = self.random.bool();
+        if !updates_at_once {
             session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
         }
-        // A clone of the session is saved at the same time: what it says nobody hears.
+        // A clone of the session is saved at the same time, and its result is ignored.
         let is_shared = self.random.u32(0..4) == 0;
         if is_shared {
             let (store, clone) = (self.store.clone(), session.clone());
@@ -203,20 +204,20 @@ impl Client {
         }
         let mut outcome = if is_shared { Outcome::InDoubt } else { Outcome::NotWritten };
         for attempt in 0..TRIES {
-            let patience = self.patience();
+            let max_wait = self.max_wait();
             let save = async {
-                if settled && attempt == 0 {
+                if updates_at_once && attempt == 0 {
                     let one_more = |n: Option<u32>| n.unwrap_or(0) + 1;
                     return Ok(Some(self.store.update(session, "n", one_more).await?));
                 }
                 self.store.save(session).await.map(|_: Saved| None)
             };
-            let saved: Option<Result<_>> = timeout(patience, save).await.ok();
+            let saved: Option<Result<_>> = timeout(max_wait, save).await.ok();
             say(|| format!("{mark}: {saved:?}"));
             match saved {
                 Some(Ok(number)) => {
                     self.acknowledged(id, session, number, signs_in);
-                    // That clone may have heard that the change was given up.
+                    // The clone may have got the error that the change was given up.
                     if is_shared && number.is_none() {
                         return self.ledger.changed(mark, id, Outcome::InDoubt);
                     }
@@ -252,8 +253,8 @@ impl Client {
         }
     }
 
-    /// Until a client gives up and drops the future: mostly never.
-    fn patience(&mut self) -> Duration {
+    /// The time after which a client drops the future: usually never.
+    fn max_wait(&mut self) -> Duration {
         match self.random.u32(0..5) {
             0 if !self.ledger.is_calm() => Duration::from_millis(self.random.u64(0..12)),
             _ => Duration::from_secs(3600),

@@ -11,7 +11,7 @@ fn alice() -> Owner {
     Owner::new("alice").unwrap()
 }
 
-/// The session gets a new id; its cookie.
+/// Gives the session a new id. Returns the new cookie.
 async fn rotate(store: &SessionStore, old: &str) -> String {
     let session = load(store, old).await;
     session.regenerate();
@@ -63,7 +63,7 @@ async fn a_late_request_reads_an_empty_session_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn when_the_tombstone_is_over_there_is_nothing() {
+async fn an_expired_tombstone_loads_nothing() {
     let (backend, store) = store();
     let (old, _) = stored(&store).await;
     rotate(&store, &old).await;
@@ -72,7 +72,7 @@ async fn when_the_tombstone_is_over_there_is_nothing() {
 }
 
 #[tokio::test]
-async fn a_late_sign_in_counts_with_an_id_of_its_own() {
+async fn a_late_sign_in_is_stored_under_its_own_id() {
     let (backend, store) = store();
     let (old, _) = stored(&store).await;
     let new = rotate(&store, &old).await;
@@ -87,7 +87,7 @@ async fn a_late_sign_in_counts_with_an_id_of_its_own() {
     assert_eq!(load(&store, &own).await.owner(), Some(alice()));
     assert_eq!(load(&store, &own).await.keys(), ["form"]);
     assert!(matches!(store.web().cookie_change(&session), CookieChange::Set(_)));
-    // It is a session like any other now, and apart from the one that was rotated.
+    // It is now an ordinary session, separate from the rotated one.
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     store.destroy(&session).await.unwrap();
@@ -109,7 +109,7 @@ async fn a_late_sign_in_whose_answer_was_lost_is_one_session() {
     }
 }
 
-/// A logout with the old id has ended the session everywhere.
+/// Checks that a logout with the old id has ended the session.
 async fn assert_ended(backend: &Faulty, store: &SessionStore, session: &Session) {
     assert_eq!(backend.len(), 0, "alive after a logout");
     assert!(store.web().ended(session));
@@ -125,7 +125,7 @@ async fn a_logout_with_the_old_id_ends_the_session_under_its_new_id() {
         for _ in 0..rotations {
             newest = rotate(&store, &newest).await;
         }
-        // One request was loaded before the rotations, the other one comes after them.
+        // One request was loaded before the rotations, the other one after them.
         let session = if rotations % 2 == 0 { session } else { late(&store, &old).await };
         store.destroy(&session).await.unwrap();
         assert_ended(&backend, &store, &session).await;
@@ -139,7 +139,7 @@ async fn a_late_logout_ends_the_session_however_long_its_request_takes() {
     let (old, session) = stored(&store).await;
     let newer = rotate(&store, &old).await;
     let late = late(&store, &old).await;
-    // This one learns of the rotation by a save.
+    // This request learns of the rotation from its save.
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Gone);
     backend.expire_tombstones();
@@ -151,7 +151,7 @@ async fn a_late_logout_ends_the_session_however_long_its_request_takes() {
 }
 
 #[tokio::test]
-async fn the_request_that_created_a_session_ends_it_though_another_one_rotated_it() {
+async fn the_creating_request_ends_a_session_that_another_request_rotated() {
     let (backend, store) = store();
     let session = store.create();
     increment(&session);
@@ -177,7 +177,7 @@ async fn a_logout_that_meets_a_rotation_at_any_moment_wins() {
             _ => backend.after("save", nth, logout),
         }
         let saved = store.save(&session).await;
-        // Too late for the rotation to notice, after its last write.
+        // After its last write the rotation can't notice the logout.
         assert_eq!(saved.is_ok(), (when, nth) == ("after", 2), "{when} {nth}");
         assert_eq!(backend.len(), 0, "{when} {nth}");
         if let Some(value) = store.cookie_value(&session) {
@@ -205,7 +205,7 @@ async fn a_rotation_that_meets_a_logout_at_any_moment_is_followed() {
 }
 
 #[tokio::test]
-async fn a_logout_that_others_overtake_again_and_again_removes_no_tombstone() {
+async fn a_logout_with_repeated_conflicts_removes_no_tombstone() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     for nth in 1..=9 {
@@ -250,7 +250,7 @@ async fn a_destroy_by_a_clone_at_any_call_of_a_save_is_carried_out() {
             let saved = store.save(&session).await;
             let calls = backend.take_calls();
             if calls.iter().filter(|call| **call == "save").count() < nth {
-                continue; // the save is over before that call
+                continue; // the save ends before that call
             }
             assert_eq!(saved.unwrap(), Saved::Removed, "{faults:?} {calls:?}");
             assert_ended(&backend, &store, &session).await;
@@ -259,14 +259,15 @@ async fn a_destroy_by_a_clone_at_any_call_of_a_save_is_carried_out() {
 }
 
 #[tokio::test]
-async fn after_a_rotation_in_doubt_and_half_a_destroy_the_cookie_is_kept_while_its_session_lives() {
+async fn the_cookie_is_kept_while_its_session_lives_after_a_rotation_in_doubt_and_a_partial_destroy()
+ {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     session.regenerate();
     backend.fail(&[Fault::None, Fault::LoseRequest]);
     backend.failing_loads.store(1, std::sync::atomic::Ordering::SeqCst);
     store.save(&session).await.unwrap_err();
-    // The old id is the first to go; while it lives, nothing is removed.
+    // The old id is destroyed first. While it is alive, the cookie is not removed.
     backend.fail(&[Fault::LoseRequest]);
     backend.take_calls();
     store.destroy(&session).await.unwrap_err();
@@ -279,7 +280,7 @@ async fn after_a_rotation_in_doubt_and_half_a_destroy_the_cookie_is_kept_while_i
 }
 
 #[tokio::test]
-async fn is_alive_tells_of_logouts_and_rotations() {
+async fn is_alive_is_false_after_logouts_and_rotations() {
     let (_, store) = store();
     let (old, session) = stored(&store).await;
     assert!(store.is_alive(&session).await.unwrap());

@@ -1,5 +1,5 @@
-//! How long a session lives. The deadlines that are compared here are the store's own, so that no
-//! test depends on how fast the machine is.
+//! How long a session lives. The tests compare the expiries in the store, so that no test depends
+//! on the speed of the machine.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use session_core::{Config, ErrorKind, Saved, SessionStore};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
-/// The absolute lifetime is reckoned in whole milliseconds of the wall clock.
+/// The lifetime is computed in whole milliseconds of the wall clock.
 const ROUNDING: Duration = Duration::from_millis(2);
 
 async fn pass(millis: u64) {
@@ -21,37 +21,37 @@ async fn pass(millis: u64) {
 async fn a_fixed_lifetime_stays_fixed() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
-    let deadline = backend.deadline();
+    let expiry = backend.expiry();
     pass(5).await;
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     request(&store, &cookie, |session| assert!(session.contains("n"))).await;
-    assert_eq!(backend.deadline(), deadline);
+    assert_eq!(backend.expiry(), expiry);
     session.regenerate();
     let before = Instant::now();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    // The rest of the life is computed here, so it may be late by the duration of the save.
-    let latest = deadline + before.elapsed();
-    assert!((deadline..=latest).contains(&backend.deadline()));
+    // The remaining life is computed after the save, so it may differ by the duration of the save.
+    let latest = expiry + before.elapsed();
+    assert!((expiry..=latest).contains(&backend.expiry()));
     assert!(!backend.take_calls().contains(&"touch"));
 }
 
 #[tokio::test]
-async fn a_sliding_session_costs_one_touch_per_window() {
+async fn an_idle_timeout_costs_one_touch_per_window() {
     let config = config().idle_timeout(Duration::from_secs(2)).renew_after(0.1);
     let (backend, store) = with_config(config);
     let (cookie, session) = stored(&store).await;
-    let first = backend.deadline();
+    let first = backend.expiry();
     increment(&session);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
-    assert_eq!(backend.deadline(), first, "within the window");
+    assert_eq!(backend.expiry(), first, "within the window");
 
     pass(250).await;
     let session = load(&store, &cookie).await;
     backend.take_calls();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_eq!(backend.take_calls(), ["touch"]);
-    let second = backend.deadline();
+    let second = backend.expiry();
     assert!(second >= first + Duration::from_millis(250));
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
     let session = load(&store, &cookie).await;
@@ -64,13 +64,13 @@ async fn a_sliding_session_costs_one_touch_per_window() {
 async fn a_save_in_a_new_window_renews_without_a_touch() {
     let (backend, store) = with_config(config().idle_timeout(HOUR).renew_after(0.0));
     let (_, session) = stored(&store).await;
-    let first = backend.deadline();
+    let first = backend.expiry();
     pass(5).await;
     increment(&session);
     backend.take_calls();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_eq!(backend.take_calls(), ["save"]);
-    assert!(backend.deadline() >= first + Duration::from_millis(5));
+    assert!(backend.expiry() >= first + Duration::from_millis(5));
 }
 
 #[tokio::test]
@@ -79,15 +79,15 @@ async fn no_renewal_exceeds_the_lifetime() {
     let (backend, store) = with_config(config);
     let (cookie, session) = stored(&store).await;
     let limit = Instant::now() + MINUTE + ROUNDING;
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
     pass(20).await;
     increment(&session);
     store.save(&session).await.unwrap();
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
     request(&store, &cookie, |session| session.extend()).await;
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
     request(&store, &cookie, |session| session.regenerate()).await;
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
 }
 
 #[tokio::test]
@@ -101,11 +101,11 @@ async fn a_write_that_is_sent_again_later_gives_no_longer_life() {
     store.save(&session).await.unwrap_err();
     pass(20).await;
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    assert!(backend.deadline() <= limit);
+    assert!(backend.expiry() <= limit);
 }
 
 #[tokio::test]
-async fn a_lifetime_of_its_own_begins_at_once_and_stays() {
+async fn an_own_lifetime_begins_at_once_and_stays() {
     let (backend, store) = with_config(config().lifetime(MINUTE));
     let (cookie, session) = stored(&store).await;
     for lifetime in [HOUR, Duration::from_secs(10)] {
@@ -113,15 +113,15 @@ async fn a_lifetime_of_its_own_begins_at_once_and_stays() {
         let before = Instant::now();
         assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
         let after = Instant::now();
-        assert!((before + lifetime..=after + lifetime).contains(&backend.deadline()));
+        assert!((before + lifetime..=after + lifetime).contains(&backend.expiry()));
         assert!(session.expires_in().unwrap() <= lifetime);
     }
-    // A later renewal is by the lifetime of its own, not by the store's.
+    // A later renewal uses the session's own lifetime, not the store's.
     pass(5).await;
     let before = Instant::now();
     request(&store, &cookie, |session| session.extend()).await;
     let ten = Duration::from_secs(10);
-    assert!((before + ten..=Instant::now() + ten).contains(&backend.deadline()));
+    assert!((before + ten..=Instant::now() + ten).contains(&backend.expiry()));
 }
 
 #[tokio::test]
@@ -149,20 +149,20 @@ async fn an_endless_lifetime_is_clamped() {
 async fn an_extension_renews_within_the_window() {
     let (backend, store) = with_config(config().idle_timeout(MINUTE).renew_after(0.9));
     let (_, session) = stored(&store).await;
-    let first = backend.deadline();
+    let first = backend.expiry();
     pass(5).await;
     session.extend();
     backend.take_calls();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
     assert_eq!(backend.take_calls(), ["touch"]);
-    assert!(backend.deadline() >= first + Duration::from_millis(5));
+    assert!(backend.expiry() >= first + Duration::from_millis(5));
 }
 
 #[tokio::test]
 async fn an_extension_never_shortens_a_life() {
     let (backend, store) = with_config(config().idle_timeout(HOUR));
     let (cookie, _) = stored(&store).await;
-    let deadline = backend.deadline();
+    let expiry = backend.expiry();
     let shorter = store.with_config(config().idle_timeout(MINUTE)).unwrap();
     let session = load(&shorter, &cookie).await;
     session.extend();
@@ -171,7 +171,7 @@ async fn an_extension_never_shortens_a_life() {
     session.extend();
     increment(&session);
     assert_eq!(shorter.save(&session).await.unwrap(), Saved::Updated);
-    assert_eq!(backend.deadline(), deadline);
+    assert_eq!(backend.expiry(), expiry);
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn the_deadline_bounds_saves_that_wait_for_each_other() {
         })
         .collect();
     for save in saves {
-        // One after another they would take 1.6 seconds.
+        // Without a deadline they would take 1.6 seconds, one after another.
         assert!(save.await.unwrap() < Duration::from_millis(800));
     }
     let begin = Instant::now();
@@ -226,7 +226,7 @@ async fn the_deadline_bounds_saves_that_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn settings_that_make_no_sense_are_refused() {
+async fn invalid_settings_are_refused() {
     let default = Config::default;
     for config in [
         default().lifetime(Duration::ZERO),
@@ -235,7 +235,7 @@ async fn settings_that_make_no_sense_are_refused() {
         default().lifetime(None),
         default().renew_after(f64::NAN),
         default().renew_after(-0.1),
-        // It would be renewed when it is dead already.
+        // The session would be renewed only after it has expired.
         default().renew_after(1.0),
         default().deadline(Duration::ZERO),
         default().max_record_size(0),

@@ -1,9 +1,10 @@
-//! The session and its save algorithm over a store that fails in every way.
+//! Tests of the session and its save algorithm on a store that fails on demand.
 #![allow(clippy::unwrap_used)]
 mod calls;
 mod client;
 mod cookie;
 mod deadline;
+mod destroyed;
 mod faulty;
 mod flash;
 mod interleave;
@@ -14,6 +15,6 @@ mod records;
 mod refusal;
 mod rotation;
 mod save;
-mod settled;
 mod support;
 mod together;
+mod update;

@@ -1,24 +1,21 @@
-//! What happens to a session in the midst of its save: it is destroyed or changed, another request
-//! is faster, the future is dropped, a write that seemed lost arrives.
+//! Events during a call of a save: a conflict, another change of the session, a dropped future, a
+//! write that arrives late.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use crate::faulty::{Fault, Faulty};
-use crate::support::{cookie, increment, load, n, request, store, stored, with_config};
-use session_core::{Config, ErrorKind, Saved, Session, SessionStore};
-
-/// Makes the save of a session conflict with another request.
-async fn overtake(store: &SessionStore, cookie: &str) {
-    request(store, cookie, increment).await;
-}
+use crate::faulty::Fault;
+use crate::support::{
+    cause_conflict, cookie, increment, load, n, request, store, stored, with_config,
+};
+use session_core::{Config, ErrorKind, Saved};
 
 #[tokio::test]
 async fn a_save_during_a_conflict_is_written_together_with_the_other() {
     let (backend, store) = store();
     let (cookie, first) = stored(&store).await;
     let third = load(&store, &cookie).await;
-    overtake(&store, &cookie).await;
+    cause_conflict(&store, &cookie).await;
     for session in [&first, &third] {
         increment(session);
     }
@@ -27,7 +24,7 @@ async fn a_save_during_a_conflict_is_written_together_with_the_other() {
     let (arrived, arrival) = tokio::sync::oneshot::channel();
     backend.before("load", 1, async move {
         let save = tokio::spawn(async move { late.save(&waiting).await });
-        // Long enough for it to come as far as it can.
+        // Long enough for the save to proceed as far as it can.
         tokio::time::sleep(Duration::from_millis(50)).await;
         arrived.send(save).unwrap();
     });
@@ -41,7 +38,7 @@ async fn a_save_during_a_conflict_is_written_together_with_the_other() {
 async fn a_save_without_a_conflict_does_not_wait_for_saves_that_hang() {
     let (backend, store) = with_config(Config::default());
     let (cookie, stuck) = stored(&store).await;
-    overtake(&store, &cookie).await;
+    cause_conflict(&store, &cookie).await;
     let session = load(&store, &cookie).await;
     for session in [&stuck, &session] {
         increment(session);
@@ -51,128 +48,15 @@ async fn a_save_without_a_conflict_does_not_wait_for_saves_that_hang() {
         begun.send(()).unwrap();
         tokio::time::sleep(Duration::from_secs(2)).await;
     });
-    let fight = tokio::spawn({
+    let stuck_save = tokio::spawn({
         let store = store.clone();
         async move { store.save(&stuck).await }
     });
     beginning.await.unwrap();
     let saved = tokio::time::timeout(Duration::from_secs(1), store.save(&session)).await;
     assert_eq!(saved.unwrap().unwrap(), Saved::Updated);
-    assert_eq!(fight.await.unwrap().unwrap(), Saved::Updated);
+    assert_eq!(stuck_save.await.unwrap().unwrap(), Saved::Updated);
     assert_eq!(n(&store, &cookie).await, 3);
-}
-
-/// The application logs out in the midst of a call of the save, and goes on as somebody else.
-fn log_out_and_go_on(session: &Session) -> impl Future<Output = ()> + Send + 'static {
-    let session = session.clone();
-    async move {
-        session.destroy();
-        session.insert("fresh", 1).unwrap();
-    }
-}
-
-/// A session that was logged out in the midst of a save: only what came afterwards is there, under
-/// a new id, and the old id is dead.
-async fn assert_only_fresh(
-    backend: &Faulty,
-    store: &SessionStore,
-    session: &Session,
-    old_cookie: &str,
-) {
-    assert_eq!(session.keys(), ["fresh"]);
-    assert!(!session.changed());
-    let new_cookie = cookie(store, session);
-    assert_ne!(new_cookie, old_cookie);
-    assert_eq!(load(store, &new_cookie).await.keys(), ["fresh"]);
-    assert!(store.load(old_cookie).await.unwrap().is_none());
-    assert_eq!(backend.len(), 1);
-}
-
-#[tokio::test]
-async fn a_destroy_during_a_write_loses_nothing_that_came_after_it() {
-    let (backend, store) = store();
-    let (old_cookie, session) = stored(&store).await;
-    increment(&session);
-    backend.after("save", 1, log_out_and_go_on(&session));
-    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    assert_only_fresh(&backend, &store, &session, &old_cookie).await;
-}
-
-#[tokio::test]
-async fn a_destroy_during_a_rotation_leaves_neither_the_old_id_nor_the_new_one() {
-    for nth in [1, 2] {
-        let (backend, store) = store();
-        let (old_cookie, session) = stored(&store).await;
-        session.regenerate();
-        backend.after("save", nth, log_out_and_go_on(&session));
-        assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-        assert_only_fresh(&backend, &store, &session, &old_cookie).await;
-    }
-}
-
-#[tokio::test]
-async fn a_destroy_during_a_touch_loses_nothing_that_came_after_it() {
-    let (backend, store) = with_config(Config::default().idle_timeout(Duration::from_secs(60)));
-    let (old_cookie, session) = stored(&store).await;
-    session.extend();
-    tokio::time::sleep(Duration::from_millis(5)).await;
-    backend.after("touch", 1, log_out_and_go_on(&session));
-    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-    assert_only_fresh(&backend, &store, &session, &old_cookie).await;
-}
-
-#[tokio::test]
-async fn a_destroy_during_a_rebase_brings_nothing_of_the_old_session_into_the_new_one() {
-    let (backend, store) = store();
-    let (old_cookie, session) = stored(&store).await;
-    increment(&session);
-    overtake(&store, &old_cookie).await;
-    backend.after("load", 1, log_out_and_go_on(&session));
-    store.save(&session).await.unwrap();
-    assert_only_fresh(&backend, &store, &session, &old_cookie).await;
-}
-
-#[tokio::test]
-async fn a_destroy_during_a_rebase_with_nothing_after_it_leaves_no_session() {
-    let (backend, store) = store();
-    let (old_cookie, session) = stored(&store).await;
-    increment(&session);
-    overtake(&store, &old_cookie).await;
-    let same = session.clone();
-    backend.after("load", 1, async move { same.destroy() });
-    store.save(&session).await.unwrap();
-    assert!(store.cookie_value(&session).is_none());
-    assert!(session.is_empty());
-    // Whoever destroyed it saves it.
-    store.save(&session).await.unwrap();
-    assert!(store.load(&old_cookie).await.unwrap().is_none());
-    assert_eq!(backend.len(), 0);
-}
-
-#[tokio::test]
-async fn a_destroy_after_a_create_in_doubt_leaves_nothing_in_the_store() {
-    let (backend, store) = store();
-    let session = store.create();
-    increment(&session);
-    backend.fail(&[Fault::LoseAnswer]);
-    backend.failing_loads.store(1, Ordering::SeqCst);
-    store.save(&session).await.unwrap_err();
-    assert_eq!(backend.len(), 1);
-    store.destroy(&session).await.unwrap();
-    assert_eq!(backend.len(), 0);
-}
-
-#[tokio::test]
-async fn a_logout_between_the_steps_of_a_rotation_wins() {
-    let (backend, store) = store();
-    let (old_cookie, session) = stored(&store).await;
-    let elsewhere = load(&store, &old_cookie).await;
-    session.regenerate();
-    let same_store = store.clone();
-    backend.after("save", 1, async move { same_store.destroy(&elsewhere).await.unwrap() });
-    assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Gone);
-    assert!(store.cookie_value(&session).is_none());
-    assert_eq!(backend.len(), 0);
 }
 
 #[tokio::test]
@@ -198,7 +82,7 @@ async fn a_session_whose_reload_failed_after_a_conflict_can_be_saved_again() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);
-    overtake(&store, &cookie).await;
+    cause_conflict(&store, &cookie).await;
     backend.failing_loads.store(1, Ordering::SeqCst);
     assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
@@ -210,7 +94,7 @@ async fn a_session_whose_save_was_dropped_after_a_conflict_can_be_saved_again() 
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);
-    overtake(&store, &cookie).await;
+    cause_conflict(&store, &cookie).await;
     backend.before("load", 1, std::future::pending());
     tokio::time::timeout(Duration::from_millis(50), store.save(&session)).await.unwrap_err();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
@@ -234,7 +118,7 @@ async fn a_rebase_that_fails_installs_nothing_so_the_next_save_overwrites_nothin
         assert_eq!(seen.get::<u32>("small").unwrap(), Some(1000));
         assert_eq!(seen.get::<u32>("n").unwrap(), Some(10));
     }
-    // What this request puts there itself depends on nothing.
+    // An inserted value does not depend on the stored one.
     session.insert("small", 1).unwrap();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     assert_eq!(n(&store, &cookie).await, 11);
@@ -262,7 +146,7 @@ async fn an_update_that_panics_during_a_rebase_overwrites_nothing() {
 }
 
 #[tokio::test]
-async fn an_update_over_an_insert_that_is_being_written_is_applied_to_what_others_left() {
+async fn an_update_after_an_insert_in_flight_is_rebased_onto_the_writes_of_others() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     session.insert("n", 5).unwrap();
@@ -270,7 +154,7 @@ async fn an_update_over_an_insert_that_is_being_written_is_applied_to_what_other
     backend.before("save", 1, async move { increment(&same) });
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     assert_eq!(n(&store, &cookie).await, 5);
-    overtake(&store, &cookie).await;
+    cause_conflict(&store, &cookie).await;
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     assert_eq!(n(&store, &cookie).await, 7);
 }
@@ -280,7 +164,7 @@ async fn an_update_made_during_a_rebase_is_kept() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);
-    overtake(&store, &cookie).await;
+    cause_conflict(&store, &cookie).await;
     let same = session.clone();
     backend.after("load", 1, async move { increment(&same) });
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
@@ -294,14 +178,14 @@ async fn an_update_made_while_a_rebase_applies_others_is_kept() {
     increment(&session);
     let (inner, calls) = (session.clone(), AtomicUsize::new(0));
     let busy = move |_: Option<u32>| {
-        // At first it is called by `update` itself, then by the rebase, and once more.
+        // The first call is by `update` itself, the second by the rebase, and a third follows.
         if calls.fetch_add(1, Ordering::SeqCst) == 1 {
             increment(&inner);
         }
         0
     };
     session.update("busy", busy).unwrap();
-    overtake(&store, &cookie).await;
+    cause_conflict(&store, &cookie).await;
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     assert_eq!(n(&store, &cookie).await, 3);
 }
@@ -326,7 +210,7 @@ async fn an_update_may_change_other_values_of_its_session_and_not_its_own() {
 }
 
 #[tokio::test]
-async fn a_write_that_arrives_after_it_was_looked_for_is_applied_once() {
+async fn a_write_that_arrives_after_the_load_is_applied_once() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);
@@ -338,7 +222,7 @@ async fn a_write_that_arrives_after_it_was_looked_for_is_applied_once() {
 }
 
 #[tokio::test]
-async fn a_create_that_arrives_late_is_a_session_that_nobody_has() {
+async fn a_create_that_arrives_late_has_an_unused_id() {
     let (backend, store) = store();
     let session = store.create();
     increment(&session);
@@ -366,7 +250,7 @@ async fn a_write_that_a_driver_sent_twice_is_applied_once() {
 }
 
 #[tokio::test]
-async fn a_tombstone_that_arrives_after_it_was_looked_for_is_found() {
+async fn a_tombstone_that_arrives_after_the_load_is_found() {
     let (backend, store) = store();
     let (old_cookie, session) = stored(&store).await;
     increment(&session);
@@ -381,7 +265,7 @@ async fn a_tombstone_that_arrives_after_it_was_looked_for_is_found() {
 }
 
 #[tokio::test]
-async fn after_a_rotation_in_doubt_and_a_discard_the_id_that_is_handed_out_lives() {
+async fn the_cookie_after_a_rotation_in_doubt_and_a_discard_loads() {
     for (faults, saved) in [
         (&[Fault::LoseAnswer][..], Saved::Unchanged),
         (&[Fault::LoseRequest], Saved::Unchanged),
@@ -399,28 +283,6 @@ async fn after_a_rotation_in_doubt_and_a_discard_the_id_that_is_handed_out_lives
         assert_eq!(n(&store, &cookie(&store, &session)).await, 0);
         assert_eq!(backend.len(), 1, "{faults:?}");
     }
-}
-
-#[tokio::test]
-async fn saved_is_issued_when_a_session_took_the_place_of_one_destroyed_during_a_rebase() {
-    let (backend, store) = store();
-    let (old_cookie, session) = stored(&store).await;
-    increment(&session);
-    overtake(&store, &old_cookie).await;
-    backend.after("load", 1, log_out_and_go_on(&session));
-    assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
-}
-
-#[tokio::test]
-async fn a_destroy_during_a_rebase_is_carried_out_by_that_save() {
-    let (backend, store) = store();
-    let (old_cookie, session) = stored(&store).await;
-    increment(&session);
-    overtake(&store, &old_cookie).await;
-    let same = session.clone();
-    backend.after("load", 1, async move { same.destroy() });
-    assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
-    assert_eq!(backend.len(), 0);
 }
 
 #[tokio::test]

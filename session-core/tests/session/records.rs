@@ -1,4 +1,4 @@
-//! Records without sessions: what an adapter to another library writes.
+//! `Records`: the interface for adapters to other libraries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -74,7 +74,7 @@ fn keys_of_libraries_purposes_and_sessions_differ() {
     .into();
     assert_eq!(keys.len(), 9);
     assert_eq!(store.records("a").unwrap().key(b"b"), store.records("a").unwrap().key(b"b"));
-    // The data of sessions depends on it.
+    // Stored sessions depend on these keys.
     assert_eq!(
         store.records("tower-sessions").unwrap().key(&[1; 16]).to_hex(),
         "5aed9cf21de28bd17a48afc1fdef6d8afcdde1fdd47d8467fa29cd68485f04f9"
@@ -97,7 +97,7 @@ async fn a_create_takes_the_first_key_that_is_free() {
 }
 
 #[tokio::test]
-async fn a_create_whose_answer_is_lost_is_no_collision() {
+async fn a_create_whose_answer_is_lost_is_not_a_collision() {
     for fault in [Fault::LoseAnswer, Fault::SentTwice, Fault::Hang] {
         let (backend, records) = records();
         let keys = [records.key(b"one"), records.key(b"two")];
@@ -117,11 +117,11 @@ async fn a_create_that_may_still_arrive_gets_another_key() {
     let key = records.create(keys, &record("new"), TTL).await.unwrap();
     assert_eq!(key, keys[1]);
     records.destroy(&key).await.unwrap();
-    // An orphan whose key nobody was told.
+    // A record whose key was returned to no caller.
     assert!(backend.arrive());
     assert_eq!(payload(&records, &key).await, None);
 
-    // Three attempts, however many keys there are.
+    // Three attempts, even with more keys.
     backend.take_calls();
     backend.fail(&[Fault::LoseRequest; 4]);
     let keys = (0_u8..9).map(|i| records.key(&[i]));
@@ -178,10 +178,10 @@ async fn a_replacement_whose_answer_is_lost_is_found_or_sent_again() {
 }
 
 #[tokio::test]
-async fn of_two_replacements_the_later_one_wins() {
+async fn the_later_of_two_replacements_wins() {
     let (backend, records) = records();
     let key = created(&records).await;
-    // Between the load and the write of another replacement.
+    // Another replacement writes between the load and the write.
     let other = records.clone();
     backend.before("save", 1, async move {
         other.replace(&key, &record("other"), TTL).await.unwrap();
@@ -189,7 +189,8 @@ async fn of_two_replacements_the_later_one_wins() {
     records.replace(&key, &record("ours"), TTL).await.unwrap();
     assert_eq!(payload(&records, &key).await.unwrap(), "ours");
 
-    // Ours was written, then replaced, before its lost answer is looked for: it is not written again.
+    // The record was written and then replaced, before its lost answer is found out: it is not
+    // written again.
     let other = records.clone();
     backend.fail(&[Fault::LoseAnswer]);
     backend.after("save", 1, async move {
@@ -199,13 +200,13 @@ async fn of_two_replacements_the_later_one_wins() {
     assert_eq!(payload(&records, &key).await.unwrap(), "other");
 }
 
-/// Overtaken again and again, a replacement gives way: it counts as overwritten.
+/// After repeated conflicts a replacement succeeds without a write, as if it had been overwritten.
 #[tokio::test]
-async fn a_contended_replacement_gives_way() {
+async fn a_replacement_after_repeated_conflicts_counts_as_overwritten() {
     let (backend, records) = records();
     let key = created(&records).await;
     backend.take_calls();
-    // The others' saves count, too, and come in between.
+    // The saves of the others are counted, too.
     for nth in [1, 3, 5, 7] {
         let other = records.clone();
         backend.before("save", nth, async move {
@@ -233,7 +234,7 @@ async fn parallel_replacements_all_succeed() {
     assert_eq!(payload(&records, &key).await.unwrap(), "one");
 }
 
-/// Whatever a replacement meets on its way, it never brings a destroyed record back.
+/// A replacement never revives a record that is destroyed at any moment.
 #[tokio::test]
 async fn a_destroyed_record_is_never_brought_back() {
     let mut destroyed = 0;
@@ -254,7 +255,7 @@ async fn a_destroyed_record_is_never_brought_back() {
         }
     }
     assert!(destroyed >= 11, "{destroyed}");
-    // The request is held up and arrives after the record was destroyed.
+    // The request is delayed and arrives after the record was destroyed.
     let (backend, records) = records();
     let key = created(&records).await;
     backend.fail(&[Fault::Late]);
@@ -265,7 +266,7 @@ async fn a_destroyed_record_is_never_brought_back() {
 }
 
 #[tokio::test]
-async fn the_lost_answer_to_a_destruction_is_looked_for() {
+async fn the_lost_answer_of_a_destruction_is_found_out() {
     for (fault, calls) in [
         (Fault::LoseAnswer, &["destroy", "load"][..]),
         (Fault::LoseRequest, &["destroy", "load", "destroy"]),
@@ -288,7 +289,7 @@ async fn the_lost_answer_to_a_destruction_is_looked_for() {
 }
 
 #[tokio::test]
-async fn every_wait_ends() {
+async fn every_operation_ends_within_the_deadline() {
     let (backend, records) = records();
     let key = created(&records).await;
     backend.silent.store(true, SeqCst);
@@ -307,7 +308,7 @@ async fn every_wait_ends() {
 }
 
 #[tokio::test]
-async fn what_a_store_would_not_accept_is_refused() {
+async fn a_record_that_no_store_accepts_is_refused() {
     let (_, records) = records();
     let key = created(&records).await;
     let large = Record { payload: vec![0; 1_001].into(), ..record("") };

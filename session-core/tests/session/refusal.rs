@@ -26,7 +26,7 @@ async fn a_refused_save_costs_two_writes_and_no_load() {
         assert_eq!((error.kind(), error.nothing_was_written()), (ErrorKind::Unavailable, true));
         assert_eq!(backend.take_calls(), ["save", "save"], "{name}");
         assert_eq!((backend.len(), n(&store, &old).await), (1, 0), "{name}");
-        // It is not in doubt: the next save is like the first one.
+        // The write is not in doubt: the next save costs the same.
         assert!(session.changed());
         backend.take_calls();
         store.save(&session).await.unwrap();
@@ -64,7 +64,7 @@ async fn a_write_that_is_refused_once_costs_two_writes() {
 }
 
 #[tokio::test]
-async fn an_unknown_outcome_costs_a_load_and_a_refusal_after_it_is_in_doubt() {
+async fn an_unknown_outcome_costs_a_load_and_a_later_refusal_is_in_doubt() {
     for (faults, calls) in [
         (&[LoseAnswer][..], &["save", "load"][..]),
         (&[LoseRequest], &["save", "load", "save"]),
@@ -91,7 +91,7 @@ async fn a_refusal_of_a_write_in_doubt_does_not_say_that_nothing_was_written() {
         backend.fail(&[fault, Refuse, Refuse]);
         let error = store.save(&session).await.unwrap_err();
         assert_eq!((error.kind(), error.nothing_was_written()), (ErrorKind::Unavailable, false));
-        // Neither does it later, as long as the store refuses everything.
+        // The same holds for later saves while the store refuses everything.
         for _ in 0..2 {
             backend.fail(&[Refuse, Refuse]);
             backend.take_calls();
@@ -108,7 +108,7 @@ async fn a_refusal_of_a_write_in_doubt_does_not_say_that_nothing_was_written() {
 }
 
 #[tokio::test]
-async fn a_store_that_refuses_to_be_asked_leaves_the_write_in_doubt() {
+async fn a_store_that_refuses_the_load_leaves_the_write_in_doubt() {
     for (name, change) in CHANGES {
         let (backend, store) = store();
         let (_, session) = stored(&store).await;
@@ -158,7 +158,7 @@ async fn a_destroy_that_is_refused_is_not_in_doubt() {
 }
 
 #[tokio::test]
-async fn a_destruction_with_a_refused_write_after_it_does_not_say_that_nothing_was_written() {
+async fn a_refused_write_after_a_destruction_does_not_say_that_nothing_was_written() {
     let (backend, store) = store();
     let (_, session) = stored(&store).await;
     session.destroy();
@@ -170,7 +170,7 @@ async fn a_destruction_with_a_refused_write_after_it_does_not_say_that_nothing_w
 }
 
 #[tokio::test]
-async fn a_doubt_that_cant_be_resolved_is_reported_once_and_ends() {
+async fn a_write_that_stays_in_doubt_is_reported_once_and_given_up() {
     for (fault, expected) in [(LoseAnswer, 2), (LoseRequest, 1)] {
         let (backend, store) = store();
         let (cookie, session) = stored(&store).await;
@@ -183,7 +183,7 @@ async fn a_doubt_that_cant_be_resolved_is_reported_once_and_ends() {
         let error = store.save(&session).await.unwrap_err();
         assert_eq!((error.kind(), error.nothing_was_written()), (ErrorKind::Unavailable, false));
         assert_eq!(n(&store, &cookie).await, expected, "{fault:?}");
-        // What came after the write in doubt is not given up, and all goes on as ever.
+        // Changes after the write in doubt are not given up, and later saves work as usual.
         assert!(session.changed());
         assert_eq!(session.get::<u32>("n").unwrap(), Some(expected));
         backend.take_calls();
@@ -199,7 +199,7 @@ async fn a_doubt_that_cant_be_resolved_is_reported_once_and_ends() {
 }
 
 #[tokio::test]
-async fn a_write_in_doubt_that_others_overwrote_and_rotated_is_reported_once_and_ends() {
+async fn a_write_in_doubt_that_others_overwrote_and_rotated_is_reported_once_and_given_up() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     increment(&session);
@@ -233,7 +233,7 @@ async fn other_errors_that_wrote_nothing_are_passed_on_without_a_second_write() 
 }
 
 #[tokio::test]
-async fn a_write_that_a_driver_sent_twice_is_applied_once_though_the_store_cant_be_asked() {
+async fn a_write_that_a_driver_sent_twice_is_applied_once_although_the_load_fails() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);

@@ -1,5 +1,5 @@
-//! A new id for a session: two writes, the new record and the tombstone, and everything that can
-//! happen between and around them.
+//! A rotation consists of two writes, the new record and the tombstone. The tests interfere between
+//! and around them.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ fn alice() -> Owner {
     Owner::new("alice").unwrap()
 }
 
-/// Another request gives the session a new id; the new cookie.
+/// Another request gives the session a new id. Returns the new cookie.
 async fn rotate(store: &SessionStore, old: &str) -> String {
     let session = load(store, old).await;
     session.regenerate();
@@ -26,7 +26,7 @@ fn key(cookie: &str) -> session_core::Key {
 }
 
 #[tokio::test]
-async fn the_tombstone_names_the_new_key_and_the_replaced_revision_and_no_id() {
+async fn the_tombstone_contains_the_new_key_and_the_replaced_revision_and_no_id() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     session.set_owner(Some(alice()));
@@ -47,13 +47,13 @@ async fn the_tombstone_names_the_new_key_and_the_replaced_revision_and_no_id() {
 }
 
 #[tokio::test]
-async fn the_tombstone_lasts_as_long_as_set_and_no_longer_than_was_left() {
+async fn the_tombstone_lasts_as_configured_and_not_longer_than_the_session() {
     let (second, minute, hour) =
         (Duration::from_secs(1), Duration::from_secs(60), Duration::from_secs(3600));
     for (config, ttl) in [
         (Config::default(), 10 * second),
         (Config::default().tombstone_ttl(minute), minute),
-        // Never less than the deadline: a save of the replaced record may be under way for so long.
+        // Never less than the deadline, because a save of the replaced record may take that long.
         (Config::default().tombstone_ttl(Duration::ZERO), 5 * second),
         (Config::default().tombstone_ttl(second).deadline(minute), minute),
         (Config::default().lifetime(3 * second), 3 * second),
@@ -72,14 +72,14 @@ async fn the_tombstone_lasts_as_long_as_set_and_no_longer_than_was_left() {
 }
 
 #[tokio::test]
-async fn the_tombstone_of_a_session_that_was_destroyed_meanwhile_lasts_as_long_as_any() {
+async fn the_tombstone_of_a_session_that_was_destroyed_meanwhile_has_the_usual_ttl() {
     let (backend, store) = with_config(Config::default());
     let (old, session) = stored(&store).await;
     let elsewhere = load(&store, &old).await;
     session.sign_in(alice());
     let same = session.clone();
     backend.after("save", 1, async move { same.destroy() });
-    // The application's destruction never gets that far, but another logout does.
+    // The destruction by this save hangs, but another logout is carried out.
     backend.before("destroy", 1, std::future::pending());
     let save = tokio::time::timeout(Duration::from_millis(50), store.save(&session));
     save.await.unwrap_err();
@@ -98,7 +98,7 @@ async fn a_tombstone_that_arrives_after_its_rotation_was_discarded_ends_no_sessi
     store.save(&session).await.unwrap_err();
     session.discard_changes();
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
-    assert!(!backend.arrive(), "the session moved to an id that nobody has");
+    assert!(!backend.arrive(), "the session moved to an unused id");
     assert_eq!((n(&store, &old).await, backend.len()), (0, 1));
     session.insert("n", 1).unwrap();
     backend.take_calls();
@@ -131,7 +131,7 @@ async fn another_requests_rotation_before_the_first_write_makes_the_save_late() 
 }
 
 #[tokio::test]
-async fn a_rotation_that_another_ones_overtakes_takes_its_record_back() {
+async fn a_rotation_that_conflicts_with_another_removes_its_record() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     let (same_store, same_cookie) = (store.clone(), old.clone());
@@ -162,23 +162,23 @@ async fn two_sign_ins_at_once_are_two_sessions_with_ids_of_their_own() {
     assert!(first != old && second != old);
     let seen = load(&store, &first).await;
     assert_eq!(seen.owner(), Some(alice()));
-    // Nothing of the session that was rotated away comes along, the update begins with nothing.
+    // It has no values of the rotated session: the update begins without a value.
     assert_eq!((seen.keys(), n(&store, &first).await), (vec!["form".into(), "n".into()], 1));
     assert_eq!(load(&store, &second).await.owner().unwrap().as_str(), "bob");
     assert_eq!((backend.len(), backend.tombstones()), (2, 1));
 }
 
 #[tokio::test]
-async fn a_renewal_that_comes_too_late_changes_no_expiry() {
+async fn a_late_renewal_changes_no_expiry() {
     let minute = Duration::from_secs(60);
     let (backend, store) = with_config(config().idle_timeout(minute).renew_after(0.0));
     let (old, stale) = stored(&store).await;
     tokio::time::sleep(Duration::from_millis(3)).await;
-    // Another request has just chosen a shorter lifetime.
+    // Another request has just set a shorter lifetime.
     request(&store, &old, |session| session.set_lifetime(Duration::from_secs(9)).unwrap()).await;
-    let end = backend.deadline();
+    let end = backend.expiry();
     assert_eq!(store.save(&stale).await.unwrap(), Saved::Unchanged);
-    assert_eq!(backend.deadline(), end);
+    assert_eq!(backend.expiry(), end);
     assert!(stale.expires_in().unwrap() <= Duration::from_secs(9));
     // Another request has just given it a new id.
     let stale = load(&store, &old).await;
@@ -191,7 +191,7 @@ async fn a_renewal_that_comes_too_late_changes_no_expiry() {
 }
 
 #[tokio::test]
-async fn a_write_that_another_request_took_along_was_written() {
+async fn a_write_before_the_rotation_of_another_request_counts_as_written() {
     for loads_that_fail in [0, 1] {
         let (backend, store) = store();
         let (old, session) = stored(&store).await;
@@ -214,7 +214,8 @@ async fn a_write_that_another_request_took_along_was_written() {
             assert_eq!(n(&store, &new).await, 1);
         }
         assert!(store.cookie_value(&session).is_none());
-        // From now on it is late: changes are `Gone`, a sign-in counts, a logout follows.
+        // From now on the session is late: changes are `Gone`, a sign-in is stored, and a logout
+        // ends the session under its new id.
         increment(&session);
         assert_eq!(store.save(&session).await.unwrap_err().kind(), ErrorKind::Gone);
         session.sign_in(alice());
@@ -224,7 +225,7 @@ async fn a_write_that_another_request_took_along_was_written() {
 }
 
 #[tokio::test]
-async fn a_write_that_a_driver_sent_twice_and_another_request_took_along_was_written() {
+async fn a_write_that_a_driver_sent_twice_before_a_rotation_counts_as_written() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     increment(&session);
@@ -239,7 +240,7 @@ async fn a_write_that_a_driver_sent_twice_and_another_request_took_along_was_wri
 }
 
 #[tokio::test]
-async fn of_a_refused_rotation_nothing_remains_but_the_old_session() {
+async fn a_refused_rotation_leaves_only_the_old_session() {
     let (backend, store) = store();
     let (old, session) = stored(&store).await;
     increment(&session);

@@ -1,4 +1,4 @@
-//! The save algorithm: writes that fail, answers that are lost, requests that race.
+//! The save algorithm: failing writes, lost answers and concurrent requests.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,7 +21,7 @@ async fn an_update_whose_answer_was_lost_is_applied_once() {
 }
 
 #[tokio::test]
-async fn an_update_that_was_lost_on_the_way_is_sent_again() {
+async fn an_update_whose_request_was_lost_is_sent_again() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);
@@ -41,7 +41,7 @@ async fn a_write_that_hangs_is_found_out_within_the_deadline() {
 }
 
 #[tokio::test]
-async fn when_the_store_cant_be_asked_either_the_next_save_finds_out() {
+async fn the_next_save_resolves_a_write_when_the_load_failed_too() {
     for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
         let (backend, store) = store();
         let (cookie, session) = stored(&store).await;
@@ -73,7 +73,7 @@ async fn a_write_in_doubt_that_others_overwrote_is_never_applied_twice() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(!error.nothing_was_written());
     assert_eq!(n(&store, &cookie).await, 2);
-    // It was reported once. The session goes on from what is stored.
+    // The error was reported once. The session is now based on the stored record.
     assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
     assert_eq!(session.get::<u32>("n").unwrap(), Some(2));
     increment(&session);
@@ -129,7 +129,7 @@ async fn a_rotation_whose_answers_were_lost_leaves_one_session() {
 }
 
 #[tokio::test]
-async fn a_save_that_was_dropped_under_way_is_found_out_by_the_next() {
+async fn a_dropped_save_is_resolved_by_the_next_save() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);
@@ -141,7 +141,7 @@ async fn a_save_that_was_dropped_under_way_is_found_out_by_the_next() {
 }
 
 #[tokio::test]
-async fn what_changes_while_a_save_is_under_way_waits_for_the_next() {
+async fn a_change_during_a_save_is_part_of_the_next_save() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);
@@ -168,7 +168,7 @@ async fn what_changes_while_a_save_is_under_way_waits_for_the_next() {
 }
 
 #[tokio::test]
-async fn a_session_destroyed_while_its_save_is_under_way_stays_destroyed() {
+async fn a_session_destroyed_during_its_save_stays_destroyed() {
     for regenerate in [false, true] {
         let (backend, store) = store();
         let (cookie, session) = stored(&store).await;
@@ -203,7 +203,7 @@ async fn a_destroy_that_failed_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_is_inserted_after_a_destroy_gets_a_new_id() {
+async fn a_value_that_is_inserted_after_a_destroy_gets_a_new_id() {
     let (_, store) = store();
     let (cookie, session) = stored(&store).await;
     session.destroy();
@@ -236,7 +236,7 @@ async fn discarded_changes_are_gone_and_a_destroy_is_not() {
 }
 
 #[tokio::test]
-async fn an_update_that_does_not_fit_the_rebased_value_is_an_error_and_writes_nothing() {
+async fn an_update_that_fails_on_the_rebased_value_is_an_error_and_writes_nothing() {
     let (_, store) = store();
     let (cookie, session) = stored(&store).await;
     increment(&session);
@@ -249,7 +249,7 @@ async fn an_update_that_does_not_fit_the_rebased_value_is_an_error_and_writes_no
 }
 
 #[tokio::test]
-async fn an_update_may_use_the_session_it_updates() {
+async fn an_update_may_use_its_own_session() {
     let (_, store) = store();
     let (_, session) = stored(&store).await;
     let inner = session.clone();
@@ -259,7 +259,7 @@ async fn an_update_may_use_the_session_it_updates() {
 }
 
 #[tokio::test]
-async fn a_failing_random_source_makes_no_session() {
+async fn a_failing_random_source_creates_no_session() {
     for source in [
         (|_: &mut [u8]| Err(std::io::Error::other("no entropy"))) as session_core::RandomSource,
         |_: &mut [u8]| Ok(()),
@@ -296,7 +296,7 @@ async fn spawned_gc_survives_errors() {
 }
 
 #[tokio::test]
-async fn the_global_store_says_when_it_is_missing() {
+async fn a_missing_global_store_is_an_error() {
     use session_core::global;
     assert_eq!(global::load("x").await.unwrap_err().kind(), ErrorKind::InvalidConfig);
     let (_, store) = store();

@@ -1,4 +1,4 @@
-//! What the tests of a server side store begin with.
+//! Stores and sessions that the tests of a server side store share.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::faulty::Faulty;
 use session_core::{Config, Saved, Session, SessionStore};
 
-/// A deadline that a test can wait for.
+/// A deadline that is short enough for a test.
 pub(crate) fn config() -> Config {
     Config::default().deadline(Duration::from_millis(400))
 }
@@ -43,7 +43,7 @@ pub(crate) fn increment(session: &Session) {
     session.update("n", |n: Option<u32>| n.unwrap_or(0) + 1).unwrap();
 }
 
-/// What "n" is in the store.
+/// The stored value "n".
 pub(crate) async fn n(store: &SessionStore, cookie: &str) -> u32 {
     load(store, cookie).await.get("n").unwrap().unwrap()
 }
@@ -53,4 +53,9 @@ pub(crate) async fn request(store: &SessionStore, cookie: &str, work: impl FnOnc
     let session = load(store, cookie).await;
     work(&session);
     store.save(&session).await.unwrap();
+}
+
+/// Saves the session in another request, so that a session that was loaded before conflicts.
+pub(crate) async fn cause_conflict(store: &SessionStore, cookie: &str) {
+    request(store, cookie, increment).await;
 }

@@ -1,4 +1,4 @@
-//! Saves of one session that wait in one process: one write for all, an outcome for each.
+//! Waiting saves of one session in one process: one write for all, and an outcome for each.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +17,13 @@ fn save(store: &SessionStore, session: &Session) -> Saving {
     tokio::spawn(async move { store.save(&session).await })
 }
 
-/// Long enough for a save to come as far as it can.
+/// Long enough for a save to proceed as far as it can.
 async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
-/// A store with one session, `followers` other sessions of its cookie, and the save of a leader that
-/// was refused and is about to load. The saves of the followers begin in that moment.
+/// A store with one session, `followers` other handles to it, and the save of a leader that had a
+/// conflict and is about to load. The saves of the followers begin at that moment.
 async fn queue(
     backend: &Arc<Faulty>,
     store: &SessionStore,
@@ -77,7 +77,7 @@ async fn sixteen_waiting_saves_are_one_write() {
     assert_eq!(outcomes(saves).await, [Saved::Updated; 15]);
     assert_eq!(backend.take_calls(), ["save", "load", "save"]);
     assert_eq!(n(&store, &cookie).await, 17);
-    // Each goes on from what was written.
+    // Each handle can be saved again.
     for session in followers {
         assert!(!session.changed());
         assert_eq!(session.get::<u32>("n").unwrap(), Some(17));
@@ -85,7 +85,7 @@ async fn sixteen_waiting_saves_are_one_write() {
 }
 
 #[tokio::test]
-async fn each_settled_update_gets_its_own_number() {
+async fn each_update_gets_its_own_number() {
     let (_, store) = store();
     let (cookie, _) = stored(&store).await;
     let mut tasks = Vec::new();
@@ -105,12 +105,12 @@ async fn each_settled_update_gets_its_own_number() {
 }
 
 #[tokio::test]
-async fn what_is_wrong_with_one_save_is_only_its_own() {
+async fn an_error_of_one_save_does_not_affect_the_others() {
     let (backend, store) = with_config(config().max_record_size(400));
     let (cookie, _) = stored(&store).await;
     let mut followers = incremented(&store, &cookie, 5).await;
-    // One has an update that does not fit what another one writes, one an update that panics, one is
-    // too large.
+    // One has an update that fails on the value that another one writes, one has an update that
+    // panics, and one is too large.
     followers[0].insert("kind", "text").unwrap();
     followers[1].update("kind", |n: Option<u32>| n.unwrap_or(0)).unwrap();
     let below_one = |n: Option<u32>| {
@@ -129,7 +129,7 @@ async fn what_is_wrong_with_one_save_is_only_its_own() {
     assert!(panics.await.unwrap_err().is_panic());
     assert_eq!(big.await.unwrap().unwrap_err().kind(), ErrorKind::TooLarge);
     assert_eq!(last.await.unwrap().unwrap(), Saved::Updated);
-    // The one that is too large and the misfit have written nothing.
+    // The save that is too large and the failing update have written nothing.
     assert_eq!(n(&store, &cookie).await, 4);
 }
 
@@ -149,13 +149,13 @@ async fn a_common_write_whose_answer_was_lost_is_applied_once() {
 }
 
 #[tokio::test]
-async fn a_leader_that_leaves_takes_nothing_along() {
+async fn a_dropped_leader_loses_no_change_of_the_others() {
     for fault in [Fault::None, Fault::Hang] {
         let (backend, store) = store();
         let (cookie, _) = stored(&store).await;
         let followers = incremented(&store, &cookie, 7).await;
         let (leading, saves) = queue(&backend, &store, followers, &cookie).await;
-        // It leaves during the load, or while the common write hangs.
+        // Its future is dropped during the load, or while the common write hangs.
         if fault == Fault::Hang {
             backend.fail(&[fault]);
             a_moment().await;
@@ -166,14 +166,15 @@ async fn a_leader_that_leaves_takes_nothing_along() {
         leading.abort();
         assert_eq!(outcomes(saves).await, [Saved::Updated; 7], "{fault:?}");
         let expected = if fault == Fault::Hang { 9 } else { 8 };
-        // What the leader changed was carried out with the common write, or sent by the others.
+        // The leader's change is part of the common write. That was carried out, or a member may
+        // have sent it again.
         let written = n(&store, &cookie).await;
         assert!(written == expected || written == 9, "{written} after {fault:?}");
     }
 }
 
 #[tokio::test]
-async fn a_caller_that_left_before_the_write_is_no_part_of_it() {
+async fn a_save_that_was_dropped_before_the_write_is_not_part_of_it() {
     let (backend, store) = store();
     let (cookie, _) = stored(&store).await;
     let followers = incremented(&store, &cookie, 3).await;
@@ -194,17 +195,17 @@ async fn a_caller_that_left_before_the_write_is_no_part_of_it() {
     assert!(arrival.try_recv().is_err());
     a_moment().await;
     assert_eq!(n(&store, &cookie).await, 4);
-    // It can be saved later, once.
+    // The session can be saved later, once.
     assert_eq!(store.save(&left).await.unwrap(), Saved::Updated);
     assert_eq!(n(&store, &cookie).await, 5);
 }
 
 #[tokio::test]
-async fn a_logout_ends_all_that_wait() {
+async fn a_logout_ends_all_waiting_saves() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     let followers = incremented(&store, &cookie, 7).await;
-    // Just before the leader loads, while the others wait.
+    // Immediately before the leader loads, while the others wait.
     let same_store = store.clone();
     backend.before("load", 3, async move { same_store.destroy(&session).await.unwrap() });
     let (leading, saves) = queue(&backend, &store, followers, &cookie).await;
@@ -216,7 +217,7 @@ async fn a_logout_ends_all_that_wait() {
 }
 
 #[tokio::test]
-async fn a_rotation_in_the_queue_takes_what_the_others_wrote_along() {
+async fn a_rotation_in_the_queue_keeps_the_changes_of_the_others() {
     let (backend, store) = store();
     let (old_cookie, _) = stored(&store).await;
     let followers = incremented(&store, &old_cookie, 3).await;
@@ -227,7 +228,7 @@ async fn a_rotation_in_the_queue_takes_what_the_others_wrote_along() {
     let [first, rotation, last] = <[Saving; 3]>::try_from(saves).unwrap();
     assert_eq!(first.await.unwrap().unwrap(), Saved::Updated);
     assert_eq!(rotation.await.unwrap().unwrap(), Saved::Issued);
-    // It waited behind the rotation, so it came late.
+    // It waited behind the rotation, so it is late.
     assert_eq!(last.await.unwrap().unwrap_err().kind(), ErrorKind::Gone);
     let new_cookie = cookie(&store, &rotated);
     assert_eq!(n(&store, &new_cookie).await, 4);

@@ -1,5 +1,5 @@
-//! Loads of what the kernel has in memory. Where the file system of the temporary directory does not
-//! tell, the tests say so and show nothing; ext4, XFS and btrfs must.
+//! Loads from the page cache. If the file system of the temporary directory does not support them,
+//! the tests print that they are skipped. ext4, XFS and btrfs must support them.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -8,10 +8,10 @@ use session_core::Loaded;
 
 use super::*;
 
-/// What a load finds without a thread that may block, and so at once.
+/// The result of a load without a blocking thread.
 async fn load_at_once(store: &FileBackend, key: &Key) -> Option<Option<Loaded>> {
     let queues = &store.store.queues;
-    // A load also takes a thread for the look at the path, once a second.
+    // Once a second a load takes a thread to check the path.
     store.store.root.directory().unwrap();
     // A load that needs a thread has to wait for one now.
     let _threads = queues.readers.take_threads();
@@ -25,22 +25,25 @@ async fn load_at_once(store: &FileBackend, key: &Key) -> Option<Option<Loaded>> 
     None
 }
 
-/// Whether a load after [`load_at_once`] can be expected to need no thread.
+/// Whether loads without a thread are supported here.
 #[cfg(target_os = "linux")]
-fn tells(store: &FileBackend) -> bool {
+fn supports_cached_loads(store: &FileBackend) -> bool {
     if !store.store.direct.cached_unsupported.load(Ordering::Relaxed) {
         return true;
     }
     let kind = rustix::fs::fstatfs(&*store.store.root.directory().unwrap()).unwrap().f_type;
     // ext4, XFS and btrfs.
-    assert!(![0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind), "refused on a disk ({kind:#x})");
-    println!("skipped: this file system ({kind:#x}) does not tell what is in memory");
+    assert!(
+        ![0xEF53, 0x5846_5342, 0x9123_683E].contains(&kind),
+        "not supported on a disk ({kind:#x})"
+    );
+    println!("skipped: this file system ({kind:#x}) does not support loads from the page cache");
     false
 }
 
 #[cfg(not(target_os = "linux"))]
-fn tells(_store: &FileBackend) -> bool {
-    println!("skipped: only Linux tells what is in memory");
+fn supports_cached_loads(_store: &FileBackend) -> bool {
+    println!("skipped: only Linux supports loads from the page cache");
     false
 }
 
@@ -52,13 +55,13 @@ async fn save(fixture: &Fixture, key: &Key, size: usize) -> Record {
 }
 
 #[tokio::test]
-async fn what_is_in_memory_is_loaded_without_a_thread() {
+async fn cached_files_are_loaded_without_a_thread() {
     let fixture = Fixture::new();
     for (n, size) in [0, 460, 4_000, 5_000, 50_000].into_iter().enumerate() {
         let key = key(1, u8::try_from(n).unwrap());
         let saved = save(&fixture, &key, size).await;
         let found = load_at_once(&fixture.store, &key).await;
-        if tells(&fixture.store) {
+        if supports_cached_loads(&fixture.store) {
             let loaded = found.unwrap().unwrap();
             assert_eq!(loaded.record, saved);
             assert!(loaded.expires_in <= HOUR && loaded.expires_in > HOUR / 2);
@@ -67,7 +70,7 @@ async fn what_is_in_memory_is_loaded_without_a_thread() {
 }
 
 #[tokio::test]
-async fn what_expired_or_is_known_not_to_be_there_is_missed_without_a_thread() {
+async fn expired_and_missing_sessions_are_not_found_without_a_thread() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), MOMENT).await;
     fixture.create(&key(1, 2), HOUR).await;
@@ -76,15 +79,15 @@ async fn what_expired_or_is_known_not_to_be_there_is_missed_without_a_thread() {
     for n in 1..=3 {
         assert!(fixture.store.load(&key(1, n)).await.unwrap().is_none());
         let found = load_at_once(&fixture.store, &key(1, n)).await;
-        if tells(&fixture.store) {
+        if supports_cached_loads(&fixture.store) {
             assert!(found.unwrap().is_none(), "{n}");
         }
     }
 }
 
-/// It would keep a thread of the async runtime from everything else.
+/// It would block a thread of the async runtime for too long.
 #[tokio::test]
-async fn a_long_session_is_left_to_a_thread() {
+async fn a_large_session_is_loaded_on_a_thread() {
     let fixture = Fixture::new();
     let saved = save(&fixture, &key(1, 1), 70_000).await;
     assert!(load_at_once(&fixture.store, &key(1, 1)).await.is_none());
@@ -92,15 +95,19 @@ async fn a_long_session_is_left_to_a_thread() {
 }
 
 #[tokio::test]
-async fn what_the_kernel_does_not_tell_is_left_to_a_thread() {
+async fn files_that_are_not_cached_are_loaded_on_a_thread() {
     let fixture = Fixture::new();
     let saved = save(&fixture, &key(1, 1), 460).await;
     for refused in [[true, false], [true, true], [false, true]] {
         fixture.set_unsupported(refused);
         let at_once = load_at_once(&fixture.store, &key(1, 1)).await;
-        assert_eq!(at_once.is_some(), !refused[0] && tells(&fixture.store), "{refused:?}");
+        assert_eq!(
+            at_once.is_some(),
+            !refused[0] && supports_cached_loads(&fixture.store),
+            "{refused:?}"
+        );
         assert_eq!(fixture.store.load(&key(1, 1)).await.unwrap().unwrap().record, saved);
-        if refused[0] || tells(&fixture.store) {
+        if refused[0] || supports_cached_loads(&fixture.store) {
             let one_path =
                 fixture.store.store.direct.load(&fixture.store.store.root, &key(1, 1)).unwrap();
             assert_eq!(one_path.is_some(), cfg!(target_os = "linux") && !refused[1], "{refused:?}");
@@ -108,9 +115,9 @@ async fn what_the_kernel_does_not_tell_is_left_to_a_thread() {
     }
 }
 
-/// That a directory can't be read is no refusal of the file system.
+/// An error for a directory does not mean that the file system does not support direct loads.
 #[tokio::test]
-async fn an_odd_entry_does_not_end_loads_without_a_thread() {
+async fn an_unusual_entry_does_not_end_loads_without_a_thread() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     fs::create_dir(fixture.file(&key(1, 2))).unwrap();
@@ -122,10 +129,10 @@ async fn an_odd_entry_does_not_end_loads_without_a_thread() {
     }
     let after = load_at_once(&fixture.store, &key(1, 1)).await;
     assert_eq!(before.is_some(), after.is_some());
-    assert_eq!(tells(&fixture.store), after.is_some());
+    assert_eq!(supports_cached_loads(&fixture.store), after.is_some());
 }
 
-/// Only a file of one's own, or a superuser's eyes, can be read without a note of the time.
+/// Only the owner of a file, or root, can read it without an update of the access time.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_file_of_another_user_is_loaded_without_a_thread() {
@@ -140,7 +147,7 @@ async fn a_file_of_another_user_is_loaded_without_a_thread() {
         return;
     }
     let load = || {
-        // It counts for this thread.
+        // The capability is per thread.
         let mut mine = capabilities(None).unwrap();
         mine.effective.remove(CapabilitySet::FOWNER);
         set_capabilities(None, mine).unwrap();
@@ -149,7 +156,7 @@ async fn a_file_of_another_user_is_loaded_without_a_thread() {
         (at_once.is_some(), blocking.is_some())
     };
     let found = std::thread::scope(|scope| scope.spawn(load).join().unwrap());
-    if tells(store) {
+    if supports_cached_loads(store) {
         assert_eq!(found, (true, true));
     }
 }

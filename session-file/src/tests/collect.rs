@@ -1,4 +1,4 @@
-//! What gc removes, and what it leaves.
+//! Which files gc removes, and which it keeps.
 
 use super::*;
 use crate::bucket::OPENED;
@@ -36,10 +36,10 @@ async fn gc_leaves_foreign_files_alone() {
     }
 }
 
-/// What a process wrote is collected by it without a look at other files, and by the next process
+/// A process collects its own sessions without reading other files. The next process collects them
 /// after a sweep.
 #[tokio::test]
-async fn gc_finds_its_own_and_others_expired_sessions_in_small_batches() {
+async fn gc_finds_expired_sessions_of_its_own_and_other_processes_in_small_batches() {
     let fixture = Fixture::new();
     for n in 0..=255 {
         fixture.create(&key(n, 1), MOMENT).await;
@@ -61,15 +61,16 @@ async fn gc_finds_its_own_and_others_expired_sessions_in_small_batches() {
         assert!(fixture.file(&key(n, 2)).exists());
     }
 
-    // Both know their way now, also to what comes later.
+    // Both have completed a sweep, and now also find later sessions.
     fixture.create(&key(3, 3), MOMENT).await;
     sleep(MOMENT).await;
     assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
 }
 
-/// Between two sweeps, which are an hour apart, the cost follows what is due and not what lives.
+/// Between two sweeps, which are an hour apart, the cost is proportional to the due sessions, not
+/// to the live ones.
 #[tokio::test]
-async fn gc_looks_at_all_files_once_and_then_only_at_those_that_are_due() {
+async fn gc_reads_all_files_once_and_then_only_due_ones() {
     let fixture = Fixture::new();
     let collect = |expected| {
         let before = OPENED.get();
@@ -89,9 +90,10 @@ async fn gc_looks_at_all_files_once_and_then_only_at_those_that_are_due() {
     }
 }
 
-/// What is remembered is a hint; the file decides. Another process prolonged it meanwhile.
+/// A remembered expiry is only a hint; the file counts. Another process renewed the session
+/// meanwhile.
 #[tokio::test]
-async fn gc_never_removes_what_was_prolonged_meanwhile() {
+async fn gc_never_removes_a_session_that_was_renewed_meanwhile() {
     let fixture = Fixture::new();
     fixture.store.gc(10).await.unwrap();
     let short = Duration::from_secs(1);
@@ -104,9 +106,9 @@ async fn gc_never_removes_what_was_prolonged_meanwhile() {
     assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
 }
 
-/// More sessions of one bucket are due than are remembered.
+/// One bucket has more due sessions than are remembered.
 #[tokio::test]
-async fn gc_removes_all_of_a_crowded_bucket() {
+async fn gc_removes_all_expired_sessions_of_a_large_bucket() {
     let fixture = Fixture::new();
     let crowd = |n: u16| {
         let mut bytes = [1; 32];
@@ -125,7 +127,7 @@ async fn gc_removes_all_of_a_crowded_bucket() {
 }
 
 #[tokio::test]
-async fn gc_goes_on_where_one_entry_is_bad() {
+async fn gc_continues_after_a_bad_entry() {
     let fixture = Fixture::new();
     for n in [0x10, 0x80, 0x90] {
         fixture.create(&key(n, 1), MOMENT).await;
@@ -140,9 +142,9 @@ async fn gc_goes_on_where_one_entry_is_bad() {
     assert_eq!(fixture.store.gc(10).await.unwrap(), 1);
 }
 
-/// More of them than are remembered for a bucket.
+/// More damaged files than are remembered for a bucket.
 #[tokio::test]
-async fn damaged_sessions_do_not_keep_gc_from_the_others() {
+async fn damaged_sessions_do_not_prevent_the_collection_of_others() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     let mut damaged = fs::read(fixture.file(&key(1, 1))).unwrap();
@@ -161,8 +163,8 @@ async fn damaged_sessions_do_not_keep_gc_from_the_others() {
     assert_eq!(fs::read_dir(fixture.root().join("01")).unwrap().count(), 1_101);
 }
 
-/// A store on a disk that takes this long for the header of a file, with `count` expired sessions in
-/// few buckets, which another process wrote.
+/// A store on a disk that needs `delay` for the header of a file, with `count` expired sessions of
+/// another process in a few buckets.
 async fn slow(delay: u64, time_limit: u64, count: u16) -> (Fixture, FileBackend) {
     let fixture = Fixture::new();
     for n in 0..count {
@@ -178,9 +180,9 @@ async fn slow(delay: u64, time_limit: u64, count: u16) -> (Fixture, FileBackend)
     (fixture, store)
 }
 
-/// Their callers have left, which ends none of them. They must not pile up.
+/// The futures were dropped, which does not end the collections. They must not accumulate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn collections_whose_callers_left_run_one_at_a_time_and_hold_up_no_writer() {
+async fn collections_whose_futures_were_dropped_run_one_at_a_time_and_delay_no_writer() {
     let (_fixture, store) = slow(20, 2_000, 400).await;
     for _ in 0..80 {
         let collected = tokio::time::timeout(Duration::from_millis(1), store.gc(1_000)).await;
@@ -215,9 +217,9 @@ async fn a_collection_takes_no_thread_of_the_writers() {
     assert_eq!(collected.unwrap().unwrap(), 8);
 }
 
-/// However slow the disk is, the next one goes on where the last one ended.
+/// Even on a slow disk the next collection continues where the last one ended.
 #[tokio::test]
-async fn a_collection_ends_at_its_time_limit_and_the_next_one_goes_on() {
+async fn a_collection_ends_at_its_time_limit_and_the_next_one_continues() {
     let (fixture, store) = slow(5, 100, 400).await;
     fixture.create(&key(0, 255), HOUR).await;
     let (mut removed, mut rounds) = (0, 0);
@@ -232,10 +234,10 @@ async fn a_collection_ends_at_its_time_limit_and_the_next_one_goes_on() {
     assert!(store.load(&key(0, 255)).await.unwrap().is_some());
 }
 
-/// The sweep of one bucket takes longer than a collection may, and hardly anything in it is due: what
-/// is at its end is found all the same.
+/// The sweep of one bucket takes longer than a collection may, and few of its sessions are due. A
+/// due session at the end is found nevertheless.
 #[tokio::test]
-async fn a_sweep_that_is_interrupted_comes_to_its_end() {
+async fn an_interrupted_sweep_is_completed() {
     let (fixture, store) = slow(5, 50, 0).await;
     let other = open(fixture.directory.path());
     let crowd = |n: u8| key(7, n);
@@ -251,5 +253,5 @@ async fn a_sweep_that_is_interrupted_comes_to_its_end() {
     assert_eq!(removed, 4);
     let before = OPENED.get();
     assert_eq!(store.store.collect(1_000).unwrap(), 0);
-    assert_eq!(OPENED.get(), before, "the sweep is at its end");
+    assert_eq!(OPENED.get(), before, "the sweep has ended");
 }

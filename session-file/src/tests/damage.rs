@@ -1,10 +1,11 @@
-//! Files that are no sessions, and those that writers left half done.
+//! Files that are not records, and files that a writer did not complete.
 
 use super::*;
 
-/// Every kind of thing that is not a session's file: `Corrupt`, kept, and removed by destroy.
+/// Every kind of entry that is not a session's file is `Corrupt`, is kept, and is removed by
+/// destroy.
 #[tokio::test]
-async fn what_is_not_a_record_is_corrupt_and_destroy_removes_it() {
+async fn a_file_that_is_not_a_record_is_corrupt_and_destroy_removes_it() {
     let fixture = Fixture::new();
     let (good, bad) = (key(1, 1), key(1, 2));
     fixture.create(&good, HOUR).await;
@@ -62,7 +63,7 @@ async fn what_is_not_a_record_is_corrupt_and_destroy_removes_it() {
 }
 
 #[tokio::test]
-async fn a_directory_in_the_place_of_a_file_is_corrupt() {
+async fn a_directory_instead_of_a_file_is_corrupt() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     fs::create_dir(fixture.file(&key(1, 2))).unwrap();
@@ -81,9 +82,9 @@ async fn a_damaged_expiry_is_corrupt() {
     assert_eq!(fixture.load_error(&key(1, 1)).await, ErrorKind::Corrupt);
 }
 
-/// Each with a beginning that is intact, longer and shorter than what is read at first.
+/// Files with an intact header, longer and shorter than the first read.
 #[tokio::test]
-async fn a_session_that_has_grown_is_corrupt_however_it_is_read() {
+async fn a_file_that_has_grown_is_corrupt_for_each_way_of_reading() {
     let fixture = Fixture::new();
     for (n, size) in [(1, 0), (2, 500), (3, 4_100)] {
         let key = key(1, n);
@@ -99,7 +100,7 @@ async fn a_session_that_has_grown_is_corrupt_however_it_is_read() {
 }
 
 #[tokio::test]
-async fn a_left_over_temporary_file_is_in_nobodys_way_and_is_collected() {
+async fn a_leftover_temporary_file_blocks_no_write_and_is_collected() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     let temporary = fixture.root().join("01/.tmp");

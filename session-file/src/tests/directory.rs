@@ -1,4 +1,4 @@
-//! What the directory must be, what may be in it, and what may happen to it.
+//! Requirements on the directory, and changes of it while the store is open.
 
 use super::*;
 
@@ -14,7 +14,7 @@ async fn directories_are_0700_and_files_0600_in_256_sub_directories() {
 }
 
 #[test]
-fn a_directory_that_others_can_enter_or_its_owner_can_not_is_refused() {
+fn a_directory_with_unsuitable_mode_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     for open_mode in [0o701, 0o705, 0o777, 0o2707, 0o600, 0o500, 0o470] {
         let path = directory.path().join(format!("{open_mode:o}"));
@@ -27,9 +27,9 @@ fn a_directory_that_others_can_enter_or_its_owner_can_not_is_refused() {
     }
 }
 
-/// An orchestrator does it to a volume when it mounts it.
+/// As an orchestrator does when it mounts a volume.
 #[tokio::test]
-async fn a_directory_that_was_given_to_a_group_is_closed_again() {
+async fn the_rights_of_a_group_are_removed() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     fixture.create(&key(1, 2), HOUR).await;
@@ -40,7 +40,7 @@ async fn a_directory_that_was_given_to_a_group_is_closed_again() {
         assert_eq!(mode(&fixture.root()), 0o2770);
     };
     chmod();
-    // A store that is open does not mind.
+    // A store that is already open is not affected.
     fixture.touch(&key(1, 1), HOUR).await;
     fixture.create(&key(2, 1), HOUR).await;
     let store = open(fixture.directory.path());
@@ -61,7 +61,7 @@ fn a_directory_of_another_user_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let (path, owner) = match std::os::unix::fs::chown(directory.path(), Some(12_345), None) {
         Ok(()) => (directory.path(), 12_345),
-        // This process is not root, so a directory of root is one of another user.
+        // This process is not root, so the directory of root belongs to another user.
         Err(_) => (Path::new("/"), 0),
     };
     let error = FileBackend::open(path).unwrap_err();
@@ -71,7 +71,7 @@ fn a_directory_of_another_user_is_refused() {
 }
 
 #[test]
-fn a_symbolic_link_or_a_file_in_the_place_of_the_directory_is_refused() {
+fn a_symbolic_link_or_a_file_instead_of_the_directory_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     let real = directory.path().join("real");
     DirBuilder::new().mode(0o700).create(&real).unwrap();
@@ -87,7 +87,7 @@ fn a_symbolic_link_or_a_file_in_the_place_of_the_directory_is_refused() {
 }
 
 #[tokio::test]
-async fn a_link_in_the_place_of_a_bucket_is_not_followed() {
+async fn a_link_instead_of_a_bucket_is_not_followed() {
     let fixture = Fixture::new();
     let key = key(1, 1);
     fixture.create(&key, HOUR).await;
@@ -116,9 +116,9 @@ async fn a_removed_directory_is_unavailable_not_empty() {
     assert!(!fixture.root().exists());
 }
 
-/// The first operation after it.
+/// From the first operation on.
 #[tokio::test]
-async fn the_store_goes_on_in_a_directory_that_was_removed_and_made_anew() {
+async fn the_store_uses_a_directory_that_was_removed_and_created_again() {
     for removed_for in [Duration::ZERO, MOMENT] {
         let fixture = Fixture::new();
         fixture.create(&key(1, 1), HOUR).await;
@@ -137,15 +137,15 @@ async fn the_store_goes_on_in_a_directory_that_was_removed_and_made_anew() {
     }
 }
 
-/// As when a backup is put in its place. The old directory is still there under another name.
+/// As when a backup replaces it. The old directory still exists under another name.
 #[tokio::test]
-async fn the_store_goes_on_in_a_directory_that_was_put_in_the_place_of_its_own() {
+async fn the_store_uses_a_directory_that_replaced_its_own() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     fixture.create(&key(1, 2), HOUR).await;
     let moved = fixture.directory.path().join("moved");
     fs::rename(fixture.root(), &moved).unwrap();
-    // Nothing else is there, so the moved one is still the store.
+    // The path names nothing, so the moved directory is still the store.
     sleep(Duration::from_millis(1_100)).await;
     fixture.store.destroy(&key(1, 2), None).await.unwrap();
     assert!(fixture.store.load(&key(1, 1)).await.unwrap().is_some());
@@ -159,9 +159,9 @@ async fn the_store_goes_on_in_a_directory_that_was_put_in_the_place_of_its_own()
     assert!(fixture.file(&key(1, 1)).exists());
 }
 
-/// It can't be used, so the store does not leave the one that it has.
+/// The new directory can't be used, so the store keeps the open one.
 #[tokio::test]
-async fn a_directory_of_unsuitable_mode_is_not_taken_for_a_moved_one() {
+async fn a_directory_of_unsuitable_mode_does_not_replace_the_open_one() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     let moved = fixture.directory.path().join("moved");
@@ -175,7 +175,7 @@ async fn a_directory_of_unsuitable_mode_is_not_taken_for_a_moved_one() {
     assert_eq!(mode(&fixture.root()), 0o777);
 }
 
-/// An administrator took them away. The table of the contract says `InvalidConfig`.
+/// An administrator removed the rights. By the table in the contract this is `InvalidConfig`.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn missing_rights_are_a_refusal() {
@@ -187,7 +187,7 @@ async fn missing_rights_are_a_refusal() {
     let request = crate::queue::Request::now(HOUR).unwrap();
     let create = Write::Create { ttl: HOUR };
     let operations = || {
-        // They count for this thread. Without them, root has the rights of an owner only.
+        // Capabilities are per thread. Without them, root has only the rights of an owner.
         let mut mine = capabilities(None).unwrap();
         mine.effective.remove(CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH);
         set_capabilities(None, mine).unwrap();
@@ -215,7 +215,7 @@ async fn missing_rights_are_a_refusal() {
     fixture.create(&key(1, 2), HOUR).await;
 }
 
-/// Neither the names nor the contents of the files hold the client's secret, in any spelling.
+/// Neither the names nor the contents of the files contain the client's secret in any form.
 #[tokio::test]
 async fn nothing_in_the_directory_contains_the_cookies_value() {
     let fixture = Fixture::new();

@@ -1,15 +1,15 @@
-//! What waits for what, and for how long.
+//! Which operations wait for each other, and for how long.
 
 use super::*;
 
-/// It waits for a shorter time than any store does, so that the tests are fast.
-fn impatient(directory: &Path) -> FileBackend {
+/// A store that waits for a shorter time than usual, so that the tests are fast.
+fn with_short_wait(directory: &Path) -> FileBackend {
     let mut store = open(directory);
-    change(&mut store).patience = MOMENT;
+    change(&mut store).max_wait = MOMENT;
     store
 }
 
-/// As a process that was stopped while it wrote to a bucket.
+/// Locks a bucket as a process that was stopped during a write.
 fn lock(fixture: &Fixture, bucket: &str) -> File {
     let lock = File::open(fixture.root().join(bucket)).unwrap();
     lock.lock().unwrap();
@@ -17,16 +17,16 @@ fn lock(fixture: &Fixture, bucket: &str) -> File {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_stopped_writer_holds_up_nobody_for_ever_and_most_not_at_all() {
+async fn a_stopped_writer_delays_only_its_bucket_and_for_a_limited_time() {
     let fixture = Fixture::new();
     for n in 1..=3 {
         fixture.create(&key(n, 1), HOUR).await;
     }
     fixture.create(&key(2, 2), MOMENT).await;
     sleep(MOMENT).await;
-    let store = impatient(fixture.directory.path());
+    let store = with_short_wait(fixture.directory.path());
     let stopped = lock(&fixture, "01");
-    // More than there are permits, and threads that may block.
+    // More than there are permits and blocking threads.
     let touches: Vec<_> = (0..600)
         .map(|_| {
             let store = store.clone();
@@ -59,7 +59,7 @@ async fn a_stopped_writer_holds_up_nobody_for_ever_and_most_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_life_begins_when_it_was_asked_for() {
+async fn a_ttl_begins_when_the_operation_was_requested() {
     let fixture = Fixture::new();
     for n in 1..=3 {
         fixture.create(&key(n, 1), HOUR).await;

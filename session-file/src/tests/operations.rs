@@ -1,4 +1,4 @@
-//! What a touch and reopening do to files.
+//! Touches, and reopening the store.
 
 use super::*;
 
@@ -28,9 +28,9 @@ async fn a_touch_that_expects_another_revision_leaves_the_file_as_it_is() {
     assert_eq!(fs::read(fixture.file(&key)).unwrap(), before);
 }
 
-/// A touch that was decided on an older record does not change the expiry that an update has set.
+/// A touch that expects an older revision does not change the expiry that an update has set.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_touch_beside_updates_never_changes_their_expiry() {
+async fn a_touch_during_updates_never_changes_their_expiry() {
     let fixture = Fixture::new();
     let key = key(1, 1);
     fixture.create(&key, HOUR).await;
@@ -40,7 +40,7 @@ async fn a_touch_beside_updates_never_changes_their_expiry() {
             let (mut done, mut conflicts) = (0, 0);
             for _ in 0..1_000 {
                 let loaded = store.load(&key).await.unwrap().unwrap();
-                // What another request decides on what it has loaded.
+                // Another request touches the revision that it has loaded.
                 tokio::task::yield_now().await;
                 match store.touch(&key, loaded.record.revision, 2 * HOUR).await {
                     Ok(()) => done += 1,
@@ -61,7 +61,7 @@ async fn a_touch_beside_updates_never_changes_their_expiry() {
     }
     let (done, conflicts) = touches.await.unwrap();
     assert!(done > 0 && conflicts > 0, "{done} {conflicts}");
-    // The last write decides: an update that no touch follows.
+    // The last write is an update, which no touch follows.
     let write = Update { expected: Revision::from_u64(revision), ttl: Some(HOUR) };
     fixture.store.save(&key, &record(0), Write::Update(write)).await.unwrap();
     let stale = fixture.store.touch(&key, Revision::from_u64(revision), 2 * HOUR).await;
@@ -69,7 +69,8 @@ async fn a_touch_beside_updates_never_changes_their_expiry() {
     assert!(fixture.store.load(&key).await.unwrap().unwrap().expires_in <= HOUR);
 }
 
-/// A load that meets half a touch tries again under the lock, and does not call it corrupt.
+/// A load that reads a half-written touch tries again under the lock, and does not return
+/// `Corrupt`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_load_waits_for_a_touch_that_is_half_written() {
     let fixture = Fixture::new();
@@ -92,7 +93,7 @@ async fn a_load_waits_for_a_touch_that_is_half_written() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn loads_beside_touches_are_never_corrupt() {
+async fn loads_during_touches_are_never_corrupt() {
     let fixture = Fixture::new();
     let key = key(1, 1);
     fixture.create(&key, HOUR).await;
@@ -117,7 +118,7 @@ async fn loads_beside_touches_are_never_corrupt() {
 }
 
 #[tokio::test]
-async fn sessions_survive_reopening_with_their_deadline() {
+async fn sessions_survive_reopening_with_their_expiry() {
     let fixture = Fixture::new();
     fixture.create(&key(1, 1), HOUR).await;
     for durability in [Durability::None, Durability::Data] {

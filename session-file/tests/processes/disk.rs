@@ -1,4 +1,4 @@
-//! A full disk and a read-only one: a small one is mounted for it, which takes a privilege.
+//! A full disk and a read-only one. The tests mount a small file system, which needs a privilege.
 
 use std::error::Error as _;
 use std::io;

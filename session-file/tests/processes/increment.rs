@@ -25,7 +25,7 @@ pub(crate) fn test() -> Result<(), Failed> {
     Ok(())
 }
 
-/// 64 tasks increment once each.
+/// 64 tasks increment the record once each.
 pub(crate) fn child() {
     let store = store_of_child();
     runtime().block_on(async {

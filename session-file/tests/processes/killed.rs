@@ -1,4 +1,4 @@
-//! kill -9 in the middle of 64 concurrent writers.
+//! `kill -9` during the writes of 64 concurrent writers.
 
 use std::collections::HashMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -19,9 +19,9 @@ const KILLS: usize = 200;
 const WRITERS: u8 = 64;
 const SESSIONS: u8 = 16;
 
-/// Four writers for each session, of which the loser of a race loads again. Each write has the number
-/// that follows the one it replaces, and the writer acknowledges it through the pipe.
-#[expect(clippy::print_stdout, reason = "what a run was worth is seen in its figures")]
+/// Four writers for each session; after a conflict a writer loads again. Each write increments the
+/// number in the record, and the writer acknowledges the number through a pipe.
+#[expect(clippy::print_stdout, reason = "the figures show how much a run has tested")]
 pub(crate) fn test() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
     let path = directory.path().join("sessions");
@@ -42,14 +42,14 @@ pub(crate) fn test() -> Result<(), Failed> {
         "{KILLS} kills, {acknowledgements} writes acknowledged, {unacknowledged} made and not \
          acknowledged, {left_overs} temporary files left"
     );
-    // Otherwise no process was killed in the middle of its work.
+    // Otherwise no process was killed during a write.
     assert!(left_overs > 0);
     assert!(acknowledgements > 5 * KILLS);
     Ok(())
 }
 
-/// Starts a process and kills it in the middle of its work. Notes the last number that it
-/// acknowledged for each session or user. How many there were.
+/// Starts a process and kills it while it writes. Notes the last number that it acknowledged for
+/// each session or user. Returns the number of acknowledgements.
 pub(crate) fn write_until_killed(
     mut process: Command,
     last: &mut HashMap<u8, u64>,
@@ -78,7 +78,7 @@ pub(crate) fn write_until_killed(
     Ok(lines.len())
 }
 
-/// Every record is whole, and not older than acknowledged. How many are newer.
+/// Checks that every record is whole, and not older than acknowledged. Returns how many are newer.
 fn check(
     store: &FileBackend,
     runtime: &Runtime,
@@ -138,15 +138,15 @@ async fn write(store: FileBackend, session: u8) {
     }
 }
 
-/// Tells the parent of a child.
+/// Reports an acknowledged number to the parent process.
 pub(crate) fn acknowledge(one: u8, number: u64) {
-    // One call, and short: a pipe takes all of it or nothing.
+    // One short write, which is atomic on a pipe.
     let line = format!("{one} {number}\n");
     let mut output = std::io::stdout().lock();
     output.write_all(line.as_bytes()).expect("the parent reads");
 }
 
-/// The record of this number; no other number has any part of it.
+/// The record of this number. Records of different numbers have no equal part.
 pub(crate) fn numbered(number: u64) -> Record {
     let size = usize::try_from(number * 7_919 % 20_000).expect("below 20,000");
     let fill = number.to_le_bytes().repeat(size / 8 + 1);

@@ -1,4 +1,4 @@
-//! kill -9 while sessions are created, given another key and destroyed.
+//! `kill -9` while sessions are created, moved to another key and destroyed.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use crate::killed::{acknowledge, numbered, write_until_killed};
 use crate::{HOUR, open, runtime, start, store_of_child};
 
 const KILLS: usize = 100;
-/// Each has one session at a time, and shares its bucket with another one.
+/// Each user has one session at a time, in a bucket with the session of another user.
 const USERS: u8 = 32;
 /// Steps of a life: created, moved to another key twice, destroyed.
 const STEPS: u64 = 4;
 
-/// Each user takes one step after the other, and acknowledges how many were taken.
+/// Each user takes one step after the other, and acknowledges the number of steps taken.
 #[expect(clippy::print_stdout, reason = "what a run was worth is seen in its figures")]
 pub(crate) fn test() -> Result<(), Failed> {
     let directory = tempfile::tempdir()?;
@@ -33,22 +33,23 @@ pub(crate) fn test() -> Result<(), Failed> {
         std::fs::remove_dir_all(path)?;
     }
     println!("{KILLS} kills, {acknowledged} steps acknowledged, then {seen:?}");
-    // Otherwise no process was killed in the middle of its work.
+    // Otherwise no process was killed during a step.
     assert!(seen.taken > 0);
     assert!(acknowledged > 5 * KILLS);
     Ok(())
 }
 
-/// What had become of the step after the last one that was acknowledged.
+/// The state of the step after the last acknowledged one.
 #[derive(Debug, Default)]
 struct Seen {
     not_taken: usize,
     taken: usize,
-    /// The old session as it was, and a copy under the new key, which was not acknowledged.
+    /// The old session without a change, and a copy under the new key that was not acknowledged.
     half_moved: usize,
 }
 
-/// Of all keys the user ever had, the one of the last step is live, or the one of the step after it.
+/// Of all keys of the user, only the key of the last acknowledged step or of the step after it is
+/// live.
 async fn check(store: &FileBackend, user: u8, taken: u64, seen: &mut Seen) -> Result<(), Failed> {
     let mut live = Vec::new();
     for step in 0..=taken + 1 {

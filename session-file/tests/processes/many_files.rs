@@ -1,4 +1,4 @@
-//! A process that has all files open that it may have.
+//! A process that can't open any more files.
 
 use libtest_mimic::Failed;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -1,4 +1,4 @@
-//! A process that was started with a umask which takes all rights away.
+//! A process with a umask that removes all rights.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Fills a store and looks how much the process grew.
+//! Fills a store and measures how much the process grew.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use session_memory::MemoryBackend;
 /// A session of eight short values.
 const PAYLOAD: usize = 460;
 
-/// Bytes of memory that each of `count` sessions takes beside its payload; `None` where the system
-/// does not tell.
+/// The bytes of memory that each of `count` sessions takes beside its payload; `None` if the system
+/// does not report it.
 pub(crate) fn bytes_per_session(count: usize) -> Option<usize> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
-        .expect("a runtime without drivers needs nothing");
+        .expect("a runtime without drivers can always be built");
     let store = MemoryBackend::new();
     let before = resident_bytes()?;
     runtime.block_on(async {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::probe;
 use crate::{Missing, Options, Server, binaries, port};
 
-/// How long the nodes may take to agree.
+/// How long the nodes may take to form a healthy cluster.
 const AGREEMENT_LIMIT: Duration = Duration::from_secs(60);
 
 /// The nodes of a cluster. All of them end when this is dropped.
@@ -29,7 +29,7 @@ impl Cluster {
         self.nodes.iter().map(|node| &node.server)
     }
 
-    /// The URL of every node; a client needs any one of them that is up.
+    /// The URL of every node. A client needs one that is up.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {
         self.nodes().map(|node| node.url().to_owned()).collect()
@@ -46,13 +46,13 @@ impl Cluster {
             .map(|node| &node.server)
     }
 
-    /// Waits until the nodes that answer agree that every slot is served and every replica follows
-    /// its master: after the start, and after a failover.
+    /// Waits until all nodes that answer report that every slot is served and every replica is
+    /// connected to its master. Call it after a failover.
     ///
     /// # Errors
     /// `TimedOut` after 60 s.
     pub fn wait_until_healthy(&self) -> io::Result<()> {
-        self.wait_until(|| self.nodes.iter().all(Node::is_content))
+        self.wait_until(|| self.nodes.iter().all(Node::is_healthy))
     }
 
     fn wait_until(&self, agreed: impl Fn() -> bool) -> io::Result<()> {
@@ -61,7 +61,7 @@ impl Cluster {
             if started.elapsed() > AGREEMENT_LIMIT {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
-                    "the cluster did not come together within 60 s",
+                    "the nodes did not form a healthy cluster within 60 s",
                 ));
             }
             std::thread::sleep(Duration::from_millis(50));
@@ -69,7 +69,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Replicas that their masters count: a replica says it is up some time before that.
+    /// The number of replicas according to their masters. A replica reports itself as connected
+    /// some time before.
     fn followers(&self) -> usize {
         let online = |node: &Node| {
             probe::ask(node.port, None, "INFO replication")
@@ -80,7 +81,7 @@ impl Cluster {
 }
 
 impl Node {
-    fn is_content(&self) -> bool {
+    fn is_healthy(&self) -> bool {
         let Ok(cluster) = probe::ask(self.port, None, "CLUSTER INFO") else {
             return true;
         };
@@ -90,7 +91,8 @@ impl Node {
     }
 }
 
-/// The cluster of three masters, with a replica each, that all tests of this process share. Keep to a prefix of your own.
+/// The cluster of three masters, each with a replica, that all tests of this process share. Each
+/// test has to use its own prefix.
 ///
 /// # Errors
 /// [`Missing`], the same at every call.
@@ -99,11 +101,12 @@ pub fn shared() -> Result<&'static Cluster, &'static Missing> {
     SHARED.get_or_init(|| start_new(3, 1)).as_ref()
 }
 
-/// Starts `masters` (at least three) with so many replicas each, from local binaries. A dead master
-/// is replaced within some six seconds.
+/// Starts a cluster from local binaries, with at least three masters and `replicas_of_each`
+/// replicas for each of them. A dead master is replaced after about six seconds.
 ///
 /// # Errors
-/// [`Missing`] when `redis-server` or `redis-cli` is not installed or the nodes don't come together.
+/// [`Missing`] if `redis-server` or `redis-cli` is not installed, or if the nodes do not form a
+/// cluster.
 pub fn start_new(masters: usize, replicas_of_each: usize) -> Result<Cluster, Missing> {
     super::with_retries(|| {
         let mut nodes = Vec::new();

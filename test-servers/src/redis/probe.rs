@@ -1,4 +1,4 @@
-//! Just enough of the Redis protocol to see whether a server is ready.
+//! The part of the Redis protocol that is needed to check whether a server is ready.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,14 +6,14 @@ use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(2);
 
-/// Succeeds when the server does its work: one that still loads its data answers with an error.
+/// Succeeds if the server is ready. A server that is loading its data answers with an error.
 pub(crate) fn ping(port: u16, password: Option<&str>) -> io::Result<()> {
     let reply = ask(port, password, "PING")?;
     if reply == "PONG" { Ok(()) } else { Err(io::Error::other(reply)) }
 }
 
-/// The reply to one command without blanks in its arguments. The text of a simple or bulk reply; of
-/// anything else, the first line.
+/// Sends one command, whose arguments must not contain blanks. Returns the text of a simple or bulk
+/// reply, and the first line of any other reply.
 pub(crate) fn ask(port: u16, password: Option<&str>, command: &str) -> io::Result<String> {
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let mut stream = TcpStream::connect_timeout(&address, LIMIT)?;

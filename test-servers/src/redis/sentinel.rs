@@ -1,4 +1,4 @@
-//! A master, a replica, and three Sentinels that watch them.
+//! A master, a replica, and three Sentinels that monitor them.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use super::probe;
 use crate::process::{Launch, Process, Ready, ServerDirectory};
 use crate::{Missing, Options, Server, binaries, port};
 
-/// The name under which the Sentinels know the master.
+/// The name of the master in the configuration of the Sentinels.
 pub const SERVICE: &str = "sessions";
 
 /// A group of nodes under Sentinels. All of them end when this is dropped.
@@ -38,10 +38,10 @@ impl Sentinels {
     }
 }
 
-/// Starts all five, from local binaries. A dead master is replaced within some three seconds.
+/// Starts all five from local binaries. A dead master is replaced after about three seconds.
 ///
 /// # Errors
-/// [`Missing`] when `redis-server` is not installed or the Sentinels don't find each other.
+/// [`Missing`] if `redis-server` is not installed, or if the Sentinels do not find each other.
 pub fn start_new() -> Result<Sentinels, Missing> {
     super::with_retries(|| {
         let (master_port, master) = start_node(&Options::default())?;
@@ -75,7 +75,7 @@ fn start_sentinel(master_port: u16) -> io::Result<(u16, Server)> {
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "redis-server is not installed"))?;
     let port = port::free()?;
     let directory = ServerDirectory::new(None)?;
-    // A Sentinel keeps what it learns in its configuration file.
+    // A Sentinel writes its state to its configuration file.
     let configuration = directory.path().join("sentinel.conf");
     std::fs::write(
         &configuration,
@@ -103,7 +103,7 @@ fn wait_for(port: u16, question: &str, answer: &str) -> io::Result<()> {
         if started.elapsed() > Duration::from_secs(30) {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                format!("{question} did not say {answer} within 30 s"),
+                format!("the answer to {question} did not contain {answer} within 30 s"),
             ));
         }
         std::thread::sleep(Duration::from_millis(50));

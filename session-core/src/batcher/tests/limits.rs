@@ -1,4 +1,4 @@
-//! What goes alone, what goes together, and how much of it.
+//! Which operations are sent alone, which in batches, and the limits of a batch.
 
 use super::*;
 
@@ -12,7 +12,7 @@ fn a_backend_without_batches_has_no_batcher() {
 }
 
 #[tokio::test]
-async fn one_after_another_each_goes_alone() {
+async fn sequential_operations_are_sent_alone() {
     let memory = Memory::new(LIMITS);
     let batcher = batcher(&memory);
     let (one, write) = (key(1), Write::Create { ttl: TTL });
@@ -27,7 +27,7 @@ async fn one_after_another_each_goes_alone() {
 }
 
 #[tokio::test]
-async fn each_kind_goes_together_when_there_are_many() {
+async fn many_operations_of_each_kind_are_sent_in_batches() {
     let memory = Memory::new(LIMITS);
     let batcher = batcher(&memory);
     let all = |operation: &'static str| {
@@ -65,12 +65,12 @@ async fn each_kind_goes_together_when_there_are_many() {
 }
 
 #[tokio::test]
-async fn a_batch_is_limited_in_items_and_the_number_in_flight_too() {
+async fn the_items_of_a_batch_and_the_batches_in_flight_are_limited() {
     let memory = Memory::new(LIMITS);
     let batcher = batcher(&memory);
     memory.held.send_replace("load");
     let tasks = begin_loads(&batcher, 0..40).await;
-    // Two alone, one that waited for nothing, and one batch as soon as a third of all waited.
+    // Two alone, one in a batch of its own at once, and one batch as soon as a third of all waited.
     let sent = memory.sizes("load");
     assert_eq!((sent.len(), &sent[..3]), (4, &[0, 0, 1][..]), "{sent:?}");
     memory.held.send_replace("");
@@ -82,13 +82,13 @@ async fn a_batch_is_limited_in_items_and_the_number_in_flight_too() {
 }
 
 #[tokio::test]
-async fn a_batch_is_limited_in_bytes_and_what_is_larger_goes_by_itself() {
+async fn the_bytes_of_a_batch_are_limited_and_a_larger_item_is_sent_alone() {
     let limits = BatchLimits { alone: 0, in_flight: 1, ..LIMITS };
     let memory = Memory::new(limits);
     let batcher = batcher(&memory);
     fill(&memory, 0..9);
     memory.held.send_replace("update");
-    // The first one leaves at once, and the others gather behind it.
+    // The first one is sent at once, and the others wait behind it.
     let sizes = [1, 600, 400, 1, 5000, 5000, 999, 1, 1];
     let tasks = begin_updates(&batcher, (0..).zip(sizes)).await;
     memory.held.send_replace("");
@@ -97,7 +97,7 @@ async fn a_batch_is_limited_in_bytes_and_what_is_larger_goes_by_itself() {
 }
 
 #[tokio::test]
-async fn a_batch_beside_others_has_a_third_of_all() {
+async fn a_further_batch_has_a_third_of_all() {
     let limits = BatchLimits { alone: 0, in_flight: 100, items: 64, bytes: 1000 };
     let memory = Memory::new(limits);
     let batcher = batcher(&memory);
@@ -113,9 +113,9 @@ async fn a_batch_beside_others_has_a_third_of_all() {
     assert_eq!(outcomes(tasks).await, [None; 100]);
 }
 
-/// The backend checks that no key is twice in a batch.
+/// The backend checks that no key occurs twice in a batch.
 #[tokio::test]
-async fn writes_of_one_key_go_one_after_another_in_their_order() {
+async fn writes_of_one_key_are_sent_one_after_another_in_order() {
     let memory = Memory::new(BatchLimits { alone: 1, in_flight: 1, ..LIMITS });
     let batcher = batcher(&memory);
     fill(&memory, 0..4);
@@ -150,7 +150,8 @@ async fn loads_of_one_key_share_an_item() {
     assert_eq!(memory.sizes("load"), [1, 3]);
 }
 
-/// glibc keeps blocks of up to about 1 KB at hand, and callers put these into theirs.
+/// The allocator of glibc is fast for blocks of up to about 1 KB, and the futures of callers
+/// contain these.
 #[tokio::test]
 async fn the_futures_are_small() {
     let memory = Memory::new(LIMITS);

@@ -1,4 +1,4 @@
-//! Runtimes that rest or end, and workers that block.
+//! Runtimes that are not polled or end, and workers that block.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -14,11 +14,11 @@ fn single() -> Runtime {
 }
 
 #[test]
-fn a_runtime_that_rests_holds_up_no_other_and_goes_on_later() {
+fn a_runtime_that_is_not_polled_delays_no_other_and_continues_later() {
     let memory = Memory::new(LIMITS);
     let batcher = batcher(&memory);
     let resting = single();
-    // It comes to rest with operations alone, in batches and in the queue.
+    // It is not polled any more with operations that are alone, in batches and in the queue.
     memory.held.send_replace("load");
     let abandoned = resting.block_on(begin_loads(&batcher, 0..40));
     memory.held.send_replace("");
@@ -35,7 +35,7 @@ fn a_runtime_that_rests_holds_up_no_other_and_goes_on_later() {
     assert!(memory.sizes("load").len() > sent + 20);
 
     assert_eq!(resting.block_on(outcomes(abandoned)), [None; 40]);
-    assert!(batcher.loads.queues.lock().unwrap().is_empty(), "something is left behind");
+    assert!(batcher.loads.queues.lock().unwrap().is_empty(), "a queue was left behind");
 }
 
 #[test]
@@ -54,12 +54,12 @@ fn a_runtime_that_ends_leaves_nothing_behind() {
     });
 }
 
-/// An operation that begins a batch, or one that was in a batch, is followed by computing in the same task.
+/// A task blocks its worker after an operation that started a batch, or that was in a batch.
 #[test]
-fn a_worker_that_blocks_holds_up_only_its_own_operation() {
+fn a_blocked_worker_delays_only_its_own_operation() {
     const BLOCKED: Duration = Duration::from_millis(600);
     const ROUNDS: u32 = 8;
-    // One batch in flight at a time, so that nothing goes on when it does not.
+    // One batch in flight at a time, so that a blocked batch would block all.
     let memory = Memory::new(BatchLimits { alone: 0, in_flight: 1, ..LIMITS });
     let batcher = batcher(&memory);
     let runtime = Builder::new_multi_thread().worker_threads(4).enable_all().build().unwrap();
@@ -81,7 +81,7 @@ fn a_worker_that_blocks_holds_up_only_its_own_operation() {
             std::thread::sleep(BLOCKED);
         }
     });
-    // In every fifth of a second much is done, although others share the machine.
+    // In every fifth of a second at least 50 operations complete, even on a busy machine.
     let mut before = 0;
     while !blocking.is_finished() {
         std::thread::sleep(BLOCKED / 3);

@@ -10,7 +10,7 @@ use crate::support::{config, cookie, increment, load, n, stored};
 use session_core::web::{CookieChange, Found};
 use session_core::{ErrorKind, Owner, Saved, Session, SessionStore};
 
-/// A request with a cookie whose id was replaced a moment ago.
+/// Loads the session of a late request.
 async fn late(store: &SessionStore, cookie: &str) -> Session {
     match store.web().load(cookie).await.unwrap() {
         Found::Rotated(session) => session,
@@ -35,7 +35,7 @@ async fn a_late_request_reads_nothing_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_rotated_id_is_forgotten_when_no_request_can_be_late_any_more() {
+async fn a_rotated_id_loads_nothing_after_the_tombstone_ttl() {
     let (_, store) = with_revocation(config().tombstone_ttl(Duration::from_millis(400)));
     let (old_cookie, session) = stored(&store).await;
     session.regenerate();
@@ -45,9 +45,9 @@ async fn a_rotated_id_is_forgotten_when_no_request_can_be_late_any_more() {
     assert!(matches!(store.web().load(&old_cookie).await.unwrap(), Found::Nothing));
 }
 
-/// The form is submitted twice, or the rotation happens while the second request is on its way.
+/// The form is submitted twice, or the rotation happens while the second request is in flight.
 #[tokio::test]
-async fn a_late_sign_in_counts_and_has_an_id_of_its_own() {
+async fn a_late_sign_in_is_stored_with_its_own_id() {
     for loaded_before in [false, true] {
         let (_, cookies, store) = with_cookies(config());
         let (old_cookie, session) = stored(&store).await;
@@ -65,7 +65,7 @@ async fn a_late_sign_in_counts_and_has_an_id_of_its_own() {
     }
 }
 
-/// It may be the request of a second tab, or one that was loaded before the rotation.
+/// The request may be from a second tab, or its session may have been loaded before the rotation.
 #[tokio::test]
 async fn a_logout_with_the_old_cookie_ends_the_new_one_for_its_whole_life() {
     const MONTH: Duration = Duration::from_secs(30 * 86_400);
@@ -88,15 +88,15 @@ async fn a_logout_with_the_old_cookie_ends_the_new_one_for_its_whole_life() {
         assert_eq!(store.web().cookie_change(&other), CookieChange::Remove);
         assert!(store.load(&new_cookie).await.unwrap().is_none(), "{loaded_before}");
         let until = marked_until(&revoked, cookies.key(&new_cookie)).await;
-        assert!(until >= cookies.expires_at(&new_cookie), "it does not come back");
+        assert!(until >= cookies.expires_at(&new_cookie), "the mark outlives the new cookie");
         increment(&session);
         assert_gone(&store, &session).await;
     }
 }
 
-/// The mark that was written names the id that the client gets in the end.
+/// The mark names the id that the client finally gets.
 #[tokio::test]
-async fn a_logout_with_the_old_cookie_ends_a_session_whose_rotation_had_been_in_doubt() {
+async fn a_logout_with_the_old_cookie_ends_a_session_after_a_rotation_in_doubt() {
     for fault in [Fault::LoseAnswer, Fault::LoseRequest] {
         for discard in [false, true] {
             let (revoked, store) = with_revocation(config());

@@ -1,4 +1,4 @@
-//! How long an id is revoked.
+//! The expiry of revocation marks.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,10 +22,10 @@ async fn a_mark_outlives_every_cookie_of_its_session() {
         assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
         let session = load(&store, &cookie(&store, &session)).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
-        // Up to now a parallel request may have been given a whole new life.
+        // Until now a parallel request may have renewed the session for a whole life.
         let renewed = Instant::now() + longest + LEEWAY;
         store.destroy(&session).await.unwrap();
-        assert!(revoked.deadline() >= renewed, "{own:?}");
+        assert!(revoked.expiry() >= renewed, "{own:?}");
     }
 }
 
@@ -44,10 +44,10 @@ async fn a_mark_of_a_rotation_outlives_every_cookie_with_the_old_id() {
     assert!(marked_until(&revoked, cookies.key(&old_cookie)).await >= renewed);
 }
 
-/// A mark lasts as long as the cookies of its id may live. A shorter lifetime would shorten the mark,
-/// and a longer one outlive it, so that a signed-out cookie comes back.
+/// A mark lasts as long as the cookies of its id may live. If one id had two lifetimes, a cookie
+/// could outlive the mark and load the session after a logout.
 #[tokio::test]
-async fn every_lifetime_has_an_id_of_its_own_so_that_no_mark_is_too_short() {
+async fn every_lifetime_has_its_own_id_so_that_no_mark_is_too_short() {
     const MONTH: Duration = Duration::from_secs(30 * 86_400);
     let (revoked, cookies, store) = with_cookies(config());
     let (mut old_cookie, _) = stored(&store).await;
@@ -75,9 +75,10 @@ async fn every_lifetime_has_an_id_of_its_own_so_that_no_mark_is_too_short() {
     assert!(marked_until(&revoked, cookies.key(&old_cookie)).await >= longest);
 }
 
-/// Measured from the look, a slow revocation store would let the cookie outlive the mark of a logout.
+/// If the life began after the load of the mark, a slow revocation store would let the cookie
+/// outlive the mark of a logout.
 #[tokio::test]
-async fn a_life_begins_before_the_look_into_the_revocation_store() {
+async fn a_life_begins_before_the_load_of_the_revocation_mark() {
     let config = config().lifetime(None).idle_timeout(HOUR).renew_after(0.0);
     for regenerate in [false, true] {
         let (revoked, cookies, store) = with_cookies(config.clone());
@@ -97,9 +98,9 @@ async fn a_life_begins_before_the_look_into_the_revocation_store() {
 }
 
 #[tokio::test]
-async fn an_old_mark_that_expires_while_it_is_looked_at_does_not_undo_a_logout() {
+async fn an_old_mark_that_expires_while_it_is_loaded_does_not_undo_a_logout() {
     const MOMENT: Duration = Duration::from_millis(30);
-    // After the mark was found by the creation of the new one, or by the load that follows.
+    // After the create found the existing mark, or after the load that follows.
     for call in ["save", "load"] {
         let (revoked, cookies, store) = with_cookies(config());
         let (old_cookie, session) = stored(&store).await;
@@ -122,7 +123,7 @@ async fn a_logout_that_failed_is_tried_again() {
         assert_eq!(store.destroy(&session).await.unwrap_err().kind(), ErrorKind::Unavailable);
         assert_eq!(store.web().cookie_change(&session), CookieChange::Keep);
     }
-    // Its own mark is there already.
+    // Its own mark exists already.
     assert_eq!(store.save(&session).await.unwrap(), Saved::Removed);
     assert_eq!(store.web().cookie_change(&session), CookieChange::Remove);
     assert!(store.load(&old_cookie).await.unwrap().is_none());

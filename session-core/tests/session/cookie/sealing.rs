@@ -17,11 +17,11 @@ pub(super) const LEEWAY: Duration = Duration::from_secs(30);
 
 type Content = (SessionId, Record, SystemTime);
 
-/// Its values are numbers for what it remembers: all that the handle can see of a real one.
+/// Its cookie values are indexes of remembered sessions: to the handle a value is opaque.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Sealing {
     pub(super) sealed: Arc<Mutex<HashMap<String, Content>>>,
-    /// The cookies were sealed by an older key.
+    /// Whether all cookies were sealed with an older key.
     pub(super) aged: Arc<AtomicBool>,
     pub(super) revocation: Option<Arc<Faulty>>,
     pub(super) leeway: Duration,
@@ -102,7 +102,7 @@ pub(super) fn with_leeway(
     (revoked, cookies, store)
 }
 
-/// When a cookie of this key could live again.
+/// The expiry of the revocation mark of this key.
 pub(super) async fn marked_until(revoked: &Faulty, key: Key) -> SystemTime {
     let mark = revoked.load(&key).await.unwrap().expect("the id is revoked");
     SystemTime::now() + mark.expires_in

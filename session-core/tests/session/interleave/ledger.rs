@@ -1,4 +1,4 @@
-//! What the clients were told, and whether the store agrees with it.
+//! Records the outcomes that the clients got, and compares them with the store.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -8,28 +8,28 @@ use session_core::{Key, SessionId};
 
 use super::network::{Network, Table, say};
 
-/// What a client knows about one of its changes.
+/// The outcome of a change, as the client got it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Outcome {
     Written,
-    /// An error said so.
+    /// According to an error.
     NotWritten,
     InDoubt,
 }
 
 #[derive(Default)]
 struct Notes {
-    /// The ids that clients were given, oldest first.
+    /// The ids of the clients' cookies, oldest first.
     ids: Vec<(String, Key)>,
     /// Ids that an acknowledged rotation replaced.
     replaced: Vec<Key>,
     /// Sessions (their first keys) that an acknowledged logout ended.
     ended: HashSet<Key>,
-    /// Sessions that somebody at least tried to end.
+    /// Sessions for which a logout was at least tried.
     threatened: HashSet<Key>,
-    /// Each change with its mark, the session that it was made to, and its outcome.
+    /// Each change: its mark, its session and its outcome.
     changes: Vec<(String, Key, Outcome)>,
-    /// What settled updates returned, for each session.
+    /// The results of `store.update`, for each session.
     numbers: HashSet<(Key, u32)>,
 }
 
@@ -48,7 +48,7 @@ impl Ledger {
         note(&mut self.notes.lock().unwrap())
     }
 
-    /// The newest id that a client was given, or any.
+    /// The newest id of a client's cookie, or a random one.
     pub(super) fn an_id(&self, random: &mut fastrand::Rng) -> String {
         self.notes(|notes| match random.bool() {
             true => notes.ids.last().unwrap().0.clone(),
@@ -65,13 +65,13 @@ impl Ledger {
         self.check();
     }
 
-    /// A save was acknowledged that gave the session another id.
+    /// Records an acknowledged save that gave the session another id.
     pub(super) fn rotated(&self, old: &str, new: &str, signs_in: bool) {
         let (old, new) = (key(old), key(new));
         let is_moved = self.network.table(|table| first(table, old) == first(table, new));
-        // Only a sign-in that comes late makes a session of its own.
+        // Only a late sign-in creates a separate session.
         let is_late = signs_in && self.network.table(|table| table.moved.contains_key(&old));
-        assert!(is_moved || is_late, "an id that the old one does not lead to");
+        assert!(is_moved || is_late, "the new id does not follow from the old one");
         self.notes(|notes| notes.replaced.push(old));
         self.check();
     }
@@ -96,19 +96,19 @@ impl Ledger {
     pub(super) fn counted(&self, id: &str, number: u32) {
         let first = self.first(id);
         let is_new = self.notes(|notes| notes.numbers.insert((first, number)));
-        assert!(is_new, "two settled updates returned {number}");
+        assert!(is_new, "two updates returned {number}");
     }
 
     fn first(&self, id: &str) -> Key {
         self.network.table(|table| first(table, key(id)))
     }
 
-    /// Whether nothing goes wrong on the way.
+    /// Whether the network has no failures.
     pub(super) fn is_calm(&self) -> bool {
         self.network.accidents == 0
     }
 
-    /// What has to hold at every moment.
+    /// Checks the invariants that hold at every moment.
     pub(super) fn check(&self) {
         self.network.table(|table| {
             let notes = self.notes.lock().unwrap();
@@ -130,7 +130,7 @@ impl Ledger {
         });
     }
 
-    /// What has to hold in the end, when nothing is on the way any more.
+    /// Checks the invariants that hold in the end, when no request is in flight.
     pub(super) fn check_end(&self) {
         self.check();
         let notes = self.notes.lock().unwrap();
@@ -139,12 +139,12 @@ impl Ledger {
         if self.is_calm() {
             assert!(
                 sessions.keys().all(|first| known.contains(first)),
-                "a session that nobody has"
+                "a session whose id no client has"
             );
         }
         for first in &known {
             if !notes.threatened.contains(first) {
-                assert!(sessions.contains_key(first), "a session is lost that nobody ended");
+                assert!(sessions.contains_key(first), "a session was lost without a logout");
             }
         }
         for (first, data) in sessions.iter().filter(|(first, _)| known.contains(first)) {
@@ -155,7 +155,10 @@ impl Ledger {
                 let is_there = data.contains_key(mark);
                 match outcome {
                     Outcome::Written if of == first => assert!(is_there, "lost: {mark}"),
-                    Outcome::NotWritten => assert!(!is_there, "written and denied: {mark}"),
+                    Outcome::NotWritten => assert!(
+                        !is_there,
+                        "written, although an error said that it was not: {mark}"
+                    ),
                     _ => {}
                 }
             }

@@ -1,4 +1,5 @@
-//! A store behind a network that loses, delays and doubles requests and answers, by a seed.
+//! A store behind a network that loses, delays and duplicates requests and answers, derived from a
+//! seed.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,38 +15,38 @@ use tokio::time::{Instant, sleep};
 
 const TOMBSTONE: &[u8] = b"{\"v\":1,\"rotated\":";
 
-/// What happens to one request.
+/// The delivery of one request.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
+enum Delivery {
     Delivered,
     /// It never arrives.
     Lost,
-    /// The caller gives up; the request arrives later all the same.
+    /// The caller gets no answer, and the request arrives later.
     Late,
     AnswerLost,
-    /// The caller hears of the first copy, the second one arrives at any later time.
+    /// The caller gets the answer to the first copy. The second copy arrives at any later time.
     Doubled,
-    /// The driver sends it twice and hears of the second time.
+    /// The driver sends it twice and gets the answer to the second copy.
     SentTwice,
     Refused,
 }
 
-/// The store's side: records, and what has ever happened to them.
+/// The records of the store and their history.
 #[derive(Default)]
 pub(super) struct Table {
     pub(super) records: HashMap<Key, (Record, Instant)>,
-    /// Where rotations moved sessions: from the old key to the new one.
+    /// The rotations: from the old key of a session to its new key.
     pub(super) moved: HashMap<Key, Key>,
-    /// A renewal that should have been refused.
+    /// Whether a tombstone was renewed, which must not happen.
     pub(super) renewed_tombstone: bool,
 }
 
 pub(super) struct Network {
     table: Arc<Mutex<Table>>,
     random: Mutex<fastrand::Rng>,
-    /// How many of a hundred requests meet with an accident.
+    /// How many of a hundred requests fail in some way.
     pub(super) accidents: u32,
-    /// How many of the next requests are refused, because one was.
+    /// How many of the next requests are refused: refusals come in series.
     refusals: AtomicU32,
 }
 
@@ -69,8 +70,8 @@ impl Network {
         pick(&mut self.random.lock().unwrap())
     }
 
-    fn fate(&self) -> Fate {
-        use Fate::{AnswerLost, Delivered, Doubled, Late, Lost, Refused, SentTwice};
+    fn delivery(&self) -> Delivery {
+        use Delivery::{AnswerLost, Delivered, Doubled, Late, Lost, Refused, SentTwice};
         self.pick(|random| {
             let refusals = self.refusals.load(Ordering::Relaxed);
             if refusals > 0 {
@@ -100,17 +101,18 @@ impl Network {
         creates: bool,
         carry_out: impl Fn(&mut Table) -> Result<T> + Send + Sync + 'static,
     ) -> Result<T> {
-        let fate = match self.fate() {
-            // No handle can know that a create that was answered arrives again after a logout.
-            Fate::Doubled if creates => Fate::SentTwice,
-            fate => fate,
+        let delivery = match self.delivery() {
+            // A handle can't prevent that a second copy of an answered create arrives after a
+            // logout.
+            Delivery::Doubled if creates => Delivery::SentTwice,
+            delivery => delivery,
         };
         let on_the_way = self.pick(|random| random.u64(0..=4));
         let late = self.pick(|random| random.u64(0..=80));
-        say(|| format!("sent: {}, {fate:?}", what()));
+        say(|| format!("sent: {}, {delivery:?}", what()));
         let (answer, answered) = oneshot::channel();
         let table = Arc::clone(&self.table);
-        // A task of its own: a request that was sent arrives although its caller left.
+        // In its own task: a request that was sent arrives even if its caller was dropped.
         tokio::spawn(async move {
             let carry_out = || {
                 let answer = carry_out(&mut table.lock().unwrap());
@@ -119,26 +121,26 @@ impl Network {
                 });
                 answer
             };
-            match fate {
-                Fate::Lost | Fate::Refused => return,
-                Fate::Late => sleep(Duration::from_millis(late)).await,
+            match delivery {
+                Delivery::Lost | Delivery::Refused => return,
+                Delivery::Late => sleep(Duration::from_millis(late)).await,
                 _ => sleep(Duration::from_millis(on_the_way)).await,
             }
             let first = carry_out();
-            match fate {
-                Fate::Doubled => {
+            match delivery {
+                Delivery::Doubled => {
                     let _ = answer.send(first);
                     sleep(Duration::from_millis(late)).await;
                     let _ = carry_out();
                 }
-                Fate::SentTwice => drop(answer.send(carry_out())),
-                Fate::Delivered => drop(answer.send(first)),
+                Delivery::SentTwice => drop(answer.send(carry_out())),
+                Delivery::Delivered => drop(answer.send(first)),
                 _ => {}
             }
         });
-        match fate {
-            Fate::Refused => Err(Error::refused("full")),
-            Fate::Lost | Fate::Late | Fate::AnswerLost => {
+        match delivery {
+            Delivery::Refused => Err(Error::refused("full")),
+            Delivery::Lost | Delivery::Late | Delivery::AnswerLost => {
                 self.pause(40).await;
                 Err(Error::unavailable("no answer"))
             }
@@ -156,7 +158,7 @@ impl Table {
         self.records.get(key).filter(|(_, end)| *end > Instant::now())
     }
 
-    /// Whether a session, and not a tombstone, is there.
+    /// Whether the record is a live session, not a tombstone.
     pub(super) fn is_session(&self, key: &Key) -> bool {
         self.live(key).is_some_and(|(record, _)| !record.payload.starts_with(TOMBSTONE))
     }
@@ -202,7 +204,7 @@ fn short(key: &Key) -> String {
     key.to_hex()[..4].to_owned()
 }
 
-/// A seed that runs alone says what happens.
+/// A seed that runs alone logs all requests.
 pub(super) fn say(what: impl FnOnce() -> String) {
     static IS_ALONE: LazyLock<bool> =
         LazyLock::new(|| std::env::var_os("INTERLEAVE_SEED").is_some());
@@ -211,7 +213,7 @@ pub(super) fn say(what: impl FnOnce() -> String) {
     }
 }
 
-/// Where the session is now, if the record is a tombstone.
+/// The new key of the session, if the record is a tombstone.
 fn moved_to(record: &Record) -> Option<Key> {
     let rest = record.payload.strip_prefix(TOMBSTONE)?;
     let text = std::str::from_utf8(rest).unwrap();

@@ -1,11 +1,11 @@
-//! Callers that leave, bad items, panics and deadlines.
+//! Callers that are dropped, bad items, panics and deadlines.
 
 use super::*;
 
 const LIMITS: BatchLimits = BatchLimits { alone: 1, in_flight: 1, items: 8, bytes: 1000 };
 
 #[tokio::test]
-async fn a_flood_of_saves_holds_up_no_logout() {
+async fn many_saves_do_not_delay_a_logout() {
     let memory = Memory::new(LIMITS);
     let batcher = batcher(&memory);
     fill(&memory, 0..100);
@@ -19,13 +19,13 @@ async fn a_flood_of_saves_holds_up_no_logout() {
 }
 
 #[tokio::test]
-async fn what_its_caller_left_is_not_sent() {
+async fn an_operation_whose_caller_was_dropped_is_not_sent() {
     let memory = Memory::new(LIMITS);
     let batcher = batcher(&memory);
     fill(&memory, 0..12);
     memory.held.send_replace("update");
     let mut tasks = begin_updates(&batcher, (0..12).map(|number| (number, 100))).await;
-    // Two are on their way, ten wait: every second one leaves.
+    // Two are in flight, ten wait: every second future is dropped.
     for number in (2..12).rev().step_by(2) {
         tasks.remove(number).abort();
     }
@@ -42,7 +42,7 @@ async fn what_its_caller_left_is_not_sent() {
 }
 
 #[tokio::test]
-async fn callers_that_leave_a_batch_in_flight_leave_the_others_alone() {
+async fn dropped_callers_of_a_batch_in_flight_do_not_affect_the_others() {
     let memory = Memory::new(LIMITS);
     let batcher = batcher(&memory);
     memory.held.send_replace("load");
@@ -52,7 +52,7 @@ async fn callers_that_leave_a_batch_in_flight_leave_the_others_alone() {
             memory.held.send_replace("");
             tokio::task::yield_now().await;
         }
-        // The lone one and the one that began the first batch are among them.
+        // The operation that is alone and the one that started the first batch are among them.
         for place in (0..30).rev().step_by(2).chain([0]) {
             tasks.remove(place).abort();
         }
@@ -163,9 +163,9 @@ async fn each_operation_ends_at_its_own_deadline() {
     assert!(batcher.updates.queues.lock().unwrap().is_empty());
 }
 
-/// The same as an operation that goes alone, whose caller has the timer.
+/// This includes the operation that is sent alone, with a timer in its caller.
 #[tokio::test(start_paused = true)]
-async fn what_ends_by_its_deadline_makes_room_for_others() {
+async fn an_operation_that_ends_at_its_deadline_makes_room_for_others() {
     let memory = Memory::new(LIMITS);
     let batcher = batcher(&memory);
     memory.held.send_replace("load");

@@ -1,4 +1,4 @@
-//! Settled updates, values and their errors, purposes, lifetimes.
+//! `SessionStore::update`, values and their errors, purposes, lifetimes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ fn one_more(n: Option<u32>) -> u32 {
     n.unwrap_or(0) + 1
 }
 
-/// The results of parallel requests of one client, each with a session of its own.
+/// The results of parallel requests of one client, each with its own session.
 async fn in_parallel(store: &SessionStore, cookie: &str, requests: usize) -> Vec<Option<u32>> {
     let mut tasks = JoinSet::new();
     let barrier = Arc::new(tokio::sync::Barrier::new(requests));
@@ -40,14 +40,14 @@ async fn a_limiter_of_three_attempts_lets_three_of_sixteen_parallel_requests_thr
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn parallel_settled_increments_return_different_numbers() {
+async fn parallel_updates_return_different_numbers() {
     let (backend, store) = with_config(Config::default());
     let (cookie, _) = stored(&store).await;
     let numbers = in_parallel(&store, &cookie, 64).await;
     let numbers: BTreeSet<_> = numbers.into_iter().map(Option::unwrap).collect();
     assert_eq!(numbers, (1..=64).collect());
     assert_eq!(n(&store, &cookie).await, 64);
-    // Some answers are lost, and some drivers send twice.
+    // Some answers are lost, and some requests are sent twice.
     backend.fail(&[Fault::LoseAnswer, Fault::None, Fault::SentTwice, Fault::LoseRequest]);
     let numbers = in_parallel(&store, &cookie, 64).await;
     let written: Vec<_> = numbers.iter().flatten().collect();
@@ -71,7 +71,7 @@ async fn clones_of_one_session_get_different_numbers() {
 }
 
 #[tokio::test]
-async fn a_settled_update_returns_what_was_written_whatever_happened_on_the_way() {
+async fn an_update_returns_the_written_value_after_each_failure() {
     for fault in [Fault::LoseAnswer, Fault::LoseRequest, Fault::Refuse, Fault::SentTwice] {
         let (backend, store) = store();
         let (cookie, session) = stored(&store).await;
@@ -84,7 +84,7 @@ async fn a_settled_update_returns_what_was_written_whatever_happened_on_the_way(
 }
 
 #[tokio::test]
-async fn a_settled_update_that_failed_is_a_change_like_any_other() {
+async fn a_failed_update_remains_an_ordinary_change() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     backend.fail(&[Fault::Refuse, Fault::Refuse]);
@@ -93,13 +93,13 @@ async fn a_settled_update_that_failed_is_a_change_like_any_other() {
     assert!(session.changed());
     assert_eq!(store.save(&session).await.unwrap(), Saved::Updated);
     assert_eq!(n(&store, &cookie).await, 1);
-    // A value that does not fit changes nothing.
+    // An update of a value of another type changes nothing.
     session.insert("text", "abc").unwrap();
     store.save(&session).await.unwrap();
     let error = store.update(&session, "text", one_more).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidValue);
     assert!(!session.changed());
-    // A session that was logged out, here or elsewhere.
+    // A session that was destroyed during the update.
     let same = session.clone();
     backend.before("save", 1, async move { same.destroy() });
     let error = store.update(&session, "n", one_more).await.unwrap_err();
@@ -108,7 +108,7 @@ async fn a_settled_update_that_failed_is_a_change_like_any_other() {
 }
 
 #[tokio::test]
-async fn a_settled_update_that_a_clone_discarded_returns_no_number() {
+async fn an_update_that_a_clone_discarded_returns_no_number() {
     let (backend, store) = store();
     let (cookie, session) = stored(&store).await;
     let same = session.clone();
@@ -168,7 +168,7 @@ async fn errors_name_the_value_and_the_type_and_show_no_content() {
 }
 
 #[tokio::test]
-async fn ids_of_one_purpose_mean_nothing_for_another() {
+async fn ids_of_one_purpose_load_nothing_for_another() {
     let backend = Arc::new(Faulty::default());
     let of = |purpose: &'static str| {
         SessionStore::new(Arc::clone(&backend)).with_config(config().purpose(purpose)).unwrap()
@@ -187,10 +187,10 @@ async fn ids_of_one_purpose_mean_nothing_for_another() {
     assert_eq!(backend.len(), 0);
 }
 
-/// What the store holds and what the session says are the same expiry.
+/// The store and the session have the same expiry.
 fn assert_expires_in(backend: &Faulty, session: &Session, life: Duration, slack: Duration) {
     let (now, said) = (Instant::now(), session.expires_in().unwrap());
-    let stored = backend.deadline() - now;
+    let stored = backend.expiry() - now;
     let difference = stored.max(said) - stored.min(said);
     assert!(difference <= slack, "the store: {stored:?}, the session: {said:?}");
     assert!(stored <= life + slack && stored + slack >= life, "{stored:?} instead of {life:?}");
@@ -248,7 +248,7 @@ impl Drop for Guard {
     }
 }
 
-/// Hangs where a closure is dropped under the session's lock; a test that hangs is cut off.
+/// The test would hang if a closure were dropped under the session's lock.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_captured_value_that_uses_the_session_when_dropped_does_not_deadlock() {
     type Path = fn(&Session);
@@ -266,7 +266,7 @@ async fn a_captured_value_that_uses_the_session_when_dropped_does_not_deadlock()
                 let (_, store) = store();
                 let (cookie, session) = stored(&store).await;
                 let dropped = Arc::new(AtomicUsize::new(0));
-                // Another session: one that holds itself would never be dropped.
+                // A different session: a session that owns itself would never be dropped.
                 let guard = Guard(session.clone(), Arc::clone(&dropped));
                 session
                     .update("a", move |n: Option<u32>| {
