@@ -40,7 +40,7 @@ pub(super) enum Progress {
     /// It was carried out. `moved` is the new key, if another request gave the session one since.
     Done { moved: Option<Key> },
     /// Nothing was written, because another request was faster.
-    Overtaken,
+    Conflict,
     /// Nothing was written that anybody can load. It has to be planned again, with a new id.
     Replan,
 }
@@ -96,7 +96,7 @@ impl<'a> Save<'a> {
         if unread {
             return self.remove_unread(&key).await;
         }
-        for _ in 0..MAX_LOOKS {
+        for _ in 0..MAX_LOADS {
             if let Some(revision) = revision {
                 match self.calls.destroy(&key, Some(revision)).await {
                     Ok(true) => return Ok(()),
@@ -143,7 +143,7 @@ impl<'a> Save<'a> {
             if let Some((key, version)) = self.contended().filter(|_| !queued) {
                 queued = true;
                 if let Progress::Done { .. } =
-                    self.join_queue(&key, version, PATIENCE, None).await?
+                    self.join_queue(&key, version, MAX_WAIT, None).await?
                 {
                     return Ok(());
                 }
@@ -168,8 +168,8 @@ impl<'a> Save<'a> {
             };
             let key = match (progress, key) {
                 (Progress::Done { .. }, _) => return Ok(()),
-                (Progress::Overtaken, Some(key)) => key,
-                (Progress::Overtaken | Progress::Replan, _) => continue,
+                (Progress::Conflict, Some(key)) => key,
+                (Progress::Conflict | Progress::Replan, _) => continue,
             };
             if conflicts > 0 && self.calls.deadline.is_over() {
                 break;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::attempt::{Creation, Fate, MAX_RESENDS, compare_and_swap, create, in_doubt};
+use super::attempt::{CreateOutcome, MAX_RESENDS, SwapOutcome, compare_and_swap, create, in_doubt};
 use super::rebase::{At, apply_again, become_late, install};
 use super::save::{Progress, Save};
 use crate::clock::{Instant, unix_millis};
@@ -30,7 +30,7 @@ impl Save<'_> {
             false => self.resume(&doubt.write, doubt.created, true).await?,
         };
         match (progress, doubt.write.stored_key()) {
-            (Progress::Overtaken, Some(key)) => {
+            (Progress::Conflict, Some(key)) => {
                 self.rebase(&key, doubt.write.version, Some(&doubt.write)).await
             }
             (progress, _) => Ok(progress),
@@ -75,7 +75,7 @@ impl Save<'_> {
 
     /// Gives the record another revision, so that a tombstone that is still on its way is refused:
     /// it would lead to an id that nobody has. `false` when the record was replaced meanwhile.
-    async fn keep_out(&self, key: &Key, mut record: Record) -> Result<bool> {
+    async fn change_revision(&self, key: &Key, mut record: Record) -> Result<bool> {
         let expected = std::mem::replace(&mut record.revision, Revision::random()?);
         match self.calls.save(key, &record, Write::Update(Update { expected, ttl: None })).await {
             Ok(()) => {
