@@ -6,8 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Key, Loaded, Record, Result, Revision, Write,
-    async_trait,
+    Backend, Capabilities, Key, Loaded, Record, Result, Revision, Write, async_trait,
 };
 use tokio::task::coop::consume_budget;
 

@@ -7,7 +7,7 @@
 //! due.
 //!
 //! A collection does not wait for writers, and writers wait for it while it removes a few files at most.
-//! One runs at a time, on one thread, for two seconds at most. It takes no permit of the writers. The
+//! One runs at a time, on one thread, for two seconds at most. It takes no thread of the writers. The
 //! future of a caller that left does not end it, so without these limits slow ones would pile up.
 
 use std::fs::File;

@@ -99,13 +99,7 @@ impl Store {
         }
     }
 
-    fn create(
-        &self,
-        request: Request,
-        key: &Key,
-        record: &Record,
-        ttl: Duration,
-    ) -> Result<()> {
+    fn create(&self, request: Request, key: &Key, record: &Record, ttl: Duration) -> Result<()> {
         let millis = ttl_millis(ttl)?;
         let bucket = self.root.make_bucket(bucket_of(key))?.lock(request.until)?;
         let now = now();
@@ -120,13 +114,7 @@ impl Store {
         self.put(&bucket, key, record, expires_at)
     }
 
-    fn update(
-        &self,
-        request: Request,
-        key: &Key,
-        record: &Record,
-        write: Update,
-    ) -> Result<()> {
+    fn update(&self, request: Request, key: &Key, record: &Record, write: Update) -> Result<()> {
         let millis = write.ttl.map(ttl_millis).transpose()?;
         let bucket = self.lock(request, key)?.ok_or_else(Error::gone)?;
         let now = now();

@@ -26,7 +26,7 @@ async fn a_stopped_writer_holds_up_nobody_for_ever_and_most_not_at_all() {
     sleep(MOMENT).await;
     let store = impatient(fixture.directory.path());
     let stopped = lock(&fixture, "01");
-    // More than there are permits, and threads that may block.
+    // More than there are threads that may block.
     let touches: Vec<_> = (0..600)
         .map(|_| {
             let store = store.clone();
