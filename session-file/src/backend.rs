@@ -18,12 +18,12 @@ use crate::store::{LockFreeLoad, Store};
 
 /// Sessions in files of one directory, for all processes of one machine and one user.
 ///
-/// Clones share the store. Its methods must be called within a tokio runtime. They run on its threads
-/// that may block, except for loads of what Linux has in memory.
+/// Clones share the store. Its methods must be called within a tokio runtime with a timer
+/// (`enable_time`). They run on its threads that may block, except for loads of what Linux has in memory.
 ///
 /// An operation whose future is dropped while it waits for other writers does nothing; otherwise it is
-/// carried out to its end, so nothing is ever half done. An operation waits about two seconds for other
-/// writers at most; then it is refused.
+/// carried out to its end, so nothing is ever half done. A write waits two seconds at most for other
+/// writers; then it is refused.
 ///
 /// ```
 /// use session_file::{Durability, FileBackend};
