@@ -18,8 +18,8 @@ use crate::store::{LockFreeLoad, Store};
 
 /// Sessions in files of one directory, for all processes of one user on one machine.
 ///
-/// Clones share the store. Its methods must be called within a tokio runtime. They run on the
-/// blocking threads of tokio, except for loads from the page cache of Linux.
+/// Clones share the store. Its methods must be called within a tokio runtime with a timer
+/// (`enable_time`). They run on the blocking threads of tokio, except for loads from the page cache of Linux.
 ///
 /// If the future of an operation is dropped while it waits for other writers, the operation is not
 /// carried out. After that it is always carried out completely. An operation waits at most about

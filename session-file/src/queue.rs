@@ -91,7 +91,8 @@ struct Work(Arc<Mutex<Option<Do>>>);
 type Do = Box<dyn FnOnce(Decision) + Send>;
 
 enum Decision {
-    CarryOut,
+    /// What it has is given back before its caller learns of the end.
+    CarryOut(Option<InUse>),
     Refuse(Error),
 }
 
@@ -132,13 +133,17 @@ impl Queue {
         until: Instant,
         operation: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let (work, mut result) = Work::new(operation);
+        let (work, mut result) = Work::new(move || match Instant::now() < until {
+            true => operation(),
+            // Its caller does not look at the time while its runtime rests.
+            false => Err(busy()),
+        });
         let caller = self.wait(Some(bucket), work);
         let left = until.saturating_duration_since(Instant::now());
         match timeout(left, &mut result).await {
             Ok(told) => outcome(told),
             Err(_) if caller.0.take().is_some() => Err(busy()),
-            // It runs, and nothing but its own locks limits it.
+            // It runs, and waits no longer than until then for other processes.
             Err(_) => outcome(result.await),
         }
     }
@@ -188,7 +193,7 @@ impl Queue {
         drop(state);
         for Waiting { bucket, runtime, work } in next {
             let in_use = InUse { queue: self.clone(), bucket, threads: 1 };
-            let started = Started { work, _in_use: in_use };
+            let started = Started { work, in_use: Some(in_use) };
             drop(runtime.spawn_blocking(move || started.run()));
         }
     }
@@ -239,10 +244,15 @@ impl Work {
     ) -> (Self, oneshot::Receiver<Result<T>>) {
         let (sender, result) = oneshot::channel();
         let work = move |decision| {
-            drop(sender.send(match decision {
-                Decision::CarryOut => operation(),
+            let result = match decision {
+                Decision::CarryOut(in_use) => {
+                    let result = operation();
+                    drop(in_use);
+                    result
+                }
                 Decision::Refuse(error) => Err(error),
-            }));
+            };
+            drop(sender.send(result));
         };
         (Self(Arc::new(Mutex::new(Some(Box::new(work))))), result)
     }
@@ -265,13 +275,13 @@ impl fmt::Debug for Work {
 /// An operation on its thread, or on the way to it.
 struct Started {
     work: Work,
-    _in_use: InUse,
+    in_use: Option<InUse>,
 }
 
 impl Started {
-    fn run(self) {
+    fn run(mut self) {
         if let Some(work) = self.work.take() {
-            work(Decision::CarryOut);
+            work(Decision::CarryOut(self.in_use.take()));
         }
     }
 }
