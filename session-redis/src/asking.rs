@@ -1,7 +1,6 @@
 //! Following a slot that is just moving to another node of a cluster.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::aio::MultiplexedConnection;
@@ -21,12 +20,6 @@ pub(crate) struct Newcomers {
     /// How any of the nodes is reached, but for the address.
     node: Arc<ConnectionInfo>,
     open: Mutex<HashMap<String, MultiplexedConnection>>,
-}
-
-impl fmt::Debug for Newcomers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Newcomers").finish_non_exhaustive()
-    }
 }
 
 impl Newcomers {

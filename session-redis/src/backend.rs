@@ -1,5 +1,6 @@
 //! The store.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -17,10 +18,8 @@ use crate::layout;
 use crate::link::Link;
 use crate::operations::{self, Destroyed};
 use crate::server::ServerInfo;
-use crate::source::Source;
+use crate::source::{DEFAULT_TIMEOUT, Source};
 
-/// Shorter than the handle's own deadline (5 s), so that there is time to ask again.
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// A silent node of a cluster holds up connecting, but must not prevent it.
 const CLUSTER_CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_PREFIX: &str = "session:";
@@ -31,7 +30,7 @@ const LIMITS: BatchLimits = BatchLimits { alone: 8, in_flight: 4, items: 64, byt
 /// Sessions in Redis. See the [crate's documentation](crate) for the layout and what it promises.
 ///
 /// Cheap to clone; clones share their connections. Each setter takes the backend and returns it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct RedisBackend {
     prefix: Arc<str>,
     timeout: Duration,
@@ -44,27 +43,25 @@ pub struct RedisBackend {
     confirming: Option<Confirming>,
 }
 
+impl fmt::Debug for RedisBackend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisBackend").field("prefix", &self.prefix).finish_non_exhaustive()
+    }
+}
+
 impl RedisBackend {
-    /// Connects to what a URL names, and looks whether it can keep sessions. Afterwards connections
-    /// come back by themselves.
-    ///
-    /// | URL | what |
-    /// |---|---|
-    /// | `redis://[user:password@]host[:port][/database]` | one node, in the clear |
-    /// | `rediss://…` | the same by TLS (feature `tls`, on by default) |
-    /// | `unix:///path/to/socket` | one node on this machine |
-    /// | `redis+cluster://[user:password@]host:port[,host:port]…` | a cluster (feature `cluster`), by any of its nodes |
-    /// | `redis+sentinel://[user:password@]host:port[,host:port]…/service[/database]` | the master that Sentinels name (feature `sentinel`) |
-    ///
-    /// The last two have a `rediss+` form.
+    /// Connects to what a [URL](crate#connect) names, and looks whether it can keep sessions: its version,
+    /// and whether the user may run the commands that sessions need. Afterwards connections come back by
+    /// themselves.
     ///
     /// It warns by `tracing` when the server has a `maxmemory-policy` that may throw sessions away.
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL, user, password or database that can't be used; `Unavailable` when
-    /// nothing answers within 2 s, or no node of a cluster within 5 s.
+    /// `InvalidConfig` for a URL, user, password or database that can't be used, for a server older than
+    /// 6.2, and for one that does not know a command or refuses it to the user; `Unavailable` when nothing
+    /// answers within 2 s, or no node of a cluster within 5 s.
     pub async fn connect(url: &str) -> Result<Self> {
-        let source = Source::of_url(url, DEFAULT_TIMEOUT)?;
+        let source = Source::of_url(url)?;
         Self::open(source).await.map_err(|error| error.with_operation("connect"))
     }
 
@@ -86,7 +83,7 @@ impl RedisBackend {
     /// key, and nothing is sent in batches.
     ///
     /// # Errors
-    /// `Unavailable` when nothing answers within 2 s.
+    /// As for [`connect`](Self::connect).
     pub async fn from_connection<C>(connection: C) -> Result<Self>
     where
         C: ConnectionLike + Clone + Send + Sync + 'static,
@@ -98,7 +95,12 @@ impl RedisBackend {
         let source = Arc::new(source);
         let link = Arc::new(Link::new(Arc::clone(&source)));
         let limit = if source.is_cluster() { CLUSTER_CONNECT_TIMEOUT } else { DEFAULT_TIMEOUT };
+        let begun = Instant::now();
         let info = ServerInfo::parse(&link.info(limit).await?);
+        if let Some(version) = &info.too_old {
+            let message = format!("this Redis is of version {version}; sessions need 6.2 or later");
+            return Err(Error::invalid_config(message).with_backend(NAME));
+        }
         if let Some(policy) = &info.evicts_by {
             tracing::warn!(
                 policy,
@@ -118,6 +120,8 @@ impl RedisBackend {
             )
             .with_backend(NAME));
         }
+        operations::check_rights(Exchange::new(&link, limit.saturating_sub(begun.elapsed())))
+            .await?;
         // A connection that the application gave may lead anywhere.
         let may_be_cluster = info.is_silent && matches!(*source, Source::Given { .. });
         if info.is_cluster || may_be_cluster {

@@ -22,7 +22,7 @@ if redis.call('EXISTS', KEYS[1]) == 0 then
 end";
 
 /// What `confirm_destroy` asked for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Confirming {
     /// `WAIT` delays everything behind it, hence a connection of its own.
     pub(crate) link: Arc<Link>,

@@ -10,7 +10,7 @@ use crate::link::{Link, Request};
 use crate::scripts::Naming;
 
 /// A link, and how long to wait for it altogether, however many requests it takes.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Exchange<'a> {
     link: &'a Link,
     limit: Duration,

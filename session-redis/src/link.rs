@@ -31,7 +31,6 @@ pub(crate) struct Request<'a> {
 }
 
 /// A connection that is opened when it is needed, and again after it broke.
-#[derive(Debug)]
 pub(crate) struct Link {
     source: Arc<Source>,
     patience: Option<Duration>,
@@ -51,18 +50,11 @@ struct Live {
 }
 
 /// What is known about a connection's health.
-#[derive(Debug)]
 struct Health {
     opened: Instant,
     /// Milliseconds after `opened`.
     last_answer: AtomicU64,
     closed: AtomicBool,
-}
-
-impl std::fmt::Debug for Live {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.health.fmt(f)
-    }
 }
 
 impl Link {

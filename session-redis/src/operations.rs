@@ -1,4 +1,4 @@
-//! The five operations, each for any number of keys of one server.
+//! The operations, each for any number of keys of one server.
 
 use std::io::Write as _;
 use std::time::Duration;
@@ -17,6 +17,22 @@ use crate::scripts::{self, Script};
 const ROOM: usize = 64;
 /// Records are written into commands, and commands are in memory.
 const IN_MEMORY: &str = "writing to memory does not fail";
+
+/// Refuses a user that may not run what sessions need, and a server that does not know it. Trouble that may
+/// pass is left to the operations.
+pub(crate) async fn check_rights(exchange: Exchange<'_>) -> Result<()> {
+    let call = |naming| scripts::RIGHTS.call(naming, 0, 0, 0);
+    let failure = match exchange.call(call, b"session:rights", true).await {
+        Ok(Value::Array(missing)) if missing.is_empty() => return Ok(()),
+        Ok(Value::Array(missing)) => Failure::no_right(&missing),
+        Ok(other) => Failure::of_reply(&other),
+        Err(failure) => failure,
+    };
+    match Error::from(failure) {
+        error if error.kind() == ErrorKind::InvalidConfig => Err(error),
+        _ => Ok(()),
+    }
+}
 
 /// `MGET`, or `GET` for one, and `PTTL` for each. Should a record be replaced between the two, its life
 /// may be that of the new one; should it be destroyed, it is not there.

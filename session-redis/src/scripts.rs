@@ -91,6 +91,26 @@ pub(crate) static DESTROY: Script = script!(
 end"
 );
 
+/// Runs every command that sessions need on a key that is not there, so that nothing happens. Gives the
+/// commands that the user may not run or the server does not know. What refuses the key tells nothing
+/// about the command, and other errors are a matter of time.
+pub(crate) static RIGHTS: Script = Script {
+    text: RIGHTS_TEXT,
+    hash: LazyLock::new(|| Hashed::new(RIGHTS_TEXT).get_hash().to_owned()),
+};
+const RIGHTS_TEXT: &str = "local missing, key = {}, 'session:rights'
+for _, call in ipairs({
+  {'GET', key}, {'MGET', key}, {'PTTL', key}, {'GETRANGE', key, '0', '0'}, {'EXISTS', key},
+  {'PEXPIRE', key, '1'}, {'DEL', key}, {'SET', key, '', 'PX', '1', 'XX'}
+}) do
+  local reply = redis.pcall(unpack(call))
+  local refusal = type(reply) == 'table' and reply.err or ''
+  if string.find(refusal, ' run th') or string.find(refusal, 'Unknown ') then
+    missing[#missing + 1] = call[1]
+  end
+end
+return missing";
+
 impl Script {
     /// The beginning of a call; the keys and arguments follow, of `bytes` together.
     pub(crate) fn call(&self, naming: Naming, keys: usize, arguments: usize, bytes: usize) -> Cmd {

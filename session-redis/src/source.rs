@@ -1,6 +1,5 @@
 //! Where connections come from: one node, Sentinel, a cluster, or the application.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -18,6 +17,9 @@ use session_core::{Error, Result, async_trait};
 use crate::asking::Newcomers;
 use crate::failure::{Failure, NAME};
 
+/// How long an operation waits; shorter than the handle's own deadline (5 s), so that there is time to ask
+/// again.
+pub(crate) const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 /// An idle connection is probed after this time.
 const KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long a peer may leave unacknowledged what was sent to it.
@@ -42,22 +44,9 @@ pub(crate) enum Source {
     },
 }
 
-impl fmt::Debug for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Node(_) => "Node",
-            #[cfg(feature = "sentinel")]
-            Self::Sentinel(_) => "Sentinel",
-            #[cfg(feature = "cluster")]
-            Self::Cluster { .. } => "Cluster",
-            Self::Given { .. } => "Given",
-        })
-    }
-}
-
 impl Source {
     /// Reads a URL; nothing is connected yet.
-    pub(crate) fn of_url(url: &str, limit: Duration) -> Result<Self> {
+    pub(crate) fn of_url(url: &str) -> Result<Self> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(invalid_url("a Redis URL begins with redis://, rediss:// or unix://"));
         };
@@ -70,15 +59,20 @@ impl Source {
                 let node = connection_info(url)?;
                 Ok(Self::Node(Box::new(Client::open(node).map_err(Failure::of_connecting)?)))
             }
-            "cluster" => Self::cluster(transport, rest, limit),
+            #[cfg(feature = "cluster")]
+            "cluster" => Self::cluster(transport, rest),
+            #[cfg(feature = "sentinel")]
             "sentinel" => Self::sentinel(transport, rest),
-            _ => Err(invalid_url("after the + of the scheme comes cluster or sentinel")),
+            _ => Err(invalid_url(
+                "after the + of the scheme comes cluster or sentinel; each needs the feature of \
+                 session-redis that has its name",
+            )),
         }
     }
 
     /// `redis+cluster://[user:password@]host:port[,host:port]…`: any nodes of the cluster.
     #[cfg(feature = "cluster")]
-    fn cluster(transport: &str, rest: &str, limit: Duration) -> Result<Self> {
+    fn cluster(transport: &str, rest: &str) -> Result<Self> {
         let nodes = nodes(transport, rest.trim_end_matches('/'), "")?;
         let node = Arc::new(nodes[0].clone());
         // The driver's retries would send a write a second time when the answer to the first was
@@ -86,18 +80,13 @@ impl Source {
         let client = redis::cluster::ClusterClientBuilder::new(nodes)
             .use_protocol(ProtocolVersion::RESP3)
             .retries(0)
-            .connection_timeout(limit / 2)
-            .response_timeout(limit)
+            .connection_timeout(DEFAULT_TIMEOUT / 2)
+            .response_timeout(DEFAULT_TIMEOUT)
             .overall_response_timeout(None)
             .tcp_settings(tcp_settings())
             .build()
             .map_err(Failure::of_connecting)?;
         Ok(Self::Cluster { client: Box::new(client), node })
-    }
-
-    #[cfg(not(feature = "cluster"))]
-    fn cluster(_transport: &str, _rest: &str, _limit: Duration) -> Result<Self> {
-        Err(invalid_url("redis+cluster:// needs the feature `cluster` of session-redis"))
     }
 
     /// `redis+sentinel://[user:password@]sentinel:port[,sentinel:port]…/SERVICE[/DATABASE]`. User and
@@ -128,11 +117,6 @@ impl Source {
         )
         .map_err(Failure::of_connecting)?;
         Ok(Self::Sentinel(Box::new(tokio::sync::Mutex::new(client))))
-    }
-
-    #[cfg(not(feature = "sentinel"))]
-    fn sentinel(_transport: &str, _rest: &str) -> Result<Self> {
-        Err(invalid_url("redis+sentinel:// needs the feature `sentinel` of session-redis"))
     }
 
     /// The application's own.

@@ -5,9 +5,9 @@ mod support;
 
 use std::time::Duration;
 
-use session_core::ErrorKind;
+use session_core::{Backend, ErrorKind};
 use session_redis::RedisBackend;
-use support::{all_fail, create, load, raw, redis};
+use support::{all_fail, create, key, load, raw, redis, update};
 use test_servers::Options;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -61,4 +61,68 @@ async fn a_node_of_a_cluster_is_no_single_node() {
     let error = RedisBackend::connect(server.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfig);
     assert!(error.message().contains("redis+cluster://"), "{error}");
+}
+
+/// A right that is missing is not found by the first user who logs in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_right_is_named() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let mut admin = raw(server.url()).await;
+    let url = format!("redis://user:word@{}/", server.address());
+    let mut set_user = async |rules: &[&str]| {
+        let mut command = redis::cmd("ACL");
+        command.arg(&["SETUSER", "user", "reset", "on", ">word", "+@all"]).arg(rules);
+        command.exec_async(&mut admin).await.unwrap();
+        redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut admin).await.unwrap();
+        redis::cmd("DBSIZE").query_async::<u64>(&mut admin).await.unwrap()
+    };
+    for command in ["GET", "MGET", "PTTL", "GETRANGE", "EXISTS", "PEXPIRE", "DEL", "SET"] {
+        set_user(&["~*", &format!("-{command}")]).await;
+        let error = RedisBackend::connect(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{command}: {error:?}");
+        assert!(error.message().contains(&format!(" {command}, or refuses")), "{error}");
+    }
+    for rules in [["~*", "-eval"], ["~*", "-evalsha"]] {
+        set_user(&rules).await;
+        let error = RedisBackend::connect(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{rules:?}: {error:?}");
+        assert!(error.message().contains("ACL"), "{error}");
+    }
+    // The prefix is not known at connect. Nothing is written to find all that out.
+    assert_eq!(set_user(&["~shop:*"]).await, 0);
+    let shop = RedisBackend::connect(&url).await.unwrap().prefix("shop:");
+    create(&shop, 1, 1).await.unwrap();
+    assert_eq!(set_user(&["~shop:*", "-get", "-set"]).await, 1);
+    let error = RedisBackend::connect(&url).await.unwrap_err();
+    assert!(error.message().contains("GET, SET"), "{error}");
+}
+
+/// As some providers have it, and proxies.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_is_disabled_is_named() {
+    for command in ["SET", "HELLO", "EVALSHA"] {
+        let options = Options::default().set("rename-command", format!("{command} \"\""));
+        let Some(server) = redis(options).await else { return };
+        let url = format!("redis://default:word@{}/", server.address());
+        let error = RedisBackend::connect(&url).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig, "{command}: {error:?}");
+        assert!(error.message().contains(command), "{command}: {error}");
+        assert!(!format!("{error:?}").contains("word"), "{error:?}");
+        if command == "HELLO" {
+            // What the words propose.
+            assert!(error.message().contains("from_connection"), "{error}");
+            let given = RedisBackend::from_connection(raw(server.url()).await).await.unwrap();
+            create(&given, 1, 1).await.unwrap();
+            update(&given, 1, 1, 2).await.unwrap();
+            assert!(given.destroy(&key(1), None).await.unwrap());
+        }
+    }
+}
+
+/// Trouble that passes is no reason not to start.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_is_connected_to() {
+    let Some(server) = redis(Options::default().set("maxmemory", "1")).await else { return };
+    let backend = RedisBackend::connect(server.url()).await.unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), None);
 }
