@@ -111,7 +111,7 @@ impl Network {
             let late = kind != Kind::Create && self.random.bool();
             let second = match kind {
                 Kind::Create => there,
-                _ if late => now + self.long_delay(),
+                _ if late => there + self.long_delay(),
                 _ => self.random.u64(there..=back),
             };
             let of = usize::from(kind != Kind::Update && !late && self.random.bool());
