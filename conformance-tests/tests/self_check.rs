@@ -10,10 +10,11 @@ use tokio::task::JoinSet;
 
 mod broken;
 mod support;
+mod valid;
 
 use broken::{BROKEN, BrokenHarness};
 use support::reference::{CLAIMS, Reference};
-use support::valid::{VALID, Valid};
+use valid::{VALID, Valid};
 
 /// The groups whose cases use `Backend` directly.
 const BACKEND_GROUPS: [&str; 9] =

@@ -69,7 +69,7 @@ impl FileBackend {
         key: Key,
         operation: impl FnOnce(&Store, Request, &Key) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let request = Request::now(self.store.patience)?;
+        let request = Request::now(self.store.max_wait)?;
         let store = Arc::clone(&self.store);
         let operation = move || operation(&store, request, &key);
         self.store.queues.writers.run_in_bucket(bucket_of(&key), request.until, operation).await

@@ -20,7 +20,7 @@ use crate::errors::busy;
 
 /// How long a write waits for other writers. The handle gives the first attempt of a save half of its
 /// deadline (of 5 s by default). This is less, so that the caller learns that nothing was written.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const MAX_WAIT: Duration = Duration::from_secs(2);
 /// How many loads, and how many writes, have a thread at a time. It bounds the open files, too.
 const THREADS: usize = 64;
 

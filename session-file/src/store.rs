@@ -17,7 +17,7 @@ use crate::durability::Durability;
 use crate::errors::{in_doubt, not_changed};
 use crate::format::{EXPIRY_OFFSET, Header, Invalid, encode, expiry_field};
 use crate::name::bucket_of;
-use crate::queue::{PATIENCE, Queues, Request};
+use crate::queue::{MAX_WAIT, Queues, Request};
 use crate::read::{Stored, Unread, if_live, look_up, read_header, read_record};
 use crate::root::Root;
 

@@ -93,7 +93,7 @@ async fn a_ttl_begins_when_the_operation_was_requested() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_save_behind_a_bucket_that_stays_in_use_is_refused_in_time() {
     let fixture = Fixture::new();
-    let backend = impatient(fixture.directory.path());
+    let backend = with_short_wait(fixture.directory.path());
     let store = SessionStore::new(backend.clone());
     let session = store.create();
     session.insert("number", 0).unwrap();
@@ -116,7 +116,7 @@ async fn a_save_behind_a_bucket_that_stays_in_use_is_refused_in_time() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_that_gets_no_thread_is_refused_in_time() {
     let fixture = Fixture::new();
-    let store = impatient(fixture.directory.path());
+    let store = with_short_wait(fixture.directory.path());
     let threads = store.store.queues.writers.take_threads();
     let create = Write::Create { ttl: HOUR };
     let error = store.save(&key(1, 1), &record(1), create).await.unwrap_err();

@@ -8,7 +8,7 @@ use session_core::{
     Backend, Capabilities, ErrorKind, Key, Loaded, Record, Result, Revision, Write, async_trait,
 };
 
-use super::reference::{CLAIMS, Reference};
+use crate::support::reference::{CLAIMS, Reference};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Valid {
