@@ -123,18 +123,16 @@ impl RedisBackend {
         operations::check_rights(Exchange::new(&link, limit.saturating_sub(begun.elapsed())))
             .await?;
         // A connection that the application gave may lead anywhere.
-        let may_be_cluster = info.is_silent && matches!(*source, Source::Given { .. });
-        if info.is_cluster || may_be_cluster {
+        if info.is_cluster || info.is_silent {
             source.note_cluster();
         }
-        let is_cluster = info.is_cluster || may_be_cluster || source.is_cluster();
         Ok(Self {
             prefix: DEFAULT_PREFIX.into(),
             timeout: DEFAULT_TIMEOUT,
             links: [link].into(),
             next: Arc::default(),
+            is_cluster: info.is_cluster || source.serves_cluster(),
             source,
-            is_cluster,
             confirming: None,
         })
     }

@@ -51,22 +51,19 @@ impl Confirming {
         let exchange = Exchange::new(&self.link, self.timeout.saturating_add(slack));
         // Without an answer, none is known to have it.
         let confirmed = self.confirmed(exchange, &names).await.unwrap_or_default();
-        if confirmed < self.replicas {
-            for result in results.iter_mut().filter(|result| is_gone(result)) {
-                *result = Err(self.error(NotConfirmed { confirmed, wanted: self.replicas }));
-            }
+        if confirmed >= self.replicas {
+            return;
         }
-    }
-
-    /// Whatever happened, the master has destroyed the session.
-    fn error(&self, error: NotConfirmed) -> Error {
-        Error::unavailable(format!(
-            "destroyed on the master, but {error} it within {:?}: a failover may bring the session \
-             back",
-            self.timeout
-        ))
-        .with_backend(NAME)
-        .with_source(error)
+        for result in results.iter_mut().filter(|result| is_gone(result)) {
+            let error = NotConfirmed { confirmed, wanted: self.replicas };
+            *result = Err(Error::unavailable(format!(
+                "destroyed on the master, but {error} it within {:?}: a failover may bring the \
+                 session back",
+                self.timeout
+            ))
+            .with_backend(NAME)
+            .with_source(error));
+        }
     }
 
     /// How many replicas have seen the keys destroyed.

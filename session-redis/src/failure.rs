@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use redis::{RedisError, ServerErrorKind, Value};
-use session_core::{Error, ErrorKind};
+use session_core::Error;
+use session_core::ErrorKind::{self, Corrupt, InvalidConfig, Other, Unavailable};
 
 /// The backend's name in every error.
 pub(crate) const NAME: &str = "redis";
@@ -38,32 +39,26 @@ impl Failure {
     }
 
     pub(crate) fn no_record() -> Self {
-        Self::new(
-            ErrorKind::Corrupt,
-            "a session key holds no session record: another program wrote it",
-        )
+        Self::new(Corrupt, "a session key holds no session record: another program wrote it")
     }
 
     pub(crate) fn without_expiry() -> Self {
         Self::new(
-            ErrorKind::Corrupt,
+            Corrupt,
             "a session key has no expiry: another program took it away, and the session would never \
              end",
         )
     }
 
-    pub(crate) fn no_right(commands: &[Value]) -> Self {
-        let name = |command: &Value| redis::from_redis_value_ref::<String>(command).ok();
-        let names: Vec<_> = commands.iter().filter_map(name).collect();
-        let names = names.join(", ");
+    pub(crate) fn no_right(commands: &str) -> Self {
         Self::new(
-            ErrorKind::InvalidConfig,
-            format!("Redis does not know {names}, or refuses it to this user; check the ACL"),
+            InvalidConfig,
+            format!("Redis does not know {commands}, or refuses it to this user; check the ACL"),
         )
     }
 
     pub(crate) fn no_answer(limit: Duration) -> Self {
-        Self::new(ErrorKind::Unavailable, format!("no answer within {limit:?}"))
+        Self::new(Unavailable, format!("no answer within {limit:?}"))
     }
 
     /// An error of the driver or the connection.
@@ -72,32 +67,27 @@ impl Failure {
             return Self::of_code(error.code().unwrap_or_default(), error.detail());
         }
         let (kind, message) = match error.kind() {
-            redis::ErrorKind::AuthenticationFailed => (
-                ErrorKind::InvalidConfig,
-                "Redis refuses the user name or password; check those of the URL",
-            ),
+            redis::ErrorKind::AuthenticationFailed => {
+                (InvalidConfig, "Redis refuses the user name or password; check those of the URL")
+            }
             redis::ErrorKind::InvalidClientConfig | redis::ErrorKind::EmptySentinelList => {
-                (ErrorKind::InvalidConfig, "the Redis URL can't be used")
+                (InvalidConfig, "the Redis URL can't be used")
             }
             redis::ErrorKind::MasterNameNotFoundBySentinel => {
-                (ErrorKind::Unavailable, "no Sentinel names a master for this service")
+                (Unavailable, "no Sentinel names a master for this service")
             }
             redis::ErrorKind::ClusterConnectionNotFound => {
-                return Self::new(
-                    ErrorKind::Unavailable,
-                    "no node of the cluster serves this slot",
-                )
-                .refused();
+                return Self::new(Unavailable, "no node of the cluster serves this slot").refused();
             }
             redis::ErrorKind::Io if error.is_connection_refusal() => {
-                (ErrorKind::Unavailable, "nothing listens at the address of Redis")
+                (Unavailable, "nothing listens at the address of Redis")
             }
             redis::ErrorKind::Io if error.is_timeout() => {
-                (ErrorKind::Unavailable, "Redis did not answer in time")
+                (Unavailable, "Redis did not answer in time")
             }
-            redis::ErrorKind::Io => (ErrorKind::Unavailable, "the connection to Redis broke"),
-            redis::ErrorKind::RESP3NotSupported => (ErrorKind::InvalidConfig, UNKNOWN_COMMAND),
-            _ => (ErrorKind::Other, "Redis and this client did not understand each other"),
+            redis::ErrorKind::Io => (Unavailable, "the connection to Redis broke"),
+            redis::ErrorKind::RESP3NotSupported => (InvalidConfig, UNKNOWN_COMMAND),
+            _ => (Other, "Redis and this client did not understand each other"),
         };
         Self { source: Some(error), ..Self::new(kind, message) }
     }
@@ -106,7 +96,7 @@ impl Failure {
     pub(crate) fn of_cluster(error: RedisError) -> Self {
         match error.kind() {
             redis::ErrorKind::Server(ServerErrorKind::Moved) => {
-                Self::new(ErrorKind::Unavailable, "the cluster is moving this slot").refused()
+                Self::new(Unavailable, "the cluster is moving this slot").refused()
             }
             _ => Self::of(error),
         }
@@ -117,7 +107,7 @@ impl Failure {
     pub(crate) fn of_connecting(error: RedisError) -> Self {
         let failure = Self::of(error).refused();
         match failure.kind {
-            ErrorKind::Other => Self { kind: ErrorKind::InvalidConfig, ..failure },
+            Other => Self { kind: InvalidConfig, ..failure },
             _ => failure,
         }
     }
@@ -126,7 +116,7 @@ impl Failure {
     pub(crate) fn of_reply(reply: &Value) -> Self {
         match reply {
             Value::ServerError(error) => Self::of_code(error.code(), error.details()),
-            _ => Self::new(ErrorKind::Other, "Redis gave a reply of an unexpected type"),
+            _ => Self::new(Other, "Redis gave a reply of an unexpected type"),
         }
     }
 
@@ -135,59 +125,51 @@ impl Failure {
     fn of_code(code: &str, detail: Option<&str>) -> Self {
         let (code, detail) = without_place(code, detail);
         let (kind, message) = match code {
-            "WRONGTYPE" => {
-                (ErrorKind::Corrupt, "a session key holds another type: another program wrote it")
+            "WRONGTYPE" => (Corrupt, "a session key holds another type: another program wrote it"),
+            "OOM" => {
+                (Unavailable, "Redis is at its maxmemory and evicts nothing; nothing was written")
             }
-            "OOM" => (
-                ErrorKind::Unavailable,
-                "Redis is at its maxmemory and evicts nothing; nothing was written",
-            ),
             "READONLY" => (
-                ErrorKind::Unavailable,
+                Unavailable,
                 "this Redis is a read-only replica; nothing was written. Connect to the master, or \
                  through Sentinel or Cluster",
             ),
-            "LOADING" => (ErrorKind::Unavailable, "Redis is loading its data; nothing was written"),
-            "BUSY" => (ErrorKind::Unavailable, "Redis is busy with a script; nothing was written"),
+            "LOADING" => (Unavailable, "Redis is loading its data; nothing was written"),
+            "BUSY" => (Unavailable, "Redis is busy with a script; nothing was written"),
             "MISCONF" => (
-                ErrorKind::Unavailable,
+                Unavailable,
                 "Redis refuses writes because it can't save to its disk; nothing was written",
             ),
             "NOREPLICAS" => (
-                ErrorKind::Unavailable,
+                Unavailable,
                 "Redis refuses writes because it has too few replicas; nothing was written",
             ),
             "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "ASK" => {
-                (ErrorKind::Unavailable, "the cluster does not serve this slot right now")
+                (Unavailable, "the cluster does not serve this slot right now")
             }
-            "MOVED" => (
-                ErrorKind::InvalidConfig,
-                "this Redis is a node of a cluster: use a redis+cluster:// URL",
-            ),
+            "MOVED" => {
+                (InvalidConfig, "this Redis is a node of a cluster: use a redis+cluster:// URL")
+            }
             "CROSSSLOT" => (
-                ErrorKind::InvalidConfig,
+                InvalidConfig,
                 "this Redis is a cluster, although it did not say so: use a redis+cluster:// URL or \
                  a cluster connection",
             ),
             "NOAUTH" | "WRONGPASS" | "NOPERM" => (
-                ErrorKind::InvalidConfig,
+                InvalidConfig,
                 "Redis refuses the user, the password or the command; check the URL and the ACL",
             ),
             "ERR" if detail.is_some_and(|detail| detail.contains("DB index")) => {
-                (ErrorKind::InvalidConfig, "Redis has no database of this number")
+                (InvalidConfig, "Redis has no database of this number")
             }
             "ERR" if detail.is_some_and(|detail| detail.starts_with("unknown command")) => {
-                (ErrorKind::InvalidConfig, UNKNOWN_COMMAND)
+                (InvalidConfig, UNKNOWN_COMMAND)
             }
-            "ERR" if detail.is_some_and(|detail| detail.contains("max number of clients")) => (
-                ErrorKind::Unavailable,
-                "Redis has as many clients as it accepts; nothing was written",
-            ),
+            "ERR" if detail.is_some_and(|detail| detail.contains("max number of clients")) => {
+                (Unavailable, "Redis has as many clients as it accepts; nothing was written")
+            }
             _ => {
-                return Self::new(
-                    ErrorKind::Other,
-                    format!("Redis answered with the error {code}"),
-                );
+                return Self::new(Other, format!("Redis answered with the error {code}"));
             }
         };
         // All of these are found before a command is carried out.
@@ -294,17 +276,12 @@ mod tests {
     /// 7.2 have different texts. Before the refusal, something was done.
     #[test]
     fn refusals_to_a_script_are_understood() {
-        let unavailable = ErrorKind::Unavailable;
         let texts = [
-            (unavailable, "replica", "READONLY You can't write against a read only replica."),
-            (unavailable, "replica", "@user_script: 29: -READONLY You can't write against a read."),
-            (unavailable, "maxmemory", "@user_script: 31: -OOM command not allowed when used."),
-            (unavailable, "disk", "@user_script: 31: -MISCONF Redis is configured to save RDB."),
-            (
-                ErrorKind::Other,
-                "ERR",
-                "@user_script: 44: Unknown Redis command called from Lua script",
-            ),
+            (Unavailable, "replica", "READONLY You can't write against a read only replica."),
+            (Unavailable, "replica", "@user_script: 29: -READONLY You can't write against a read."),
+            (Unavailable, "maxmemory", "@user_script: 31: -OOM command not allowed when used."),
+            (Unavailable, "disk", "@user_script: 31: -MISCONF Redis is configured to save RDB."),
+            (Other, "ERR", "@user_script: 44: Unknown Redis command called from Lua script"),
         ];
         let denials = [
             "@user_script: 9: The user executing the script can't run this command or subcommand",
@@ -312,7 +289,7 @@ mod tests {
             "ERR The user executing the script can't run this command or subcommand",
             "ERR ACL failure in script: User less has no permissions to run the 'set' command",
         ];
-        let denials = denials.map(|text| (ErrorKind::InvalidConfig, "ACL", text));
+        let denials = denials.map(|text| (InvalidConfig, "ACL", text));
         for (kind, said, text) in texts.into_iter().chain(denials) {
             let reply = redis::parse_redis_value(format!("*2\r\n+OK\r\n-{text}\r\n").as_bytes());
             let reply = reply.unwrap();

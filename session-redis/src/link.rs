@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use redis::{ErrorKind, Pipeline, RedisError, ServerErrorKind, Value};
+use redis::{ErrorKind, Pipeline, RedisError, Value};
 
 use crate::failure::{self, Failure, was_not_carried_out};
 use crate::source::{Connection, Source};
@@ -131,14 +131,7 @@ impl Link {
     async fn attempt(&self, live: Live, request: &Request<'_>) -> Result<Vec<Value>, RedisError> {
         let Live { mut connection, health } = live;
         let waiting = Waiting { link: self, health: &health, since: Instant::now() };
-        let mut result = connection.send(request.commands, request.key).await;
-        if let Err(error) = &result
-            && self.source.is_cluster()
-            && error.kind() == ErrorKind::Server(ServerErrorKind::Ask)
-            && let Some((node, _slot)) = error.redirect_node()
-        {
-            result = Box::pin(connection.send_asking(request.commands, node)).await;
-        }
+        let result = connection.send(request.commands, request.key).await;
         // Nothing is awaited any more.
         std::mem::forget(waiting);
         match &result {

@@ -23,8 +23,8 @@ const IN_MEMORY: &str = "writing to memory does not fail";
 pub(crate) async fn check_rights(exchange: Exchange<'_>) -> Result<()> {
     let call = |naming| scripts::RIGHTS.call(naming, 0, 0, 0);
     let failure = match exchange.call(call, b"session:rights", true).await {
-        Ok(Value::Array(missing)) if missing.is_empty() => return Ok(()),
-        Ok(Value::Array(missing)) => Failure::no_right(&missing),
+        Ok(Value::BulkString(missing)) if missing.is_empty() => return Ok(()),
+        Ok(Value::BulkString(missing)) => Failure::no_right(&String::from_utf8_lossy(&missing)),
         Ok(other) => Failure::of_reply(&other),
         Err(failure) => failure,
     };

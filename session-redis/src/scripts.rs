@@ -1,19 +1,18 @@
-//! The writes that compare before they write, as Lua scripts: Redis runs a script in one atomic step.
+//! Lua scripts, above all the writes that compare before they write: Redis runs a script in one atomic step.
 //!
-//! Each script takes any number of keys, and each key has a result of its own: 1, done; 0, another
+//! Each of those takes any number of keys, and each key has a result of its own: 1, done; 0, another
 //! revision; -1, no record; -2, a value that is no record; or an error of the server. When all are done,
 //! the reply is their number, otherwise it is the list. `pcall` keeps the error of one key from ending
 //! the script.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
 use redis::{Cmd, Script as Hashed};
 
 /// A script and its hash.
-#[derive(Debug)]
 pub(crate) struct Script {
     text: &'static str,
-    hash: LazyLock<String>,
+    hash: OnceLock<String>,
 }
 
 /// How a script is named in a command.
@@ -27,8 +26,8 @@ pub(crate) enum Naming {
 /// Compares the first 20 bytes of a value (`s1:REVISION:`) with the expected ones. `GETRANGE` is told
 /// where by strings because Redis formats numbers slowly.
 macro_rules! script {
-    ($body:literal) => {{
-        const TEXT: &str = concat!(
+    ($body:literal) => {
+        Script::new(concat!(
             "local pcall, sub, results, done = redis.pcall, string.sub, {}, 0
 local function compare(key, expected)
   local head = pcall('GETRANGE', key, '0', '19')
@@ -45,9 +44,8 @@ end
             $body,
             "
 return done == #KEYS and done or results"
-        );
-        Script { text: TEXT, hash: LazyLock::new(|| Hashed::new(TEXT).get_hash().to_owned()) }
-    }};
+        ))
+    };
 }
 
 /// Two arguments for each key: the expected head, followed by the new expiry in milliseconds if there is
@@ -94,11 +92,8 @@ end"
 /// Runs every command that sessions need on a key that is not there, so that nothing happens. Gives the
 /// commands that the user may not run or the server does not know. What refuses the key tells nothing
 /// about the command, and other errors are a matter of time.
-pub(crate) static RIGHTS: Script = Script {
-    text: RIGHTS_TEXT,
-    hash: LazyLock::new(|| Hashed::new(RIGHTS_TEXT).get_hash().to_owned()),
-};
-const RIGHTS_TEXT: &str = "local missing, key = {}, 'session:rights'
+pub(crate) static RIGHTS: Script = Script::new(
+    "local missing, key = {}, 'session:rights'
 for _, call in ipairs({
   {'GET', key}, {'MGET', key}, {'PTTL', key}, {'GETRANGE', key, '0', '0'}, {'EXISTS', key},
   {'PEXPIRE', key, '1'}, {'DEL', key}, {'SET', key, '', 'PX', '1', 'XX'}
@@ -109,13 +104,22 @@ for _, call in ipairs({
     missing[#missing + 1] = call[1]
   end
 end
-return missing";
+return table.concat(missing, ', ')",
+);
 
 impl Script {
+    const fn new(text: &'static str) -> Self {
+        Self { text, hash: OnceLock::new() }
+    }
+
+    fn hash(&self) -> &str {
+        self.hash.get_or_init(|| Hashed::new(self.text).get_hash().to_owned())
+    }
+
     /// The beginning of a call; the keys and arguments follow, of `bytes` together.
     pub(crate) fn call(&self, naming: Naming, keys: usize, arguments: usize, bytes: usize) -> Cmd {
         let (command, script) = match naming {
-            Naming::Hash => ("EVALSHA", self.hash.as_str()),
+            Naming::Hash => ("EVALSHA", self.hash()),
             Naming::Text => ("EVAL", self.text),
         };
         let mut call = Cmd::with_capacity(3 + keys + arguments, bytes + script.len() + 32);

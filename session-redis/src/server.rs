@@ -85,16 +85,12 @@ mod tests {
     #[test]
     fn one_evicting_node_of_several_is_enough() {
         let text = |text: &str| Value::BulkString(text.as_bytes().to_vec());
-        let reply = Value::Map(vec![
-            (
-                text("a"),
-                text("redis_mode:cluster\r\nmaxmemory:9\r\nmaxmemory_policy:noeviction\r\n"),
-            ),
-            (
-                text("b"),
-                text("redis_mode:cluster\r\nmaxmemory:9\r\nmaxmemory_policy:allkeys-lfu\r\n"),
-            ),
-        ]);
+        let node = |policy: &str| {
+            let told =
+                format!("redis_mode:cluster\r\nmaxmemory:9\r\nmaxmemory_policy:{policy}\r\n");
+            (text("an address"), text(&told))
+        };
+        let reply = Value::Map(vec![node("noeviction"), node("allkeys-lfu")]);
         let info = ServerInfo::parse(&reply);
         assert!(info.is_cluster);
         assert_eq!(info.evicts_by.as_deref(), Some("allkeys-lfu"));

@@ -124,7 +124,7 @@ impl Source {
         Self::Given { connection: Arc::new(connection), to_cluster: AtomicBool::new(false) }
     }
 
-    /// The server says that it belongs to a cluster.
+    /// A connection of the application's leads to a cluster, or may do so.
     pub(crate) fn note_cluster(&self) {
         if let Self::Given { to_cluster, .. } = self {
             to_cluster.store(true, Ordering::Relaxed);
@@ -254,7 +254,7 @@ pub(crate) enum Connection {
 
 impl Connection {
     /// Sends commands that belong to the slot of `key` and gives their replies. A command's own
-    /// error is among them.
+    /// error is among them. Where the slot is just moving, they go to the node that an `ASK` reply tells.
     pub(crate) async fn send(
         &mut self,
         commands: &Pipeline,
@@ -265,34 +265,27 @@ impl Connection {
                 connection.send_packed_commands(commands, 0, commands.len()).await
             }
             #[cfg(feature = "cluster")]
-            Self::Cluster { connection, .. } => {
+            Self::Cluster { connection, newcomers } => {
                 use redis::cluster_routing::{Route, SingleNodeRoutingInfo, SlotAddr};
+                use redis::{ErrorKind, ServerErrorKind};
 
                 let route =
                     SingleNodeRoutingInfo::SpecificNode(Route::with_key(key, SlotAddr::Master));
                 // In a box, or the operations on a single node would have the room for it, too.
-                Box::pin(connection.route_pipeline(commands.clone(), 0, commands.len(), route))
-                    .await
+                let sending = connection.route_pipeline(commands.clone(), 0, commands.len(), route);
+                match Box::pin(sending).await {
+                    Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::Ask) => {
+                        match error.redirect_node() {
+                            Some((node, _slot)) => Box::pin(newcomers.send(commands, node)).await,
+                            None => Err(error),
+                        }
+                    }
+                    sent => sent,
+                }
             }
             Self::Given(connection) => {
                 let _ = key;
                 connection.send(commands).await
-            }
-        }
-    }
-
-    /// Sends commands to the node to which a slot is moving, as an `ASK` reply told.
-    pub(crate) async fn send_asking(
-        &mut self,
-        commands: &Pipeline,
-        node: &str,
-    ) -> RedisResult<Vec<Value>> {
-        match self {
-            #[cfg(feature = "cluster")]
-            Self::Cluster { newcomers, .. } => newcomers.send(commands, node).await,
-            _ => {
-                let _ = (commands, node);
-                Err(redis::RedisError::from((redis::ErrorKind::Client, "not a cluster")))
             }
         }
     }
