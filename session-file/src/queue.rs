@@ -113,10 +113,8 @@ impl Queue {
         })))
     }
 
-    /// Runs an operation on a thread that may block. While it runs, no other operation of this process
-    /// has its bucket.
-    ///
-    /// If the future is dropped before the operation begins, it is not carried out.
+    /// Runs an operation that needs no bucket on a thread that may block. If the future is dropped before
+    /// the operation begins, it is not carried out.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: impl FnOnce() -> Result<T> + Send + 'static,
@@ -126,7 +124,8 @@ impl Queue {
         outcome(result.await)
     }
 
-    /// The same for an operation that needs a bucket and waits until this moment at most.
+    /// The same for an operation that needs a bucket, which no other one has while it runs. It begins
+    /// before `until` or is refused.
     pub(crate) async fn run_in_bucket<T: Send + 'static>(
         &self,
         bucket: u8,
@@ -166,6 +165,13 @@ impl Queue {
         InUse { queue: self.clone(), bucket: None, threads }
     }
 
+    /// How many operations wait.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        let state = self.state();
+        state.ready.len() + state.buckets.values().map(VecDeque::len).sum::<usize>()
+    }
+
     fn wait(&self, bucket: Option<u8>, work: Work) -> Caller {
         let caller = Caller(work.clone());
         let waiting = Waiting { bucket, runtime: Handle::current(), work };
@@ -173,7 +179,10 @@ impl Queue {
         match bucket {
             None => state.ready.push_back(waiting),
             Some(bucket) => match state.buckets.get_mut(&bucket) {
-                Some(others) => others.push_back(waiting),
+                Some(others) => {
+                    while others.pop_front_if(|first| first.work.was_taken()).is_some() {}
+                    others.push_back(waiting);
+                }
                 None => {
                     state.buckets.insert(bucket, VecDeque::new());
                     state.ready.push_back(waiting);
@@ -207,15 +216,16 @@ impl Queue {
 impl State {
     /// The operation that runs next, if there is a thread for it.
     fn next(&mut self) -> Option<Waiting> {
-        while self.free_threads > 0 {
-            let waiting = self.ready.pop_front()?;
-            if !waiting.work.was_taken() {
-                self.free_threads -= 1;
-                return Some(waiting);
-            }
-            self.give_back(waiting.bucket);
+        // Also while there is none, so that operations whose callers have left don't pile up.
+        while let Some(left) = self.ready.pop_front_if(|first| first.work.was_taken()) {
+            self.give_back(left.bucket);
         }
-        None
+        if self.free_threads == 0 {
+            return None;
+        }
+        let next = self.ready.pop_front()?;
+        self.free_threads -= 1;
+        Some(next)
     }
 
     /// Gives a bucket to the operation that has waited longest for it.

@@ -129,3 +129,23 @@ async fn a_write_that_gets_no_thread_is_refused_in_time() {
     assert!(!fixture.file(&key(1, 1)).exists());
     fixture.create(&key(1, 1), HOUR).await;
 }
+
+#[tokio::test]
+async fn operations_whose_callers_left_do_not_pile_up() {
+    let fixture = Fixture::new();
+    let writers = &fixture.store.store.queues.writers;
+    let in_use = writers.try_bucket(1).unwrap();
+    let threads = writers.take_threads();
+    for _ in 0..500 {
+        for first in 1..=3 {
+            let key = key(first, 1);
+            let destroy = fixture.store.destroy(&key, None);
+            assert!(tokio::time::timeout(Duration::ZERO, destroy).await.is_err());
+        }
+    }
+    // The last ones, until another one looks.
+    assert!(writers.waiting() <= 3, "{}", writers.waiting());
+    drop((in_use, threads));
+    assert_eq!(writers.waiting(), 0);
+    fixture.create(&key(1, 1), HOUR).await;
+}
