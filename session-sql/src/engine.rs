@@ -5,7 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use session_core::{Result, ttl_millis};
+use session_core::{Error, ErrorKind, Result, ttl_millis};
 use sqlx::{ConnectOptions as _, Pool};
 use tokio::time::{sleep, timeout};
 
@@ -143,7 +143,8 @@ impl<D: Dialect> Engine<D> {
         results.map(|result| named::<D, _>(O::NAME, result)).collect()
     }
 
-    /// When one item may be the reason why the statement failed, each is carried out alone.
+    /// When one item may be the reason why the statement failed, each is carried out alone. If it is not
+    /// certain that the batch wrote nothing, no later error of an item is.
     async fn carry_out<O: Operation<D>>(&self, items: &[&O]) -> Vec<Result<O::Reply>> {
         let failure = match self.attempt(&Batch(items)).await {
             Ok(results) => return results,
@@ -152,12 +153,18 @@ impl<D: Dialect> Engine<D> {
         if items.len() == 1 || failure.class.concerns_all() {
             return items.iter().map(|_| Err(failure.error())).collect();
         }
+        let in_doubt = O::WRITES && !failure.error().nothing_was_written();
         let mut results = Vec::with_capacity(items.len());
         for item in items {
-            match self.attempt(&Batch(&[*item])).await {
-                Ok(result) => results.extend(result),
-                Err(failure) => results.push(Err(failure.error())),
-            }
+            let alone = match self.attempt(&Batch(&[*item])).await {
+                Ok(alone) => alone,
+                Err(failure) => vec![Err(failure.error())],
+            };
+            let checked = alone.into_iter().map(|result| match result {
+                Err(error) if in_doubt => Err(after_doubt(error)),
+                result => result,
+            });
+            results.extend(checked);
         }
         results
     }
@@ -214,9 +221,11 @@ impl<D: Dialect> Engine<D> {
             };
             let spent = started.elapsed();
             let again = match failure.class {
+                // What may have been carried out already is not repeated.
+                class if W::WRITES && !class.is_refusal() => false,
                 Class::Aborted => true,
                 Class::Stale => repeats == 0,
-                Class::Broken => !W::WRITES,
+                Class::Broken => true,
                 _ => false,
             };
             if !again || spent > PATIENCE {
@@ -276,6 +285,18 @@ impl<D: Dialect> fmt::Debug for Engine<D> {
 
 fn named<D: Dialect, T>(operation: &'static str, outcome: Result<T>) -> Result<T> {
     outcome.map_err(|error| error.with_operation(operation).with_backend(D::NAME))
+}
+
+/// The error of an item that an attempt before this one may have written: a record that is in the way
+/// may be its own.
+fn after_doubt(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Gone | ErrorKind::TooLarge => error,
+        _ if !error.nothing_was_written() => error,
+        _ => {
+            Error::unavailable("the outcome of an earlier attempt is not known").with_source(error)
+        }
+    }
 }
 
 fn failed<D: Dialect>(error: &sqlx::Error) -> Failure {

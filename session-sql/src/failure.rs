@@ -80,7 +80,7 @@ impl Class {
     }
 
     /// Whether nothing was written although the statement was sent.
-    fn is_refusal(self) -> bool {
+    pub(crate) fn is_refusal(self) -> bool {
         matches!(
             self,
             Self::NoConnection
@@ -167,6 +167,8 @@ pub(crate) fn class_of(error: &sqlx::Error, classify: fn(&dyn DatabaseError) -> 
     match error {
         sqlx::Error::Database(error) => classify(&**error),
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Class::NoConnection,
+        // A value that can't be sent.
+        sqlx::Error::Encode(_) => Class::TooLarge,
         sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Class::Misconfigured,
         sqlx::Error::Tls(_) => Class::Untrusted,
         sqlx::Error::Io(error) if is_of_tls(error) => Class::Untrusted,
@@ -192,17 +194,21 @@ impl Failure {
             }
             error => error.to_string(),
         };
-        Self { class: class_of(error, classify), sent: true, source: Source(text.into()) }
+        let class = match class_of(error, classify) {
+            // On a connection that was good before, something other than the settings is wrong.
+            Class::Untrusted => Class::Broken,
+            class => class,
+        };
+        Self { class, sent: true, source: Source(text.into()) }
     }
 
     /// There was no connection on which the statement could have been sent.
     pub(crate) fn not_sent(error: &sqlx::Error, classify: fn(&dyn DatabaseError) -> Class) -> Self {
-        let failure = Self::new(error, classify);
-        let class = match failure.class {
+        let class = match class_of(error, classify) {
             Class::Broken => Class::NoConnection,
             class => class,
         };
-        Self { class, sent: false, ..failure }
+        Self { class, sent: false, ..Self::new(error, classify) }
     }
 
     pub(crate) fn timed_out() -> Self {
@@ -236,3 +242,28 @@ impl fmt::Debug for Source {
 }
 
 impl StdError for Source {}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    fn not_asked(_: &dyn DatabaseError) -> Class {
+        unreachable!("the error is not the server's")
+    }
+
+    /// rustls reports a record that was changed on the way like a certificate that it refuses.
+    #[test]
+    fn an_error_of_tls_after_the_statement_was_sent_leaves_it_in_doubt() {
+        let error = io::Error::new(io::ErrorKind::InvalidData, "cannot decrypt peer's message");
+        for error in [sqlx::Error::Tls("broken".into()), sqlx::Error::Io(error)] {
+            let sent = Failure::new(&error, not_asked).error();
+            assert_eq!(sent.kind(), ErrorKind::Unavailable);
+            assert!(!sent.nothing_was_written());
+            let not_sent = Failure::not_sent(&error, not_asked).error();
+            assert_eq!(not_sent.kind(), ErrorKind::InvalidConfig);
+            assert!(not_sent.nothing_was_written());
+        }
+    }
+}

@@ -69,7 +69,9 @@ impl Dialect for Postgres {
         match error.code().as_deref().unwrap_or_default() {
             "23505" => Class::Duplicate,
             // A changed column, a statement that is known already or not at all: a pooler between.
-            "0A000" | "42P05" | "26000" | "08P01" => Class::Stale,
+            "0A000" | "42P05" | "26000" => Class::Stale,
+            // A pooler also reports so that it lost the server, maybe after the commit.
+            "08P01" if error.message().contains("prepared statement") => Class::Stale,
             // An undefined table, column or schema, or one of another type.
             "42P01" | "42703" | "3F000" | "42804" | "42883" => Class::NoTable,
             "28000" | "28P01" | "3D000" | "42501" => Class::Denied,

@@ -113,8 +113,8 @@ async fn a_batch_that_fails_keeps_no_locks() {
     other.rollback().await.unwrap();
 }
 
-/// The server closes a connection on which something too large was sent; its answer, which says why,
-/// may be lost with it.
+/// The server would close a connection on which something too large was sent, and its answer, which says
+/// why, may be lost with it.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_too_large_is_refused_and_harms_nobody() {
     let server = own();
@@ -123,14 +123,34 @@ async fn what_is_too_large_is_refused_and_harms_nobody() {
     let backend = on(&server).await;
     let large = |revision, bytes| Record { payload: vec![7; bytes].into(), ..record(revision) };
     backend.save(&key(0), &record(1), create()).await.unwrap();
-    for _ in 0..3 {
-        let saved = backend.save(&key(0), &large(2, 3 << 20), over(1)).await;
-        assert!(matches!(kind(saved), ErrorKind::TooLarge | ErrorKind::Unavailable));
+    // One byte more than fits, and more than the default.
+    for bytes in [2 << 20, 3 << 20, 20 << 20] {
+        let saved = backend.save(&key(0), &large(2, bytes), over(1)).await;
+        assert_eq!(kind(saved), ErrorKind::TooLarge);
+        assert_eq!(
+            kind(backend.save(&key(1), &large(1, bytes), create()).await),
+            ErrorKind::TooLarge
+        );
         backend.touch(&key(0), common::revision(1), common::LIFE).await.unwrap();
         assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, record(1));
     }
-    // Each fits, and so do all together; what a batch is filled up with must not be the largest.
+    let fits = large(2, (2 << 20) - 1024);
+    backend.save(&key(0), &fits, over(1)).await.unwrap();
+    assert_eq!(backend.load(&key(0)).await.unwrap().unwrap().record, fits);
+    // One that is too large does not spoil the others.
     let batch = backend.batch().unwrap();
+    let sizes = (10..20).zip([10, 3 << 20].into_iter().cycle());
+    let items: Vec<_> = sizes
+        .map(|(number, bytes)| (key(number), large(1, bytes)))
+        .map(|(key, record)| CreateItem { key, record, ttl: common::LIFE })
+        .collect();
+    for (place, created) in batch.create_many(&items).await.into_iter().enumerate() {
+        match place % 2 {
+            0 => created.unwrap(),
+            _ => assert_eq!(kind(created), ErrorKind::TooLarge),
+        }
+    }
+    // Each fits, and so do all together; what a batch is filled up with must not be the largest.
     for round in 1..5 {
         let large = |number: u32, revision| {
             let bytes = if number % 10 == 1 { 200_000 } else { 10 };

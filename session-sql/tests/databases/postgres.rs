@@ -1,13 +1,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_core::{Backend, ErrorKind, Key};
+use session_core::{Backend, ErrorKind, Key, Update, UpdateItem};
 use session_sql::PostgresBackend;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, Executor as _, PgPool, Row as _};
 use test_servers::{Options, Server};
 
-use crate::common::{self, create, fresh_table, key, kind, over, record};
+use crate::common::{self, create, fresh_table, key, kind, over, record, revision};
 use crate::outages;
 use crate::servers::on_a_server;
 
@@ -141,4 +141,67 @@ async fn gc_of_a_partitioned_table_keeps_to_its_limit() {
     assert_eq!(backend.gc(10).await.unwrap(), 10);
     assert_eq!(backend.gc(1000).await.unwrap(), 70);
     common::each_of_a_batch_has_its_own_result(&backend).await;
+}
+
+/// Lets each UPDATE run `body`, after it was counted in a sequence, which no rollback takes back.
+async fn raise(backend: &PostgresBackend, table: &str, body: &str) {
+    let trigger = format!(
+        "CREATE SEQUENCE {table}_tries; CREATE FUNCTION {table}_raise() RETURNS trigger \
+         LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('{table}_tries'); {body}; RETURN NULL; END $$; \
+         CREATE TRIGGER raise AFTER UPDATE ON {table} REFERENCING NEW TABLE AS changed \
+         FOR EACH STATEMENT EXECUTE FUNCTION {table}_raise()"
+    );
+    backend.pool().execute(AssertSqlSafe(trigger)).await.unwrap();
+}
+
+/// PgBouncer reports a server that it lost, maybe after the commit, by the code by which it reports an
+/// unknown prepared statement.
+#[tokio::test]
+async fn a_protocol_violation_is_in_doubt_unless_it_is_about_a_prepared_statement() {
+    for (message, tries, refused) in [
+        ("server conn crashed?", 1, false),
+        ("prepared statement \"sqlx_s_1\" does not exist", 2, true),
+    ] {
+        let (table, backend) = backend_and_table().await;
+        backend.save(&key(0), &record(1), create()).await.unwrap();
+        let body = format!("RAISE EXCEPTION '{message}' USING ERRCODE = '08P01'");
+        raise(&backend, &table, &body).await;
+        let error = backend.save(&key(0), &record(2), over(1)).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+        assert_eq!(error.nothing_was_written(), refused, "{error:?}");
+        let tried = format!("SELECT last_value FROM {table}_tries");
+        let tried = backend.pool().fetch_one(AssertSqlSafe(tried)).await.unwrap();
+        assert_eq!(tried.get::<i64, _>(0), tries, "{message}");
+    }
+}
+
+/// Carried out alone after such a batch, no item can promise that nothing was written.
+#[tokio::test]
+async fn after_a_batch_in_doubt_no_item_is_refused() {
+    let (table, backend) = backend_and_table().await;
+    for number in 0..4 {
+        backend.save(&key(number), &record(1), create()).await.unwrap();
+    }
+    let body = "IF (SELECT count(*) FROM changed) > 1 THEN RAISE EXCEPTION 'unknown'; \
+                ELSIF (SELECT count(*) FROM changed) = 1 \
+                THEN RAISE EXCEPTION 'too many' USING ERRCODE = '53300'; END IF";
+    raise(&backend, &table, body).await;
+    let alone = backend.save(&key(0), &record(2), over(1)).await.unwrap_err();
+    assert!(alone.nothing_was_written(), "{alone:?}");
+    let items: Vec<_> = [(0, 1), (1, 1), (2, 7), (9, 1)]
+        .into_iter()
+        .map(|(number, expected)| UpdateItem {
+            key: key(number),
+            record: record(2),
+            update: Update { expected: revision(expected), ttl: None },
+        })
+        .collect();
+    let results = backend.batch().unwrap().update_many(&items).await;
+    for (result, number) in results.into_iter().zip(0..) {
+        let error = result.unwrap_err();
+        // What is gone is gone, whoever wrote what before.
+        let kind = if number == 3 { ErrorKind::Gone } else { ErrorKind::Unavailable };
+        assert_eq!(error.kind(), kind, "{error:?}");
+        assert_eq!(error.nothing_was_written(), number == 3, "{error:?}");
+    }
 }
