@@ -46,7 +46,7 @@ async fn work(name: &str, count: u64) {
                 black_box(session.get::<String>(READ_KEY).expect("it is a string"));
             }
             "encode" | "rebase" => {
-                loaded.insert(CHANGED_KEY, &changed_value(number)).expect("it can be kept");
+                loaded.insert(CHANGED_KEY, changed_value(number)).expect("it can be kept");
                 let _ = black_box(store.save(&loaded).await.expect("save works"));
             }
             "create" => {
