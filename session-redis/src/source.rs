@@ -46,6 +46,10 @@ pub(crate) enum Source {
 
 impl Source {
     /// Reads a URL; nothing is connected yet.
+    #[cfg_attr(
+        not(any(feature = "cluster", feature = "sentinel")),
+        expect(unused_variables, reason = "one node needs no `rest`")
+    )]
     pub(crate) fn of_url(url: &str) -> Result<Self> {
         let Some((scheme, rest)) = url.split_once("://") else {
             return Err(invalid_url("a Redis URL begins with redis://, rediss:// or unix://"));

@@ -79,6 +79,8 @@ async fn a_batch_of_updates_is_one_script() {
     let Some(server) = redis(Options::default()).await else { return };
     let backend = RedisBackend::connect(server.url()).await.unwrap();
     let mut admin = raw(server.url()).await;
+    // To connect takes some, too.
+    counted(&mut admin).await;
     let items: Vec<_> =
         (0..64).map(|n| CreateItem { key: key(n), record: record(1), ttl: HOUR }).collect();
     for created in backend.create_many(&items).await {

@@ -87,9 +87,21 @@ async fn a_destruction_is_confirmed_by_replicas_or_says_so() {
     });
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert_eq!(load(&backend, 4).await.unwrap(), None);
+    // Meanwhile another record has come under that key, as a failover brings one back: it is left alone.
+    create(&backend, 5, 1).await.unwrap();
+    let overtaken = tokio::spawn({
+        let patient = patient.clone();
+        async move { patient.destroy(&key(5), only).await }
+    });
+    while load(&backend, 5).await.unwrap().is_some() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    create(&backend, 5, 2).await.unwrap();
     replica.resume().unwrap();
     assert!(!waiting.await.unwrap().unwrap());
     assert!(behind.await.unwrap().unwrap());
+    assert_not_confirmed(&overtaken.await.unwrap().unwrap_err());
+    assert_eq!(load(&backend, 5).await.unwrap(), Some(2));
 
     // The master is demoted while it waits: `WAIT` ends with an error.
     replica.pause().unwrap();
