@@ -121,7 +121,7 @@ async fn sqlite() {
     assert!(gc.contains("COVERING INDEX sessions_expires_at (expires_at<?)"), "{gc}");
     assert!(gc.contains("PRIMARY KEY (id_hash=?)"), "{gc}");
     assert!(!gc.contains("SCAN sessions"), "{gc}");
-    for name in ["load", "update_one", "update", "renew", "touch", "revisions", "destroy"] {
+    for name in ["load", "update_one", "update", "renew", "touch_one", "touch", "revisions", "destroy_one", "destroy"] {
         for rows in [1, ROWS.into()] {
             let plan = plan(name, rows).await;
             assert!(plan.contains("USING PRIMARY KEY (id_hash=?)"), "{name}: {plan}");
