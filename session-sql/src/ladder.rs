@@ -37,21 +37,3 @@ impl Ladder {
 pub(crate) fn list(one: &str, times: usize) -> String {
     vec![one; times].join(", ")
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_number_of_rows_finds_a_statement_that_has_room() {
-        for (factor, ladder) in
-            [(2, Ladder::rows(|rows| list("?", rows))), (4, Ladder::keys(|rows| list("?", rows)))]
-        {
-            for rows in 1..=MAX_BATCH {
-                let (statement, room) = ladder.step(rows);
-                assert!(room >= rows && room < rows * factor);
-                assert_eq!(statement.as_str().matches('?').count(), room);
-            }
-        }
-    }
-}

@@ -53,7 +53,7 @@
 //! | `Unavailable`, a refusal | no connection within 3 s; the database is read-only, full, or locked for too long; deadlocks and serialization failures that go on for 3 s; a statement that the server cancelled |
 //! | `Unavailable` | no answer within 4 s, or a connection that broke while a statement was in flight |
 //! | `InvalidConfig` | a wrong URL, user, password or right; a certificate that is not trusted; the table is missing: call `migrate()` |
-//! | `TooLarge` | a limit of the database, for example MySQL's `max_allowed_packet` (`Unavailable` where the server closes the connection before its answer is read) |
+//! | `TooLarge` | a limit of the database, for example MySQL's `max_allowed_packet`, less 512 bytes |
 //! | `Corrupt` | the row is not a session; `destroy` removes it |
 //!
 //! A load whose connection broke is repeated on another one for up to 3 s. A write is not: the handle

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::table::Table;
 
 mod operations;
+mod packet;
 mod statements;
 
 use statements::MySql;

@@ -7,6 +7,7 @@ use sqlx::error::DatabaseError;
 use sqlx::mysql::{MySqlArguments, MySqlDatabaseError};
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _, SqlStr, Transaction};
 
+use super::packet;
 use super::statements::MySql;
 use crate::dialect::{Dialect, Found, Written, bytes, found, key, millis, owner_bytes};
 use crate::failure::{Class, class_of};
@@ -17,37 +18,9 @@ const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANS
 /// How often a create that met a row tries to find out what became of that row.
 const CREATE_ATTEMPTS: usize = 3;
 
-/// From here on payloads are compared with the server's limit, which costs a round trip. It is 16 MiB or
-/// more by default.
-const LARGE: usize = 256 << 10;
-const LIMIT: &str = "SELECT CAST(@@max_allowed_packet AS UNSIGNED)";
-/// More than a row has beside its payload.
-const ROW: usize = 512;
-
 type Query = sqlx::query::Query<'static, sqlx::MySql, MySqlArguments>;
 
 impl MySql {
-    /// Fails with an error of the class `TooLarge` if rows with these payloads exceed what the server
-    /// accepts: it would close the connection, and what happened would not be known.
-    async fn check_size<'a>(
-        connection: &mut MySqlConnection,
-        records: impl ExactSizeIterator<Item = &'a Record>,
-    ) -> sqlx::Result<()> {
-        let rows = records.len();
-        let payloads: usize = records.map(|record| record.payload.len()).sum();
-        if payloads < LARGE {
-            return Ok(());
-        }
-        let limit: u64 = sqlx::query_scalar(LIMIT).fetch_one(connection).await?;
-        // A batch is filled up to less than twice its rows.
-        let fill = if rows > 1 { 2 } else { 1 };
-        let packet = fill * (payloads + rows * ROW);
-        if u64::try_from(packet).is_ok_and(|packet| packet <= limit) {
-            return Ok(());
-        }
-        Err(sqlx::Error::Encode("larger than max_allowed_packet".into()))
-    }
-
     /// The revision of a live record.
     async fn revision(
         &self,
@@ -316,7 +289,7 @@ impl Dialect for MySql {
         connection: &mut MySqlConnection,
         items: &[&CreateItem],
     ) -> sqlx::Result<Vec<Written>> {
-        Self::check_size(connection, items.iter().map(|item| &item.record)).await?;
+        packet::check(connection, items.iter().map(|item| &item.record)).await?;
         if let [item] = items {
             return Ok(vec![self.create_one(connection, item).await?]);
         }
@@ -330,7 +303,7 @@ impl Dialect for MySql {
         connection: &mut MySqlConnection,
         items: &[&UpdateItem],
     ) -> sqlx::Result<Vec<Written>> {
-        Self::check_size(connection, items.iter().map(|item| &item.record)).await?;
+        packet::check(connection, items.iter().map(|item| &item.record)).await?;
         if let [item] = items {
             let found = sqlx::query(self.update_one.clone())
                 .bind(item.record.revision.to_i64())

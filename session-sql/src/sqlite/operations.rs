@@ -1,6 +1,6 @@
 //! The operations on SQLite.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
@@ -15,20 +15,19 @@ use crate::ladder::Ladder;
 type Query = sqlx::query::Query<'static, sqlx::Sqlite, SqliteArguments>;
 
 impl Sqlite {
-    /// The outcome of updates and touches whose rows came back, and of the others by the revisions of
-    /// the live records. The rows that were not written are nobody else's business, therefore they may be
-    /// looked at afterwards.
+    /// The outcome of updates and touches. What became of the rows that were not written is told by the
+    /// revisions of the live records: those rows are nobody else's business, therefore they may be looked
+    /// at afterwards.
     async fn outcome<I>(
         &self,
         connection: &mut SqliteConnection,
-        query: Query,
+        written: HashSet<Key>,
         items: &[&I],
         key_of: fn(&I) -> &Key,
     ) -> sqlx::Result<Vec<Written>>
     where
         I: Sync,
     {
-        let written = keys(&query.fetch_all(&mut *connection).await?);
         let mut revisions = HashMap::new();
         if written.len() < items.len() {
             let all = items.iter().map(|item| key_of(item));
@@ -43,6 +42,24 @@ impl Sqlite {
         };
         Ok(items.iter().map(outcome).collect())
     }
+}
+
+/// Carries out a statement for one row. It is without RETURNING, for which SQLite would make a table.
+async fn written_one(
+    connection: &mut SqliteConnection,
+    query: Query,
+    key: Key,
+) -> sqlx::Result<HashSet<Key>> {
+    let written = query.execute(connection).await?.rows_affected() > 0;
+    Ok(written.then_some(key).into_iter().collect())
+}
+
+/// Carries out a statement for many rows.
+async fn written_many(
+    connection: &mut SqliteConnection,
+    query: Query,
+) -> sqlx::Result<HashSet<Key>> {
+    Ok(keys(&query.fetch_all(connection).await?))
 }
 
 fn owned(key: &Key) -> Vec<u8> {
@@ -139,16 +156,20 @@ impl Dialect for Sqlite {
         items: &[&UpdateItem],
     ) -> sqlx::Result<Vec<Written>> {
         let renews = items.iter().any(|item| item.update.ttl.is_some());
-        let query = match items {
-            [item] if !renews => update_values(sqlx::query(self.update_one.clone()), item),
+        let written = match items {
+            [item] if !renews => {
+                let query = update_values(sqlx::query(self.update_one.clone()), item);
+                written_one(connection, query, item.key).await?
+            }
             items => {
                 let statements = if renews { &self.renew } else { &self.update };
-                on_rows(statements, items, 6, |query, item| {
+                let query = on_rows(statements, items, 6, |query, item| {
                     update_values(query, item).bind(item.update.ttl.map(millis))
-                })
+                });
+                written_many(connection, query).await?
             }
         };
-        self.outcome(connection, query, items, |item| &item.key).await
+        self.outcome(connection, written, items, |item| &item.key).await
     }
 
     async fn touch(
@@ -156,11 +177,18 @@ impl Dialect for Sqlite {
         connection: &mut SqliteConnection,
         items: &[&TouchItem],
     ) -> sqlx::Result<Vec<Written>> {
-        let query = on_rows(&self.touch, items, 3, |query, item| {
+        let bind = |query: Query, item: &&TouchItem| {
             let query = query.bind(owned(&item.key)).bind(item.expected.to_i64());
             query.bind(millis(item.ttl))
-        });
-        self.outcome(connection, query, items, |item| &item.key).await
+        };
+        let written = match items {
+            [item] => {
+                let query = bind(sqlx::query(self.touch_one.clone()), item);
+                written_one(connection, query, item.key).await?
+            }
+            items => written_many(connection, on_rows(&self.touch, items, 3, bind)).await?,
+        };
+        self.outcome(connection, written, items, |item| &item.key).await
     }
 
     async fn destroy(
@@ -168,11 +196,15 @@ impl Dialect for Sqlite {
         connection: &mut SqliteConnection,
         items: &[&DestroyItem],
     ) -> sqlx::Result<Vec<bool>> {
-        let query = on_rows(&self.destroy, items, 2, |query, item| {
+        let bind = |query: Query, item: &&DestroyItem| {
             query.bind(owned(&item.key)).bind(item.only.map(Revision::to_i64))
-        });
-        // All rows, also of one item: the commit, which may fail, comes after the last row.
-        let rows = query.fetch_all(connection).await?;
+        };
+        if let [item] = items {
+            // An expired record is left to gc.
+            let query = bind(sqlx::query(self.destroy_one.clone()), item);
+            return Ok(vec![!written_one(connection, query, item.key).await?.is_empty()]);
+        }
+        let rows = on_rows(&self.destroy, items, 2, bind).fetch_all(connection).await?;
         let removed = rows.iter().filter_map(|row| Some((key(row)?, row)));
         let removed = removed.map(|(key, row)| Ok((key, row.try_get(1)?)));
         let removed: HashMap<Key, bool> = removed.collect::<sqlx::Result<_>>()?;
@@ -188,6 +220,8 @@ impl Dialect for Sqlite {
             "revisions" => &self.revisions,
             "destroy" => &self.destroy,
             "update_one" => return Some(self.update_one.clone()),
+            "touch_one" => return Some(self.touch_one.clone()),
+            "destroy_one" => return Some(self.destroy_one.clone()),
             "gc" => return Some(self.gc.clone()),
             _ => return None,
         };

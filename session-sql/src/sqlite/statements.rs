@@ -16,8 +16,10 @@ pub(super) struct Sqlite {
     pub(super) update_one: SqlStr,
     pub(super) update: Ladder,
     pub(super) renew: Ladder,
+    pub(super) touch_one: SqlStr,
     pub(super) touch: Ladder,
     pub(super) revisions: Ladder,
+    pub(super) destroy_one: SqlStr,
     pub(super) destroy: Ladder,
     pub(super) gc: SqlStr,
 }
@@ -63,10 +65,14 @@ impl Sqlite {
             }),
             update_one: sql(format!(
                 "UPDATE {t} SET revision = ?3, payload = ?4, owner = ?5 \
-                 WHERE id_hash = ?1 AND revision = ?2 AND expires_at > {NOW} RETURNING id_hash"
+                 WHERE id_hash = ?1 AND revision = ?2 AND expires_at > {NOW}"
             )),
             update: update(String::new()),
             renew: update(format!(", expires_at = coalesce({NOW} + i.column6, s.expires_at)")),
+            touch_one: sql(format!(
+                "UPDATE {t} SET expires_at = {NOW} + ?3 \
+                 WHERE id_hash = ?1 AND revision = ?2 AND expires_at > {NOW}"
+            )),
             touch: Ladder::rows(|rows| {
                 format!(
                     "UPDATE {t} AS s SET expires_at = {NOW} + i.column3 \
@@ -76,6 +82,10 @@ impl Sqlite {
                 )
             }),
             revisions: of_live("id_hash, revision"),
+            destroy_one: sql(format!(
+                "DELETE FROM {t} WHERE id_hash = ?1 AND (?2 IS NULL OR revision = ?2) \
+                 AND expires_at > {NOW}"
+            )),
             destroy: Ladder::rows(|rows| {
                 format!(
                     "DELETE FROM {t} WHERE id_hash IN (SELECT s.id_hash \

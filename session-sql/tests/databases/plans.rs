@@ -121,11 +121,30 @@ async fn sqlite() {
     assert!(gc.contains("COVERING INDEX sessions_expires_at (expires_at<?)"), "{gc}");
     assert!(gc.contains("PRIMARY KEY (id_hash=?)"), "{gc}");
     assert!(!gc.contains("SCAN sessions"), "{gc}");
-    for name in ["load", "update_one", "update", "renew", "touch", "revisions", "destroy"] {
+    for name in [
+        "load",
+        "update_one",
+        "update",
+        "renew",
+        "touch_one",
+        "touch",
+        "revisions",
+        "destroy_one",
+        "destroy",
+    ] {
         for rows in [1, ROWS.into()] {
             let plan = plan(name, rows).await;
             assert!(plan.contains("USING PRIMARY KEY (id_hash=?)"), "{name}: {plan}");
             assert!(!plan.contains("expires_at"), "{name}: {plan}");
+        }
+    }
+
+    // Each number of rows finds a statement that has room, and not for many more.
+    for (name, per_row, factor) in [("load", 1, 4), ("touch", 3, 2), ("update", 6, 2)] {
+        for rows in 1..=ROWS.into() {
+            let statement = backend.statement(name, rows).unwrap();
+            let room = statement.as_str().matches('?').count() / per_row;
+            assert!(room >= rows && room < rows * factor, "{name} {rows}: {room}");
         }
     }
 
