@@ -69,7 +69,8 @@ cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
 step 'each feature alone'
 for manifest in session-*/Cargo.toml test-servers/Cargo.toml conformance-tests/Cargo.toml; do
     crate=$(dirname "$manifest")
-    cargo check --quiet -p "$crate" --no-default-features
+    # session-tower-sessions needs one of its features.
+    [ "$crate" = session-tower-sessions ] || cargo check --quiet -p "$crate" --no-default-features
     features=$(awk '/^\[/ { on = /^\[features\]/; next } on && /^[a-z]/ { print $1 }' "$manifest")
     for feature in $features; do
         [ "$feature" = default ] && continue
