@@ -145,7 +145,7 @@ where
     pool.execute(fill.analyze).await?;
     say(&format!("{name:9} {rows} rows, filled in {:.0?}", start.elapsed()));
     pool.execute(insert(&fill.dead)).await?;
-    for line in plan(&pool, backend.statement_of_gc()).await? {
+    for line in plan(&pool, &backend.statement_of_gc()).await? {
         say(&format!("{name:9} plan of 500: {line}"));
     }
     backend.gc(usize::MAX).await?;
