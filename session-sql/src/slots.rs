@@ -1,7 +1,7 @@
 //! How many may do something at the same time, without trusting that each of them goes on.
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -21,9 +21,6 @@ const GROW_AFTER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Slots {
     state: Mutex<State>,
-    /// Wakes those that wait, in the order in which they came.
-    freed: Notify,
-    waiting: AtomicU32,
     most: usize,
     overdue: Duration,
 }
@@ -34,33 +31,67 @@ struct State {
     lowered: Instant,
     next: u64,
     held: Vec<(u64, Instant)>,
+    /// In the order in which they came.
+    waiting: VecDeque<Waiter>,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    number: u64,
+    wake: Arc<Notify>,
+    /// It was woken and has not looked since.
+    woken: bool,
+}
+
+impl State {
+    /// Wakes the first one that does not know yet that a slot is free.
+    fn wake(&mut self) {
+        if self.held.len() < self.limit
+            && let Some(waiter) = self.waiting.iter_mut().find(|waiter| !waiter.woken)
+        {
+            waiter.woken = true;
+            waiter.wake.notify_one();
+        }
+    }
+
+    fn number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
 }
 
 impl Slots {
     /// `most` slots, each of which counts as free after `overdue`.
     pub(crate) fn new(most: usize, overdue: Duration) -> Self {
-        let state = State { limit: most, lowered: Instant::now(), next: 0, held: Vec::new() };
-        let (state, freed) = (Mutex::new(state), Notify::new());
-        Self { state, freed, waiting: AtomicU32::new(0), most, overdue }
+        let state = State {
+            limit: most,
+            lowered: Instant::now(),
+            next: 0,
+            held: Vec::new(),
+            waiting: VecDeque::new(),
+        };
+        Self { state: Mutex::new(state), most, overdue }
     }
 
     pub(crate) async fn take(&self) -> Slot<'_> {
         if let Some(slot) = self.try_take() {
             return slot;
         }
-        let waits = Waits::new(&self.waiting);
+        let place = Place::new(self);
         loop {
+            let waiting = u32::try_from(self.state().waiting.len()).unwrap_or(u32::MAX);
             // Either way it looks.
-            let _ = timeout(LOOK * waits.all(), self.freed.notified()).await;
+            let _ = timeout(LOOK * waiting, place.wake.notified()).await;
             if let Some(slot) = self.try_take() {
                 return slot;
             }
+            place.has_looked();
         }
     }
 
     /// Lets those that wait go first, if any. A task that takes slots in a loop calls it in between.
     pub(crate) async fn give_way(&self) {
-        if self.waiting.load(Relaxed) > 0 {
+        if !self.state().waiting.is_empty() {
             yield_now().await;
         }
     }
@@ -95,8 +126,7 @@ impl Slots {
                 return None;
             }
         }
-        state.next += 1;
-        let number = state.next;
+        let number = state.number();
         state.held.push((number, now));
         Some(Slot { slots: self, number })
     }
@@ -115,28 +145,46 @@ pub(crate) struct Slot<'a> {
 
 impl Drop for Slot<'_> {
     fn drop(&mut self) {
-        self.slots.state().held.retain(|(number, _)| *number != self.number);
-        self.slots.freed.notify_one();
+        let mut state = self.slots.state();
+        state.held.retain(|(number, _)| *number != self.number);
+        state.wake();
     }
 }
 
-/// Counts one that waits.
-struct Waits<'a>(&'a AtomicU32);
+/// A place among those that wait.
+struct Place<'a> {
+    slots: &'a Slots,
+    number: u64,
+    wake: Arc<Notify>,
+}
 
-impl<'a> Waits<'a> {
-    fn new(waiting: &'a AtomicU32) -> Self {
-        waiting.fetch_add(1, Relaxed);
-        Self(waiting)
+impl<'a> Place<'a> {
+    fn new(slots: &'a Slots) -> Self {
+        let wake = Arc::new(Notify::new());
+        let mut state = slots.state();
+        let number = state.number();
+        state.waiting.push_back(Waiter { number, wake: Arc::clone(&wake), woken: false });
+        // One may have become free in between.
+        state.wake();
+        drop(state);
+        Self { slots, number, wake }
     }
 
-    fn all(&self) -> u32 {
-        self.0.load(Relaxed)
+    fn has_looked(&self) {
+        let mut state = self.slots.state();
+        for waiter in state.waiting.iter_mut().filter(|waiter| waiter.number == self.number) {
+            waiter.woken = false;
+        }
+        state.wake();
     }
 }
 
-impl Drop for Waits<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Relaxed);
+        let mut state = self.slots.state();
+        state.waiting.retain(|waiter| waiter.number != self.number);
+        // What it was woken for is for the next one.
+        state.wake();
     }
 }
 

@@ -38,6 +38,8 @@ pub(crate) async fn server_is_paused_and_goes_on(server: Server, backend: Arc<dy
     let server = Arc::new(server);
     use_at_once(&backend).await;
     blocking(&server, |server| server.pause()).await;
+    // The signal is sent; each of its threads stops a moment later.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     for _ in 0..2 {
         let start = Instant::now();
         assert_eq!(kind(backend.load(&key(0)).await), ErrorKind::Unavailable);

@@ -19,8 +19,12 @@ mod hot;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-async fn main() -> Outcome {
+fn main() -> Outcome {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(2).enable_all().build()?.block_on(measure())
+}
+
+async fn measure() -> Outcome {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (what, databases) = match arguments.split_first() {
         Some((what, [])) => (what.as_str(), vec!["sqlite", "postgres", "mariadb"]),
