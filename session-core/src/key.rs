@@ -17,7 +17,11 @@ impl Key {
     /// The digest of an id for one purpose. An id has a fixed length, so no other pair of id and
     /// purpose has the same bytes.
     pub(crate) fn digest(id: &[u8; 32], purpose: &str) -> Self {
-        Self(Sha256::new().chain_update(id).chain_update(purpose).finalize().into())
+        let digest = match purpose {
+            "" => Sha256::digest(id),
+            purpose => Sha256::new().chain_update(id).chain_update(purpose).finalize(),
+        };
+        Self(digest.into())
     }
 
     /// The prefix that is hashed before the ids of another library's sessions. It is as long as an

@@ -14,6 +14,7 @@ pub(crate) enum Content {
 }
 
 impl Content {
+    #[inline]
     pub(crate) fn decode(payload: Bytes) -> Result<Self> {
         Ok(match Tombstone::decode(&payload)? {
             Some(tombstone) => Self::Tombstone(tombstone),

@@ -49,16 +49,22 @@ impl Tombstone {
     }
 
     /// `None` for any other payload.
+    #[inline]
     pub(super) fn decode(payload: &[u8]) -> Result<Option<Self>> {
         if !payload.starts_with(HEAD) {
             return Ok(None);
         }
+        Self::parse(payload).map(Some)
+    }
+
+    #[cold]
+    fn parse(payload: &[u8]) -> Result<Self> {
         let malformed = || Error::corrupt("the record is not a readable tombstone");
         let Wire { rotated: Rotated { at, key, replaced }, .. } =
             serde_json::from_slice(payload).map_err(|_| malformed())?;
         let key = Key::from_hex(key).ok_or_else(malformed)?;
         let replaced = u64::from_str_radix(replaced, 16).map_err(|_| malformed())?;
-        Ok(Some(Self { at, key, replaced: Revision::from_u64(replaced) }))
+        Ok(Self { at, key, replaced: Revision::from_u64(replaced) })
     }
 }
 

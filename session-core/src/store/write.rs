@@ -298,8 +298,13 @@ impl Save<'_> {
 
     /// Records that a write was carried out.
     pub(super) fn finish(&mut self, write: &Prepared) {
-        let issued = self.session.state(|state| state.written(write, None));
-        apply_again(self.session, write);
+        let (issued, changed_since) = self.session.state(|state| {
+            let issued = state.written(write, None);
+            (issued, state.changes.any())
+        });
+        if changed_since {
+            apply_again(self.session, write);
+        }
         self.done.write(issued);
     }
 
