@@ -1,7 +1,7 @@
 //! Measures real HTTP requests that all write their session. The application servers and the load generator
 //! are separate processes, with one Redis or PostgreSQL server.
 //!
-//! `cargo run --release --manifest-path benchmarks/peers/Cargo.toml --bin http -- --help`
+//! `cargo run --release --manifest-path benchmarks/http/Cargo.toml -- --help`
 
 mod drive;
 mod load;
