@@ -45,8 +45,9 @@ impl Save<'_> {
             Target::Update { key, .. } => (*key, write.record.revision),
             // The old record was not changed, and no client has the new id.
             Target::Rotate(_) if !doubt.created => {
-                self.remove_new_record(write).await;
+                // First: a save that is dropped here must not complete the rotation later.
                 self.end_doubt();
+                self.remove_new_record(write).await;
                 return Ok(());
             }
             Target::Rotate(rotation) => (rotation.old, rotation.tombstone.revision),
@@ -235,18 +236,21 @@ impl Save<'_> {
             }
             SwapOutcome::InDoubt(error) => Err(in_doubt(error)),
             SwapOutcome::Refused(error) if error.kind() != ErrorKind::Gone => {
-                self.remove_new_record(write).await;
+                // First: a save that is dropped here must not complete the rotation later.
                 self.end_doubt();
+                self.remove_new_record(write).await;
                 Err(error)
             }
             SwapOutcome::Gone | SwapOutcome::Refused(_) => {
+                let gone = self.gone(write);
                 self.remove_new_record(write).await;
-                self.gone(write)
+                gone
             }
             // A tombstone is never replaced, so this tombstone was not written and never will be.
             SwapOutcome::Replaced(_) => {
-                self.remove_new_record(write).await;
+                // First: a save that is dropped here must not complete the rotation later.
                 self.end_doubt();
+                self.remove_new_record(write).await;
                 Ok(Progress::Conflict)
             }
         }
