@@ -123,7 +123,7 @@ impl Network {
         trip
     }
 
-    /// A store that stands still carries out nothing and answers nothing.
+    /// While the store is stopped, it neither carries out nor answers any operation.
     fn stop(&mut self, trip: &mut Trip) {
         for window in self.setup.stopped.clone() {
             for at in &mut trip.arrivals {

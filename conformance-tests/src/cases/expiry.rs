@@ -36,7 +36,7 @@ async fn expired_is_none(cx: &Context) -> CaseResult {
     absent(&*store, &key, "after the expiry").await
 }
 
-/// The moment of the expiry is short, so many records expire one after another.
+/// An expiry lasts only a moment, therefore many records expire one after another.
 async fn never_loaded_at_its_deadline(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let mut live = Vec::new();
