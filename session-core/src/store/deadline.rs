@@ -78,12 +78,14 @@ impl Deadline {
         self.left().is_zero()
     }
 
-    /// Sleeps, but not beyond the deadline.
-    pub(super) async fn pause(&self, time: Duration) {
-        if time.is_zero() {
-            return;
+    /// Waits a random time before the next attempt after a conflict with another process, but not
+    /// beyond the deadline. A longer pause does not help: while one process waits, the other one
+    /// writes again and again, and the waiting saves of the first one fall further behind.
+    pub(super) async fn pause_after_conflict(&self, conflicts: u32) {
+        let longest = 1 << conflicts.min(2);
+        let pause = Duration::from_millis(fastrand::u64(0..longest));
+        if !pause.is_zero() {
+            sleep(pause.min(self.left())).await;
         }
-        let left = self.left();
-        sleep(time.min(left)).await;
     }
 }

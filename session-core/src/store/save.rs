@@ -174,11 +174,8 @@ impl<'a> Save<'a> {
             if conflicts > 0 && self.calls.deadline.is_over() {
                 break;
             }
-            // Saves of this process wait in a queue. A random pause avoids further conflicts with
-            // other processes.
             let progress = if queued || write.is_none() {
-                let longest = (1_u64 << conflicts.min(6)) - 1;
-                self.calls.deadline.pause(Duration::from_millis(fastrand::u64(0..=longest))).await;
+                self.calls.deadline.pause_after_conflict(conflicts).await;
                 self.rebase(&key, version, write.as_deref()).await?
             } else {
                 queued = true;

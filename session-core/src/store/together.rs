@@ -30,14 +30,16 @@ impl Save<'_> {
         refused: Option<&Arc<Prepared>>,
     ) -> Result<Progress> {
         let queues = &self.context.queues;
-        let place = match refused {
-            None => queues.enter(key, self.session),
-            // A leader must not write these changes before the outcome of the refused write is
-            // known.
-            Some(write) => match queues.try_lead(key) {
-                Some(lead) => Place::Leading(lead),
-                None => return self.rebase(key, version, Some(write)).await,
-            },
+        // A leader must not write these changes before the outcome of the refused write is known.
+        let (place, refused) = match refused.map(|write| (write, queues.try_lead(key))) {
+            Some((write, Some(lead))) => (Place::Leading(lead), Some(write)),
+            Some((write, None)) => {
+                if let Progress::Done { moved } = self.rebase(key, version, Some(write)).await? {
+                    return Ok(Progress::Done { moved });
+                }
+                (queues.enter(key, self.session), None)
+            }
+            None => (queues.enter(key, self.session), None),
         };
         let mut lead = match place {
             Place::Leading(lead) => lead,
@@ -200,9 +202,7 @@ impl Save<'_> {
             if conflicts > 0 && self.calls.deadline.is_over() {
                 break;
             }
-            // A conflict with another process.
-            let longest = 1_u64 << conflicts.min(6);
-            self.calls.deadline.pause(Duration::from_millis(fastrand::u64(0..longest))).await;
+            self.calls.deadline.pause_after_conflict(conflicts).await;
         }
         Err(Error::conflict())
     }
