@@ -13,8 +13,11 @@ pub(super) enum SwapOutcome {
     Written,
     /// Nothing was written; the error is the reason.
     Refused(Error),
-    /// There is no live record.
+    /// There is no live record, and nothing that was written lives on.
     Gone,
+    /// There is no live record. An earlier save may have written it before another request gave the
+    /// session a new id, and the tombstone that would tell has expired since.
+    GoneInDoubt,
     /// The write was in doubt, and the record has a third revision.
     Replaced(Loaded),
     /// The write is in doubt.
@@ -92,6 +95,8 @@ pub(super) async fn compare_and_swap(
         ask = false;
         let found = match calls.load(key).await {
             Ok(Some(found)) => found,
+            // A tombstone lives longer than the save that it could tell something.
+            Ok(None) if ask_first => return SwapOutcome::GoneInDoubt,
             Ok(None) => return SwapOutcome::Gone,
             // Return the first failure.
             Err(_) => return SwapOutcome::InDoubt(cause),

@@ -160,7 +160,7 @@ impl Records {
                 // The write was in doubt, and a concurrent write overwrote the record: the later
                 // one wins.
                 SwapOutcome::Replaced(_) => break,
-                SwapOutcome::Gone => return Err(Error::gone()),
+                SwapOutcome::Gone | SwapOutcome::GoneInDoubt => return Err(Error::gone()),
                 SwapOutcome::InDoubt(error) => return Err(in_doubt(error)),
                 SwapOutcome::Refused(error) if error.kind() != ErrorKind::Conflict => {
                     return Err(error);

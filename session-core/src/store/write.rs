@@ -31,7 +31,13 @@ impl Save<'_> {
         };
         match (progress, doubt.write.stored_key()) {
             (Progress::Conflict, Some(key)) => {
-                self.rebase(&key, doubt.write.version, Some(&doubt.write)).await
+                let rebased = self.rebase(&key, doubt.write.version, Some(&doubt.write)).await;
+                match rebased {
+                    Err(error) if doubt.conflicted && error.kind() == ErrorKind::Gone => {
+                        self.gone_in_doubt(&doubt.write)
+                    }
+                    rebased => rebased,
+                }
             }
             (progress, _) => Ok(progress),
         }
@@ -199,6 +205,7 @@ impl Save<'_> {
                 }
             },
             SwapOutcome::Gone => self.gone(write),
+            SwapOutcome::GoneInDoubt => self.gone_in_doubt(write),
             SwapOutcome::Replaced(found) => self.replaced(write, expected, &found),
             SwapOutcome::InDoubt(error) => Err(in_doubt(error)),
         }
@@ -241,7 +248,8 @@ impl Save<'_> {
                 self.remove_new_record(write).await;
                 Err(error)
             }
-            SwapOutcome::Gone | SwapOutcome::Refused(_) => {
+            // No client has the new id, so nothing lives on once the new record is removed.
+            SwapOutcome::Gone | SwapOutcome::GoneInDoubt | SwapOutcome::Refused(_) => {
                 let gone = self.gone(write);
                 self.remove_new_record(write).await;
                 gone
@@ -287,17 +295,29 @@ impl Save<'_> {
             }
             Content::Session(base) => (base, At::Record(found)),
         };
-        // Reported once. The changes of the write are given up, so that none is applied twice.
+        let error = self.give_up(write);
+        // If a later update fails, the next save returns its error.
+        let _ = install(self.session, write.version, &base, at);
+        Err(error)
+    }
+
+    /// There is no record any more, and an earlier save may have written it before that.
+    fn gone_in_doubt(&self, write: &Prepared) -> Result<Progress> {
+        self.session.state(|state| state.set_gone(write.version));
+        Err(self.give_up(write))
+    }
+
+    /// Ends a doubt that nothing can resolve. It is reported once. The changes of the write are given
+    /// up, so that none is applied twice.
+    fn give_up(&self, write: &Prepared) -> Error {
         self.session.state(|state| {
             state.doubt = None;
             state.give_up(write.version.change);
         });
-        // If a later update fails, the next save returns its error.
-        let _ = install(self.session, write.version, &base, at);
-        Err(Error::unavailable(
+        Error::unavailable(
             "whether a write was carried out can't be known: its acknowledgement was lost and another \
-             request saved the session since; the changes of that write are given up",
-        ))
+             request saved or ended the session since; the changes of that write are given up",
+        )
     }
 
     /// Records that a write was carried out.

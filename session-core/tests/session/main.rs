@@ -5,6 +5,7 @@ mod client;
 mod cookie;
 mod deadline;
 mod destroyed;
+mod doubt;
 mod faulty;
 mod flash;
 mod interleave;
