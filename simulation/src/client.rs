@@ -273,7 +273,6 @@ impl Client {
             let saved = self.operate("save", handle.server, store.save(&session)).await;
             saved.map(|saved| saved.map(drop))
         };
-        handle.begin_again();
         handle.ended(destroyed.as_ref());
     }
 
@@ -317,7 +316,6 @@ impl Client {
         );
         let first = first.map(|saved| saved.map(drop));
         if destroys {
-            handle.begin_again();
             // The first one may have done it.
             return handle.ended(second.as_ref());
         }

@@ -112,8 +112,10 @@ impl Handle {
         self.oversized = false;
     }
 
-    /// Before the session is destroyed.
+    /// Before the session is destroyed in memory, with which a new one begins.
     pub(crate) fn begin_destroy(&mut self) {
+        self.created = self.sim.now();
+        self.began = None;
         self.forget_pending();
         let known = self.key.take();
         if let Some(key) = self.cookie().map(|value| key_of(&value.into_string())).or(known) {
@@ -129,12 +131,6 @@ impl Handle {
         self.others = false;
         self.oversized = false;
         self.own_life = None;
-    }
-
-    /// After the session was destroyed in memory: what follows belongs to a new one.
-    pub(crate) fn begin_again(&mut self) {
-        self.created = self.sim.now();
-        self.began = None;
     }
 
     fn forget_pending(&mut self) {
