@@ -1,5 +1,6 @@
 //! The cases, with one module for each group.
 
+mod batch;
 mod calls;
 mod concurrency;
 mod cookie_value;
@@ -40,6 +41,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         concurrency::CASES,
         races::CASES,
         model::CASES,
+        batch::CASES,
         data::CASES,
         ids::CASES,
         owner::CASES,

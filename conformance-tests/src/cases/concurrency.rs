@@ -24,14 +24,14 @@ cases! { "concurrency":
     "clause 11" => dropped_futures_leave_whole_records,
 }
 
-const TASKS: usize = 16;
+pub(super) const TASKS: usize = 16;
 const ROUNDS: usize = 4;
 
 /// If a writer still succeeds this long after a destroy, the case fails.
 const TOO_LONG: Duration = Duration::from_secs(3);
 
 /// No operation of a working store yields to the runtime more often than this.
-const MAX_POLLS: usize = 24;
+pub(super) const MAX_POLLS: usize = 24;
 
 async fn one_create_wins(cx: &Context) -> CaseResult {
     let handles = [cx.backend().await?, cx.backend().await?];
@@ -70,7 +70,8 @@ async fn one_update_wins(cx: &Context) -> CaseResult {
     Ok(())
 }
 
-async fn one_won(
+/// Fails unless exactly one of the writes succeeded, and its record is there.
+pub(super) async fn one_won(
     store: &dyn Backend,
     key: &Key,
     results: Vec<(Record, Result<()>)>,

@@ -69,6 +69,14 @@ async fn keys_of_any_bytes(cx: &Context) -> CaseResult {
     ] {
         keys.push(Key::from_bytes(text));
     }
+    // A byte at which a store may end the key, followed by different ones.
+    for special in [0x00, b'\n', b' ', b':', b'/', b'\\', b'\'', 0xff] {
+        for last in [1, 2] {
+            let mut bytes = [b'k'; 32];
+            (bytes[7], bytes[31]) = (special, last);
+            keys.push(Key::from_bytes(bytes));
+        }
+    }
     all_distinct(&*cx.backend().await?, &keys).await
 }
 

@@ -3,19 +3,26 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use session_core::ErrorKind;
+use session_core::{Backend, ErrorKind, Key};
 
-use super::concurrency::poll_then_drop;
+use super::concurrency::{MAX_POLLS, TASKS, one_won, poll_then_drop};
 use crate::case::{
-    CaseResult, Context, LONG, absent, cases, create, ensure, holds, key, live, record, refused,
-    same, together, update,
+    CaseResult, Context, LONG, absent, cases, create, ensure, holds, key, live, outlive, record,
+    refused, same, together, update,
 };
 
 cases! { "concurrency":
     "clause 18" => destroy_or_update_wins,
     "clause 18" => destroy_ends_what_was_touched,
     "clause 11" => dropped_writes_take_no_others_along,
+    "clause 11" => dropped_creates_expire,
+    "clause 14" => one_create_over_an_expired_record_wins,
+    "clause 14" => a_load_of_an_expired_record_removes_no_later_one,
+    "clause 16" => a_touch_takes_no_update_back,
 }
+
+/// The life of records that expire while a case waits.
+const BRIEF: Duration = Duration::from_millis(40);
 
 /// Of a destroy and an update that expect the same revision, exactly one is carried out, and the other reports
 /// that it was not.
@@ -96,6 +103,108 @@ async fn dropped_writes_take_no_others_along(cx: &Context) -> CaseResult {
             let known = if found.revision == new.revision { &new } else { &old };
             same(&found, known, "after an update that was dropped")?;
         }
+    }
+    Ok(())
+}
+
+/// A create is one step: whenever its future is dropped, the record has its expiry, and no load sees the record
+/// without it.
+async fn dropped_creates_expire(cx: &Context) -> CaseResult {
+    let (writer, reader) = (cx.backend().await?, cx.backend().await?);
+    let mut created = Vec::new();
+    for polls in 1..MAX_POLLS {
+        let key = key();
+        let (loads, store) = (Arc::clone(&reader), Arc::clone(&writer));
+        let loading = tokio::spawn(async move {
+            for _ in 0..4 {
+                if let Some(found) = loads.load(&key).await? {
+                    return Ok(Some(found.expires_in));
+                }
+                tokio::task::yield_now().await;
+            }
+            Ok::<_, session_core::Error>(None)
+        });
+        poll_then_drop(polls, store.save(&key, &record("x"), create(BRIEF))).await;
+        let left = loading.await.expect("a load does not panic")?;
+        ensure!(
+            left.is_none_or(|left| left <= BRIEF),
+            "a load during a create must see a life of at most {BRIEF:?}, but saw {left:?}"
+        );
+        created.push(key);
+    }
+    // A dropped create may still be carried out a moment later.
+    outlive(BRIEF * 4).await;
+    for key in created {
+        absent(&*writer, &key, "after the life of a create that was dropped").await?;
+    }
+    Ok(())
+}
+
+/// Expired records under new keys.
+async fn expired(store: &dyn Backend, count: usize) -> CaseResult<Vec<Key>> {
+    let keys: Vec<Key> = (0..count).map(|_| key()).collect();
+    for key in &keys {
+        store.save(key, &record("expired"), create(BRIEF)).await?;
+    }
+    outlive(BRIEF).await;
+    Ok(keys)
+}
+
+/// An expired record counts as absent, for concurrent creates, too.
+async fn one_create_over_an_expired_record_wins(cx: &Context) -> CaseResult {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    for key in expired(&*handles[0], 8).await? {
+        let creates = (0..TASKS).map(|task| {
+            let store = Arc::clone(&handles[task % 2]);
+            let record = record(task.to_string());
+            async move {
+                let result = store.save(&key, &record, create(LONG)).await;
+                (record, result)
+            }
+        });
+        let results = together(creates).await;
+        let what = "creates over an expired record";
+        one_won(&*handles[0], &key, results, ErrorKind::AlreadyExists, what).await?;
+    }
+    Ok(())
+}
+
+/// A store may remove an expired record when it is loaded, but not what was created there since.
+async fn a_load_of_an_expired_record_removes_no_later_one(cx: &Context) -> CaseResult {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    for (round, key) in expired(&*handles[0], 32).await?.into_iter().enumerate() {
+        let loads = (0..4).map(|task| {
+            let store = Arc::clone(&handles[task % 2]);
+            async move { store.load(&key).await.map(drop) }
+        });
+        let loading = tokio::spawn(together(loads.collect::<Vec<_>>()));
+        tokio::time::sleep(Duration::from_micros(round as u64 % 8 * 60)).await;
+        let new = record("new");
+        handles[round % 2].save(&key, &new, create(LONG)).await?;
+        for loaded in loading.await.expect("a load does not panic") {
+            loaded?;
+        }
+        let after = "after a create and concurrent loads of the expired record before it";
+        holds(&*handles[0], &key, &new, after).await?;
+    }
+    Ok(())
+}
+
+/// A touch changes the expiry only: it never brings back what a concurrent update replaced.
+async fn a_touch_takes_no_update_back(cx: &Context) -> CaseResult {
+    let (one, other) = (cx.backend().await?, cx.backend().await?);
+    for round in 0..32_u64 {
+        let (key, old, new) = (key(), record("old"), record("new"));
+        one.save(&key, &old, create(LONG)).await?;
+        let (toucher, revision) = (Arc::clone(&other), old.revision);
+        let touching = tokio::spawn(async move { toucher.touch(&key, revision, LONG * 2).await });
+        tokio::time::sleep(Duration::from_micros(round % 8 * 60)).await;
+        one.save(&key, &new, update(&old, None)).await?;
+        let touched = touching.await.expect("a touch does not panic");
+        if touched.is_err() {
+            refused(touched, ErrorKind::Conflict, "a touch after a concurrent update")?;
+        }
+        holds(&*other, &key, &new, "after an update and a concurrent touch").await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Stores with one deliberate defect each, and the cases that must find it.
 
+mod batch;
 mod life;
 mod store;
 mod subtle;
@@ -14,6 +15,7 @@ use conformance_tests::{Fixture, Harness};
 use session_core::{Capabilities, Key, Loaded, Record, Result, Update, async_trait};
 
 use crate::support::reference::{CLAIMS, Entry, Reference};
+use batch::WrongBatch;
 use subtle::Subtle;
 pub(crate) use table::{BROKEN, Defect};
 use wrapper::WrongWrapper;
@@ -62,6 +64,9 @@ impl Harness for BrokenHarness {
                 let wrapper = WrongWrapper::new(defect, Arc::clone(&store));
                 async move { Ok(wrapper) }
             }));
+        }
+        if WrongBatch::has(defect) {
+            return Ok(Fixture::new(WrongBatch::new(defect, store)));
         }
         if Subtle::has(defect) {
             let shared = Arc::default();

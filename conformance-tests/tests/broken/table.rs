@@ -159,5 +159,12 @@ broken! {
     SubtleDestroysSibling: "model::random_calls_agree";
     SubtleHandleRemembersMissing: "model::random_calls_agree";
     DestroyOnlyChecksThenRemoves: "concurrency::destroy_or_update_wins";
+    BatchOfLoadsInKeyOrder: "batch::loads_are_in_order";
+    BatchOfOnePage: "batch::may_have_any_number_of_items";
+    BatchOfCreatesSkipsWhatExists: "batch::creates_are_in_order";
+    BatchOfAllOrNothing: "batch::a_bad_item_does_not_affect_the_others";
+    BatchOfUpdatesInKeyOrder: "batch::updates_are_in_order";
+    BatchOfTouchesIsGoneOrDone: "batch::touches_are_in_order";
+    BatchOfDestroysIgnoresOnly: "batch::destroys_are_in_order";
     BatchEndsWithItsLeader: "concurrency::dropped_writes_take_no_others_along";
 }

@@ -1,3 +1,4 @@
 //! Code that the test binaries of this crate share.
 
+mod batch;
 pub(crate) mod reference;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write,
-    async_trait, ttl_millis,
+    Backend, BatchBackend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update,
+    Write, async_trait, ttl_millis,
 };
 
 pub(crate) const CLAIMS: Capabilities = Capabilities { durable: false, expires_natively: false };
@@ -123,5 +123,9 @@ impl Backend for Reference {
             entries.remove(key);
         }
         Ok(dead.len() as u64)
+    }
+
+    fn batch(&self) -> Option<&dyn BatchBackend> {
+        Some(self)
     }
 }
