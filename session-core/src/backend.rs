@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::{BatchBackend, Capabilities, Key, Loaded, Record, Result, Revision, Write};
+use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result, Revision, Write};
 
 /// A store of sessions: an expiring map from [`Key`] to [`Record`] with compare-and-swap.
 ///
@@ -172,6 +172,11 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     fn batch(&self) -> Option<&dyn BatchBackend> {
         None
     }
+
+    /// The index that finds the records of an owner; `None` if the store has none (default).
+    fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+        None
+    }
 }
 
 /// A shared backend is a backend.
@@ -187,6 +192,10 @@ impl<B: Backend + ?Sized> Backend for Arc<B> {
 
     fn batch(&self) -> Option<&dyn BatchBackend> {
         (**self).batch()
+    }
+
+    fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+        (**self).owner_index()
     }
 
     async fn load(&self, key: &Key) -> Result<Option<Loaded>> {

@@ -73,6 +73,13 @@ impl Key {
         Some(Self(bytes))
     }
 
+    /// A name for the key, which tells nothing about it.
+    pub(crate) fn reference(&self) -> String {
+        let digest =
+            Sha256::new().chain_update("session reference").chain_update(self.0).finalize();
+        Self(digest.into()).to_hex()[..32].to_owned()
+    }
+
     /// The first eight bytes as a number. It is uniformly distributed, for choosing a shard.
     #[must_use]
     pub fn prefix(&self) -> u64 {

@@ -33,6 +33,7 @@ pub mod global;
 mod id;
 mod json;
 mod key;
+mod owner_index;
 mod record;
 mod session;
 #[cfg(feature = "simulation")]
@@ -53,8 +54,10 @@ pub use document::{Level, Message};
 pub use error::{Error, ErrorKind, Result};
 pub use id::SessionId;
 pub use key::Key;
+pub use owner_index::OwnerIndex;
 pub use record::{Loaded, MAX_TTL, Owner, Record, Revision, Update, Write, ttl_millis};
 pub use session::Session;
 pub use session::flash::Flash;
+pub use store::owned::OwnedSession;
 pub use store::records::Records;
 pub use store::{Saved, SessionStore};

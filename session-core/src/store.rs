@@ -8,6 +8,7 @@ mod gc;
 mod mark;
 mod medium;
 mod outcome;
+pub(crate) mod owned;
 mod queue;
 mod rebase;
 pub(crate) mod records;

@@ -93,6 +93,23 @@ macro_rules! backend {
             fn batch(&self) -> Option<&dyn BatchBackend> {
                 Some(self)
             }
+
+            fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+                Some(self)
+            }
+        }
+
+        /// The owner is a column of the table, with an index.
+        #[async_trait]
+        impl OwnerIndex for $backend {
+            async fn keys_of(
+                &self,
+                owner: &Owner,
+                after: Option<&Key>,
+                limit: usize,
+            ) -> Result<Vec<Key>> {
+                self.0.keys_of(owner, after, limit).await
+            }
         }
 
         #[async_trait]

@@ -20,6 +20,9 @@ pub(crate) type Connection<D> = <<D as Dialect>::Database as Database>::Connecti
 /// The most items of a batch.
 pub(crate) const MAX_BATCH: usize = 64;
 
+/// The owner, the key after which a page begins, and the most keys.
+pub(crate) type Page<'a> = (&'a [u8], &'a [u8], i64);
+
 /// The statements of one database. The methods that take many items are never called without any;
 /// their keys are distinct and in ascending order (two batches then can't lock each other out), each ttl is
 /// valid, and the results are in the same order. A batch is carried out as a whole or not at all.
@@ -77,6 +80,13 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
         connection: &mut Connection<Self>,
         limit: i64,
     ) -> impl Future<Output = sqlx::Result<u64>> + Send;
+
+    /// The next keys of an owner's live records, in ascending order.
+    fn owned(
+        &self,
+        connection: &mut Connection<Self>,
+        page: Page<'_>,
+    ) -> impl Future<Output = sqlx::Result<Vec<Key>>> + Send;
 
     /// Creates what is missing. With everything there, it needs no right to create anything.
     fn migrate(

@@ -5,12 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use session_core::{Error, ErrorKind, Result, ttl_millis};
+use session_core::{Error, ErrorKind, Key, Owner, Result, ttl_millis};
 use sqlx::{ConnectOptions as _, Pool};
 use tokio::time::{sleep, timeout};
 
 use crate::connections::Connections;
-use crate::dialect::{Connection, Dialect};
+use crate::dialect::{Connection, Dialect, Page};
 use crate::failure::{After, Class, Failure};
 use crate::operation::{Operation, Results};
 
@@ -73,6 +73,19 @@ impl<D: Dialect> Work<D> for Sweep {
 
     async fn run(&self, dialect: &D, connection: &mut Connection<D>) -> sqlx::Result<u64> {
         dialect.gc(connection, self.0).await
+    }
+}
+
+/// The next keys of an owner.
+struct Owned<'a>(Page<'a>);
+
+impl<D: Dialect> Work<D> for Owned<'_> {
+    type Output = Vec<Key>;
+
+    const WRITES: bool = false;
+
+    async fn run(&self, dialect: &D, connection: &mut Connection<D>) -> sqlx::Result<Vec<Key>> {
+        dialect.owned(connection, self.0).await
     }
 }
 
@@ -186,6 +199,18 @@ impl<D: Dialect> Engine<D> {
             sleep(LONGEST_REST.min(begun.elapsed() * GC_REST)).await;
         }
         Ok(removed)
+    }
+
+    pub(crate) async fn keys_of(
+        &self,
+        owner: &Owner,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>> {
+        let after = after.map_or(&[][..], |key| key.as_bytes());
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let found = self.attempt(&Owned((owner.as_str().as_bytes(), after, limit))).await;
+        named::<D, _>("keys_of", found.map_err(|failure| failure.error()))
     }
 
     /// Not bounded in time: an index on a large table takes as long as it takes.

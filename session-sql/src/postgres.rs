@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use session_core::{
-    Backend, BatchBackend, BatchLimits, Capabilities, CreateItem, DestroyItem, Key, Loaded, Record,
-    Result, Revision, TouchItem, UpdateItem, Write, async_trait,
+    Backend, BatchBackend, BatchLimits, Capabilities, CreateItem, DestroyItem, Key, Loaded, Owner,
+    OwnerIndex, Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait,
 };
 use sqlx::PgPool;
 

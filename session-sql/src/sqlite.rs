@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use session_core::{
     Backend, BatchBackend, BatchLimits, Capabilities, CreateItem, DestroyItem, Error, ErrorKind,
-    Key, Loaded, Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait,
+    Key, Loaded, Owner, OwnerIndex, Record, Result, Revision, TouchItem, UpdateItem, Write,
+    async_trait,
 };
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous};

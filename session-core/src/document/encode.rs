@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::flash::FlashEntry;
-use super::index::{Codes, DATA, FLASH, LIFETIME};
+use super::index::{Codes, DATA, FLASH, LABEL, LIFETIME};
 use super::parsed::{Data, Document, Member, VERSION};
 
 /// Writes a document from its parts, in this order: head, values, flash.
@@ -11,6 +11,7 @@ pub(crate) struct Encoder {
     out: Vec<u8>,
     created: u64,
     lifetime: Option<u64>,
+    label: Option<Box<str>>,
     /// The offset of the first value.
     first: usize,
     codes: Codes,
@@ -21,6 +22,7 @@ impl Encoder {
     pub(crate) fn new(
         created: u64,
         lifetime: Option<u64>,
+        label: Option<Box<str>>,
         expected: usize,
         expected_bytes: usize,
     ) -> Self {
@@ -33,9 +35,13 @@ impl Encoder {
             out.extend_from_slice(LIFETIME);
             push_number(&mut out, lifetime);
         }
+        if let Some(label) = &label {
+            out.extend_from_slice(LABEL);
+            serde_json::to_writer(&mut out, label).expect("a string can be written to memory");
+        }
         out.extend_from_slice(DATA);
         let first = out.len();
-        Self { out, created, lifetime, first, codes: Codes::for_entries(expected) }
+        Self { out, created, lifetime, label, first, codes: Codes::for_entries(expected) }
     }
 
     /// Copies a value of another document, byte for byte if possible.
@@ -94,7 +100,14 @@ impl Encoder {
                 Document::scan(&raw).expect("the encoder writes documents that can be read").data
             }
         };
-        Document { raw, created: self.created, lifetime: self.lifetime, data, flash }
+        Document {
+            raw,
+            created: self.created,
+            lifetime: self.lifetime,
+            label: self.label,
+            data,
+            flash,
+        }
     }
 }
 

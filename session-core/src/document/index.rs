@@ -18,6 +18,7 @@ const MAX_VALUE: usize = (1 << 18) - 1;
 
 const HEAD: &[u8] = b"{\"v\":1,\"created\":";
 pub(super) const LIFETIME: &[u8] = b",\"lifetime\":";
+pub(super) const LABEL: &[u8] = b",\"label\":";
 pub(super) const DATA: &[u8] = b",\"data\":{";
 pub(super) const FLASH: &[u8] = b",\"flash\":";
 const INDEX: &[u8] = b",\"index\":\"";
@@ -35,6 +36,7 @@ pub(super) struct Packed {
 pub(super) struct Outline {
     pub(super) created: u64,
     pub(super) lifetime: Option<u64>,
+    pub(super) label: Option<Box<str>>,
     pub(super) packed: Packed,
     pub(super) flash: Vec<FlashEntry>,
 }
@@ -51,6 +53,10 @@ pub(super) fn read(raw: &[u8]) -> Option<Outline> {
     let (created, rest) = number(rest)?;
     let (lifetime, rest) = match rest.strip_prefix(LIFETIME) {
         Some(rest) => number(rest).map(|(lifetime, rest)| (Some(lifetime), rest))?,
+        None => (None, rest),
+    };
+    let (label, rest) = match rest.strip_prefix(LABEL) {
+        Some(rest) => text(rest).map(|(label, rest)| (Some(label), rest))?,
         None => (None, rest),
     };
     let rest = rest.strip_prefix(DATA)?;
@@ -72,7 +78,14 @@ pub(super) fn read(raw: &[u8]) -> Option<Outline> {
         [] => Vec::new(),
         flash => serde_json::from_slice(flash.strip_prefix(FLASH)?).ok()?,
     };
-    Some(Outline { created, lifetime, packed, flash })
+    Some(Outline { created, lifetime, label, packed, flash })
+}
+
+/// The string at the beginning, and the rest.
+fn text(json: &[u8]) -> Option<(Box<str>, &[u8])> {
+    let mut values = serde_json::Deserializer::from_slice(json).into_iter();
+    let text = values.next()?.ok()?;
+    Some((text, &json[values.byte_offset()..]))
 }
 
 impl Packed {

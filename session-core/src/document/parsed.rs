@@ -22,6 +22,8 @@ pub(crate) struct Document {
     pub(crate) created: u64,
     /// The session's own lifetime, in milliseconds.
     pub(crate) lifetime: Option<u64>,
+    /// What the application calls the session.
+    pub(crate) label: Option<Box<str>>,
     pub(super) data: Data,
     pub(crate) flash: Vec<FlashEntry>,
 }
@@ -73,6 +75,7 @@ impl Document {
                 raw,
                 created: outline.created,
                 lifetime: outline.lifetime,
+                label: outline.label,
                 data: Data::Packed(outline.packed),
                 flash: outline.flash,
             }),
@@ -97,6 +100,11 @@ impl Document {
                 b"v" => version = Some(scanner.number()?),
                 b"created" => document.created = scanner.number()?,
                 b"lifetime" => document.lifetime = Some(scanner.number()?),
+                b"label" => {
+                    let label = serde_json::from_slice(scanner.value()?.of(raw));
+                    document.label =
+                        Some(label.map_err(|_| scanner.malformed("the label is not a string"))?);
+                }
                 b"data" if entries.is_empty() => scan_data(scanner, raw, &mut entries)?,
                 b"flash" => {
                     let span = scanner.value()?;

@@ -27,6 +27,8 @@ pub(crate) struct Changes {
     pub(crate) owner: Option<(u64, Option<Owner>)>,
     /// The session's own lifetime; the inner `None` restores the store's lifetime.
     pub(crate) lifetime: Option<(u64, Option<Duration>)>,
+    /// The inner `None` removes the label.
+    pub(crate) label: Option<(u64, Option<Box<str>>)>,
     pub(crate) extend: Option<u64>,
     pub(crate) regenerate: Option<u64>,
     pub(crate) sign_in: Option<u64>,
@@ -89,6 +91,7 @@ impl Changes {
             || !self.flash.removed.is_empty()
             || self.owner.is_some()
             || self.lifetime.is_some()
+            || self.label.is_some()
             || self.new_id()
     }
 
@@ -186,6 +189,10 @@ impl Changes {
             Some((_, own)) => own.and_then(|own| u64::try_from(own.as_millis()).ok()),
             None => base.lifetime,
         };
+        let label = match &self.label {
+            Some((_, label)) => label.clone(),
+            None => base.label.clone(),
+        };
         let created = if self.new_life() { now() } else { base.created };
         let added: usize = self
             .values
@@ -194,7 +201,7 @@ impl Changes {
             .sum();
         let expected = base.len() + self.values.len();
         let expected_bytes = base.payload().len() + added;
-        let mut encoder = Encoder::new(created, lifetime, expected, expected_bytes);
+        let mut encoder = Encoder::new(created, lifetime, label, expected, expected_bytes);
         let kept = self.cleared.is_none().then_some(base);
         for member in kept.into_iter().flat_map(Document::members) {
             let name =
@@ -249,6 +256,7 @@ impl Changes {
         self.sign_in.take_if(|number| !is_later(*number));
         self.owner.take_if(|(number, _)| !is_later(*number));
         self.lifetime.take_if(|(number, _)| !is_later(*number));
+        self.label.take_if(|(number, _)| !is_later(*number));
     }
 
     /// The updates whose result depends on the stored value, by the name of the value.

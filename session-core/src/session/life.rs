@@ -125,6 +125,43 @@ impl Session {
         });
     }
 
+    /// Calls the session something that its user recognises in a list of the account's sessions, for
+    /// example the device: 1 to 255 bytes; `None` removes the label. It is saved with the session, keeps
+    /// through [`sign_in`](Self::sign_in) and [`regenerate`](Self::regenerate), and is personal data like
+    /// the owner.
+    ///
+    /// # Errors
+    /// `InvalidValue` for an empty label and for more than 255 bytes.
+    ///
+    /// ```
+    /// # fn main() -> session_core::Result<()> {
+    /// let session = session_core::Session::new();
+    /// session.set_label(Some("Firefox on Linux"))?;
+    /// assert_eq!(session.label().as_deref(), Some("Firefox on Linux"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn set_label(&self, label: Option<&str>) -> Result<()> {
+        if label.is_some_and(|label| label.is_empty() || label.len() > Owner::MAX_BYTES) {
+            return Err(Error::invalid_value("a label has 1 to 255 bytes"));
+        }
+        let label: Option<Box<str>> = label.map(Into::into);
+        self.write(|state| {
+            let number = state.changes.next();
+            state.changes.label = Some((number, label));
+        });
+        Ok(())
+    }
+
+    /// What [`set_label`](Self::set_label) called this session.
+    #[must_use]
+    pub fn label(&self) -> Option<String> {
+        self.read(|state| {
+            let changed = state.changes.label.as_ref().map(|(_, label)| label.as_deref());
+            changed.unwrap_or(state.base.label.as_deref()).map(ToOwned::to_owned)
+        })
+    }
+
     /// The owner.
     #[must_use]
     pub fn owner(&self) -> Option<Owner> {

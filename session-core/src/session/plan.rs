@@ -48,7 +48,8 @@ impl State {
                     let tombstone = Record {
                         payload: tombstone.encode(),
                         revision: Revision::random()?,
-                        owner: None,
+                        // So that the index leads to the new id while the old one is still known.
+                        owner: stored.owner.clone(),
                     };
                     let expires = stored.expires;
                     Target::Rotate(Box::new(Rotation {

@@ -17,7 +17,7 @@ use crate::{
 
 #[derive(Clone)]
 pub(super) struct Server {
-    backend: Arc<dyn Backend>,
+    pub(super) backend: Arc<dyn Backend>,
     batcher: Option<Arc<Batcher>>,
 }
 

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _, SqlStr, Tr
 
 use super::packet;
 use super::statements::MySql;
-use crate::dialect::{Dialect, Found, Written, bytes, found, key, millis, owner_bytes};
+use crate::dialect::{Dialect, Found, Page, Written, bytes, found, key, millis, owner_bytes};
 use crate::failure::{Class, class_of};
 use crate::ladder::Ladder;
 
@@ -374,6 +374,7 @@ impl Dialect for MySql {
             "touch" => &self.touch,
             "destroy" => &self.destroy,
             "gc" => return Some(self.gc.clone()),
+            "owned" => return Some(self.owned.clone()),
             _ => return None,
         };
         Some(ladder.step(rows).0)
@@ -382,6 +383,15 @@ impl Dialect for MySql {
     async fn gc(&self, connection: &mut MySqlConnection, limit: i64) -> sqlx::Result<u64> {
         let query = sqlx::query(self.gc.clone()).bind(limit);
         Ok(query.execute(connection).await?.rows_affected())
+    }
+
+    async fn owned(
+        &self,
+        connection: &mut MySqlConnection,
+        (owner, after, limit): Page<'_>,
+    ) -> sqlx::Result<Vec<Key>> {
+        let query = sqlx::query(self.owned.clone()).bind(owner).bind(after).bind(limit);
+        Ok(query.fetch_all(connection).await?.iter().filter_map(key).collect())
     }
 
     async fn migrate(&self, connection: &mut MySqlConnection) -> sqlx::Result<()> {

@@ -30,6 +30,7 @@ pub(super) struct MySql {
     pub(super) destroy_one: SqlStr,
     pub(super) destroy: Ladder,
     pub(super) gc: SqlStr,
+    pub(super) owned: SqlStr,
 }
 
 impl MySql {
@@ -97,6 +98,10 @@ impl MySql {
                  AND expires_at > {NOW}"
             )),
             destroy: on_keys(&format!("DELETE FROM {t}"), ""),
+            owned: sql(format!(
+                "SELECT id_hash FROM {t} WHERE owner = ? AND id_hash > ? AND expires_at > {START} \
+                 ORDER BY id_hash LIMIT ?"
+            )),
             // The index finds the rows, but for those that are locked. STRAIGHT_JOIN: otherwise the
             // server may begin with the table itself and wait for each lock.
             gc: sql(format!(

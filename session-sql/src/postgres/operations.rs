@@ -8,7 +8,7 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqlStr};
 
 use super::statements::Postgres;
-use crate::dialect::{Dialect, Found, Written, bytes, found, key, keys, millis, owner_bytes};
+use crate::dialect::{Dialect, Found, Page, Written, bytes, found, key, keys, millis, owner_bytes};
 use crate::failure::Class;
 
 /// "session", for the advisory lock of migrations.
@@ -188,6 +188,7 @@ impl Dialect for Postgres {
             ("touch", &self.touch),
             ("destroy", &self.destroy),
             ("gc", &self.gc),
+            ("owned", &self.owned),
         ];
         all.into_iter().find(|(one, _)| *one == name).map(|(_, statement)| statement.clone())
     }
@@ -195,6 +196,15 @@ impl Dialect for Postgres {
     async fn gc(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
         let query = sqlx::query(self.gc.clone()).bind(limit);
         Ok(query.execute(connection).await?.rows_affected())
+    }
+
+    async fn owned(
+        &self,
+        connection: &mut PgConnection,
+        (owner, after, limit): Page<'_>,
+    ) -> sqlx::Result<Vec<Key>> {
+        let query = sqlx::query(self.owned.clone()).bind(owner).bind(after).bind(limit);
+        Ok(query.fetch_all(connection).await?.iter().filter_map(key).collect())
     }
 
     async fn migrate(&self, connection: &mut PgConnection) -> sqlx::Result<()> {

@@ -23,6 +23,7 @@ pub(super) struct Postgres {
     pub(super) revision: SqlStr,
     pub(super) destroy: SqlStr,
     pub(super) gc: SqlStr,
+    pub(super) owned: SqlStr,
 }
 
 impl Postgres {
@@ -104,6 +105,12 @@ impl Postgres {
                  AND (i.wanted IS NULL OR h.revision = i.wanted) \
                  WHERE s.id_hash = i.id_hash RETURNING s.id_hash, s.expires_at > {NOW}",
                 held = held("UPDATE"),
+            )),
+            // Materialized: otherwise the planner may walk through the keys of all owners in order.
+            owned: sql(format!(
+                "WITH owned AS MATERIALIZED (SELECT id_hash FROM {t} \
+                 WHERE owner = $1 AND expires_at > {START}) \
+                 SELECT id_hash FROM owned WHERE id_hash > $2 ORDER BY id_hash LIMIT $3"
             )),
             // The rows are found by the index on the deadline and locked, but for those that are locked
             // already. They are removed by key: a ctid names a row of one partition only. The deadline is

@@ -8,7 +8,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqlStr, SqliteConnection};
 
 use super::statements::Sqlite;
-use crate::dialect::{Dialect, Found, Written, found, key, keys, millis, owner_bytes};
+use crate::dialect::{Dialect, Found, Page, Written, found, key, keys, millis, owner_bytes};
 use crate::failure::Class;
 use crate::ladder::Ladder;
 
@@ -223,6 +223,7 @@ impl Dialect for Sqlite {
             "touch_one" => return Some(self.touch_one.clone()),
             "destroy_one" => return Some(self.destroy_one.clone()),
             "gc" => return Some(self.gc.clone()),
+            "owned" => return Some(self.owned.clone()),
             _ => return None,
         };
         Some(ladder.step(rows).0)
@@ -231,6 +232,16 @@ impl Dialect for Sqlite {
     async fn gc(&self, connection: &mut SqliteConnection, limit: i64) -> sqlx::Result<u64> {
         let query = sqlx::query(self.gc.clone()).bind(limit);
         Ok(query.execute(connection).await?.rows_affected())
+    }
+
+    async fn owned(
+        &self,
+        connection: &mut SqliteConnection,
+        (owner, after, limit): Page<'_>,
+    ) -> sqlx::Result<Vec<Key>> {
+        let query =
+            sqlx::query(self.owned.clone()).bind(owner.to_vec()).bind(after.to_vec()).bind(limit);
+        Ok(query.fetch_all(connection).await?.iter().filter_map(key).collect())
     }
 
     async fn migrate(&self, connection: &mut SqliteConnection) -> sqlx::Result<()> {

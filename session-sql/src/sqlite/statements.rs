@@ -22,6 +22,7 @@ pub(super) struct Sqlite {
     pub(super) destroy_one: SqlStr,
     pub(super) destroy: Ladder,
     pub(super) gc: SqlStr,
+    pub(super) owned: SqlStr,
 }
 
 impl Sqlite {
@@ -95,6 +96,10 @@ impl Sqlite {
                     list("(?, ?)", rows)
                 )
             }),
+            owned: sql(format!(
+                "SELECT id_hash FROM {t} WHERE owner = ?1 AND id_hash > ?2 AND +expires_at > {NOW} \
+                 ORDER BY id_hash LIMIT ?3"
+            )),
             gc: sql(format!(
                 "DELETE FROM {t} WHERE id_hash IN (SELECT id_hash FROM {t} \
                  WHERE expires_at <= {NOW} ORDER BY expires_at LIMIT ?1) AND expires_at <= {NOW}"
