@@ -1,5 +1,6 @@
 //! The cases, with one module for each group.
 
+mod account;
 mod batch;
 mod calls;
 mod concurrency;
@@ -17,6 +18,7 @@ mod logout;
 mod merge;
 mod model;
 mod owner;
+mod owner_index;
 mod races;
 mod refusal;
 mod rotation_races;
@@ -45,6 +47,8 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         data::CASES,
         ids::CASES,
         owner::CASES,
+        owner_index::CASES,
+        account::CASES,
         session::CASES,
         flash::CASES,
         cookie_value::CASES,

@@ -8,12 +8,13 @@ use std::task::Poll;
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update, Write,
-    async_trait, ttl_millis,
+    Backend, Capabilities, Error, Key, Loaded, Owner, OwnerIndex, Record, Result, Revision, Update,
+    Write, async_trait, ttl_millis,
 };
 
 use crate::clock::Clock;
 use crate::entry::{Content, Entry};
+use crate::owners::Owners;
 use crate::shard::{Collected, Created, Shard};
 
 /// One for each value of a byte of the key. The lock of a shard is held during a batch of a
@@ -44,6 +45,7 @@ const EXAMINED_BY_CREATE: usize = 8 * BATCH;
 /// ```
 pub struct MemoryBackend {
     shards: Box<[Padded]>,
+    owners: Owners,
     clock: Clock,
     /// The number of sessions in all shards, with those about to be inserted.
     places_taken: AtomicUsize,
@@ -64,6 +66,7 @@ impl MemoryBackend {
     pub fn new() -> Self {
         Self {
             shards: (0..SHARDS).map(|_| Padded::default()).collect(),
+            owners: Owners::default(),
             clock: Clock::new(),
             places_taken: AtomicUsize::new(0),
             max_sessions: usize::MAX,
@@ -99,6 +102,8 @@ impl MemoryBackend {
     pub(crate) fn assert_consistent(&self) {
         let sessions: usize = (0..SHARDS).map(|index| self.read(index).assert_consistent()).sum();
         assert_eq!(sessions, self.len());
+        let owned = (0..SHARDS).map(|index| self.read(index).owned()).sum::<usize>();
+        assert_eq!(owned, self.owners.len());
     }
 
     fn create(&self, key: Key, record: &Record, ttl: Duration) -> Result<()> {
@@ -108,7 +113,13 @@ impl MemoryBackend {
         loop {
             let created = {
                 let mut shard = self.write(shard_of(&key));
-                shard.create(entry, (self.clock.now(), millis), || self.take_place())?
+                let life = (self.clock.now(), millis);
+                let created = shard.create(entry, life, || self.take_place())?;
+                if let Created::Stored(expired) = &created {
+                    let before = expired.as_ref().and_then(|entry| entry.content.owner());
+                    self.owners.change(&key, before, record.owner.as_ref());
+                }
+                created
             };
             match created {
                 Created::Stored(_) => return Ok(()),
@@ -127,7 +138,10 @@ impl MemoryBackend {
         let content = Content::new(record);
         let replaced = {
             let mut shard = self.write(shard_of(key));
-            shard.update(key, write.expected, content, (self.clock.now(), millis))?
+            let life = (self.clock.now(), millis);
+            let replaced = shard.update(key, write.expected, content, life)?;
+            self.owners.change(key, replaced.owner(), record.owner.as_ref());
+            replaced
         };
         drop(replaced);
         Ok(())
@@ -167,6 +181,9 @@ impl MemoryBackend {
         // Before the lock is released, so that a create that finds no due session afterwards finds
         // the place.
         self.places_taken.fetch_sub(collected.removed.len(), Ordering::Relaxed);
+        for entry in &collected.removed {
+            self.owners.change(&entry.key, entry.content.owner(), None);
+        }
         collected
     }
 
@@ -260,7 +277,14 @@ impl Backend for MemoryBackend {
     }
 
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool> {
-        let destroyed = self.write(shard_of(key)).destroy(key, only, self.clock.now());
+        let destroyed = {
+            let mut shard = self.write(shard_of(key));
+            let destroyed = shard.destroy(key, only, self.clock.now());
+            if let Some((removed, _)) = &destroyed {
+                self.owners.change(key, removed.content.owner(), None);
+            }
+            destroyed
+        };
         let Some((_removed, live)) = destroyed else {
             return Ok(false);
         };
@@ -272,6 +296,17 @@ impl Backend for MemoryBackend {
     /// stay removed.
     async fn gc(&self, limit: usize) -> Result<u64> {
         Ok(self.collect(limit).await as u64)
+    }
+
+    fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+        Some(self)
+    }
+}
+
+#[async_trait]
+impl OwnerIndex for MemoryBackend {
+    async fn keys_of(&self, owner: &Owner, after: Option<&Key>, limit: usize) -> Result<Vec<Key>> {
+        Ok(self.owners.keys_of(owner, after, limit))
     }
 }
 

@@ -46,6 +46,10 @@ impl Content {
         }
     }
 
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        self.owner.as_ref()
+    }
+
     pub(crate) fn into_loaded(self, expires_at: Moment, now: Moment) -> Loaded {
         Loaded {
             record: Record {

@@ -3,6 +3,7 @@
 mod backend;
 mod clock;
 mod entry;
+mod owners;
 mod shard;
 #[cfg(test)]
 mod tests;

@@ -31,7 +31,7 @@ pub(crate) struct Shard {
 /// The result of a create.
 pub(crate) enum Created {
     /// The entry was stored. Contains the expired entry that it replaced, if any.
-    Stored(#[expect(dead_code, reason = "the caller drops it after the lock")] Option<Box<Entry>>),
+    Stored(Option<Box<Entry>>),
     /// There was no place for the entry, which is returned.
     NoPlace(Box<Entry>),
 }
@@ -157,6 +157,12 @@ impl Shard {
             }
         }
         collected
+    }
+
+    /// How many sessions have an owner.
+    #[cfg(test)]
+    pub(crate) fn owned(&self) -> usize {
+        self.sessions.iter().filter(|entry| entry.content.owner().is_some()).count()
     }
 
     #[cfg(test)]

@@ -207,7 +207,11 @@ async fn holds_nothing_of_the_session(cx: &Context) -> CaseResult {
         "a tombstone must hold nothing of the session, but has {} bytes",
         payload.len()
     );
-    ensure!(left.record.owner.is_none(), "a tombstone must have no owner");
+    ensure!(
+        left.record.owner == Some(owner("alice")),
+        "a tombstone must keep the owner, so that the account's sessions are found, but has {:?}",
+        left.record.owner
+    );
     ensure!(
         left.expires_in <= USUAL,
         "a tombstone must expire soon, but {:?} are left",

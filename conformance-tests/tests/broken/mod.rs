@@ -1,6 +1,7 @@
 //! Stores with one deliberate defect each, and the cases that must find it.
 
 mod batch;
+mod index;
 mod life;
 mod store;
 mod subtle;
@@ -16,6 +17,7 @@ use session_core::{Capabilities, Key, Loaded, Record, Result, Update, async_trai
 
 use crate::support::reference::{CLAIMS, Entry, Reference};
 use batch::WrongBatch;
+use index::WrongIndex;
 use subtle::Subtle;
 pub(crate) use table::{BROKEN, Defect};
 use wrapper::WrongWrapper;
@@ -51,7 +53,8 @@ impl Harness for BrokenHarness {
     }
 
     fn capabilities(&self) -> Capabilities {
-        let durable = self.0 == Defect::ForgetsWhenReopened;
+        let durable =
+            [Defect::ForgetsWhenReopened, Defect::IndexForgetsWhenReopened].contains(&self.0);
         Capabilities { durable, ..CLAIMS }
     }
 
@@ -67,6 +70,13 @@ impl Harness for BrokenHarness {
         }
         if WrongBatch::has(defect) {
             return Ok(Fixture::new(WrongBatch::new(defect, store)));
+        }
+        if WrongIndex::has(defect) {
+            let shared = index::Shared::default();
+            return Ok(Fixture::connecting(move || {
+                let store = WrongIndex::new(defect, Arc::clone(&store), &shared);
+                async move { Ok(store) }
+            }));
         }
         if Subtle::has(defect) {
             let shared = Arc::default();

@@ -45,8 +45,7 @@ broken! {
     UpdateNeverShortens: "save::update_with_ttl_shortens";
     UpdateToSmallerKeepsExpiry: "save::update_to_a_small_record_is_complete",
         "tombstone::holds_nothing_of_the_session", "tombstone::ends_on_time";
-    UpdateToSmallerKeepsOwner: "save::update_to_a_small_record_is_complete",
-        "tombstone::holds_nothing_of_the_session";
+    UpdateToSmallerKeepsOwner: "save::update_to_a_small_record_is_complete";
     OlderVersionReturns: "save::update_with_ttl_shortens",
         "save::update_to_a_small_record_is_complete", "tombstone::ends_on_time";
     UpdateKeepsTail: "save::update_replaces_payload", "session::clear_is_saved",
@@ -166,5 +165,15 @@ broken! {
     BatchOfUpdatesInKeyOrder: "batch::updates_are_in_order";
     BatchOfTouchesIsGoneOrDone: "batch::touches_are_in_order";
     BatchOfDestroysIgnoresOnly: "batch::destroys_are_in_order";
+    IndexIsOfOneHandle: "owner::index_finds_every_record";
+    IndexFoldsCase: "owner::index_is_byte_exact";
+    IndexInOrderOfWrites: "owner::index_gives_pages_in_order";
+    IndexKeepsTheOwner: "owner::index_follows_a_change_of_the_owner";
+    IndexKeepsTheFirstExpiry: "owner::index_keeps_what_was_renewed";
+    IndexIsCutAtAThousand: "owner::index_finds_more_than_a_thousand";
+    IndexIsWrittenLater: "owner::index_finds_what_was_acknowledged",
+        "account::destroy_all_ends_every_session";
+    IndexNeverForgets: "owner::index_forgets_what_ended";
+    IndexForgetsWhenReopened: "owner::index_is_there_after_reopening";
     BatchEndsWithItsLeader: "concurrency::dropped_writes_take_no_others_along";
 }

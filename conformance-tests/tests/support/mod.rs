@@ -1,4 +1,5 @@
 //! Code that the test binaries of this crate share.
 
 mod batch;
+mod index;
 pub(crate) mod reference;

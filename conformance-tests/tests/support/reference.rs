@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Backend, BatchBackend, Capabilities, Error, Key, Loaded, Record, Result, Revision, Update,
-    Write, async_trait, ttl_millis,
+    Backend, BatchBackend, Capabilities, Error, Key, Loaded, OwnerIndex, Record, Result, Revision,
+    Update, Write, async_trait, ttl_millis,
 };
 
 pub(crate) const CLAIMS: Capabilities = Capabilities { durable: false, expires_natively: false };
@@ -126,6 +126,10 @@ impl Backend for Reference {
     }
 
     fn batch(&self) -> Option<&dyn BatchBackend> {
+        Some(self)
+    }
+
+    fn owner_index(&self) -> Option<&dyn OwnerIndex> {
         Some(self)
     }
 }

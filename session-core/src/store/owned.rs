@@ -15,8 +15,8 @@ use crate::{Error, ErrorKind, Key, Loaded, Owner, OwnerIndex, Result, Session};
 const PAGE: usize = 500;
 /// How often the index is read again while other requests begin sessions.
 const MAX_PASSES: u32 = 100;
-/// How often a session is destroyed again after another request saved it.
-const MAX_CONFLICTS: u32 = 100;
+/// How often a session is loaded again after another request saved it.
+const MAX_CONFLICTS: u32 = 20;
 
 /// A live session of an account, as [`SessionStore::sessions_of`] found it. It contains no session id.
 ///
@@ -81,8 +81,11 @@ impl OwnedSession {
     /// # Errors
     /// As [`SessionStore::destroy_all`].
     pub async fn end(&self) -> Result<bool> {
-        let server = self.store.0.server()?;
-        let ended = server.end_owned(&self.store, &self.owner, self.key, None);
+        let ended = async {
+            let mut sweep = Sweep::new(&self.store, &self.owner, None)?;
+            sweep.end(self.key).await?;
+            Ok(sweep.ended > 0)
+        };
         ended.await.map_err(|error| self.store.explain(error, "end"))
     }
 }
@@ -127,8 +130,9 @@ impl SessionStore {
     /// Ends all sessions of an account, and returns how many (OWASP ASVS 5, 7.4.2 and 7.4.3).
     ///
     /// Every session of the owner whose save was acknowledged before the call is dead when it returns,
-    /// also one that another request saves, renews or gives a new id at that moment, on any node. To
-    /// keep new sign-ins out as well, disable the account first.
+    /// also one that another request saves, renews or gives a new id at that moment, on any node. One
+    /// that gets a new id at that moment may count twice. To keep new sign-ins out as well, disable the
+    /// account first.
     ///
     /// It costs in proportion to the sessions of the account: two calls of the store for each, and a
     /// read of the index for each 500. If the future is dropped, the sessions that were ended so far stay ended.
@@ -144,7 +148,7 @@ impl SessionStore {
     /// # }
     /// ```
     pub async fn destroy_all(&self, owner: &Owner) -> Result<u64> {
-        let ended = async { self.0.server()?.end_all(self, owner, None).await };
+        let ended = async { Sweep::new(self, owner, None)?.run().await };
         ended.await.map_err(|error| self.explain(error, "destroy_all"))
     }
 
@@ -165,7 +169,7 @@ impl SessionStore {
             });
             let Some(owner) = owner else { return Ok(0) };
             match key.filter(|_| settled) {
-                Some(key) => self.0.server()?.end_all(self, &owner, Some(key)).await,
+                Some(key) => Sweep::new(self, &owner, Some(key))?.run().await,
                 None => Err(Error::invalid_value("save the session before its others are ended")),
             }
         };
@@ -223,65 +227,95 @@ impl Server {
         sessions.sort_by_key(|session| (session.created, session.key));
         Ok(sessions)
     }
+}
 
-    /// Ends the sessions of the owner but `keep`, until the index has no key that was not seen.
-    async fn end_all(&self, store: &SessionStore, owner: &Owner, keep: Option<Key>) -> Result<u64> {
-        let (mut seen, mut ended) = (HashSet::new(), 0);
+/// The end of an account's sessions.
+///
+/// A pass visits each key of the index. Whoever gives a session a new id meanwhile first creates the new
+/// record, which the index then has, too, and then replaces the old record by a tombstone, which keeps the
+/// owner and leads to the new key. So a session that is not found under one key is found under the other
+/// one, or by the next pass, because its key is new.
+struct Sweep<'a> {
+    server: &'a Server,
+    store: &'a SessionStore,
+    owner: &'a Owner,
+    keep: Option<Key>,
+    seen: HashSet<Key>,
+    /// What was destroyed, and tombstones, which never change.
+    settled: HashSet<Key>,
+    ended: u64,
+    again: bool,
+}
+
+impl<'a> Sweep<'a> {
+    fn new(store: &'a SessionStore, owner: &'a Owner, keep: Option<Key>) -> Result<Self> {
+        let server = store.0.server()?;
+        let (seen, settled) = (HashSet::new(), HashSet::new());
+        Ok(Self { server, store, owner, keep, seen, settled, ended: 0, again: false })
+    }
+
+    fn calls(&self) -> Calls<'a> {
+        self.server.calls(&self.store.0.context)
+    }
+
+    /// Ends all sessions but the one to keep, until a pass sees no new key.
+    async fn run(mut self) -> Result<u64> {
         for _ in 0..MAX_PASSES {
-            let (mut after, mut is_new) = (None, false);
+            self.again = false;
+            let mut after = None;
             loop {
-                let keys = self.page(&self.calls(&store.0.context), owner, after.as_ref()).await?;
-                for key in keys.iter().filter(|key| Some(**key) != keep) {
-                    is_new |= seen.insert(*key);
-                    ended += u64::from(self.end_owned(store, owner, *key, keep).await?);
+                let keys = self.server.page(&self.calls(), self.owner, after.as_ref()).await?;
+                for key in &keys {
+                    self.again |= self.seen.insert(*key);
+                    self.end(*key).await?;
                 }
                 after = keys.last().copied();
                 if keys.len() < PAGE {
                     break;
                 }
             }
-            if !is_new {
-                return Ok(ended);
+            if !self.again {
+                return Ok(self.ended);
             }
         }
         Err(Error::unavailable("the account began sessions again and again meanwhile"))
     }
 
-    /// Ends a session of the owner, unless it is the one to keep. If another request gave it a new id, it
-    /// is ended under that one.
-    async fn end_owned(
-        &self,
-        store: &SessionStore,
-        owner: &Owner,
-        mut key: Key,
-        keep: Option<Key>,
-    ) -> Result<bool> {
-        let calls = self.calls(&store.0.context);
-        for _ in 0..MAX_CONFLICTS {
-            if Some(key) == keep {
-                return Ok(false);
-            }
+    /// Ends the session under this key, or under the new key to which its tombstone leads.
+    async fn end(&mut self, mut key: Key) -> Result<()> {
+        let calls = self.calls();
+        let mut conflicts = 0;
+        while Some(key) != self.keep && !self.settled.contains(&key) {
             let Some(Loaded { record, .. }) = calls.load(&key).await? else {
-                return Ok(false);
+                break;
             };
             match Content::decode(record.payload) {
                 Ok(Content::Tombstone(tombstone)) => {
+                    self.settled.insert(key);
                     key = tombstone.key;
                     continue;
                 }
                 // It belongs to another account since.
-                _ if record.owner.as_ref() != Some(owner) => return Ok(false),
+                _ if record.owner.as_ref() != Some(self.owner) => break,
                 // A record that can't be read is removed, too.
                 Ok(Content::Session(_)) | Err(_) => {}
             }
-            if calls.destroy(&key, Some(record.revision)).await? {
-                if let Err(error) = calls.deadline.limit(self.index()?.forget(owner, &key)).await {
+            // Other requests save the session again and again: it is destroyed whatever it is now. If it
+            // is a tombstone, the next pass finds the session under its new key.
+            let only = (conflicts < MAX_CONFLICTS).then_some(record.revision);
+            if calls.destroy(&key, only).await? {
+                self.settled.insert(key);
+                self.ended += 1;
+                self.again |= only.is_none();
+                let index = self.server.index()?;
+                if let Err(error) = calls.deadline.limit(index.forget(self.owner, &key)).await {
                     tracing::debug!(%error, "an entry of the owner index remains until it expires");
                 }
-                return Ok(true);
+                break;
             }
+            conflicts += 1;
         }
-        Err(Error::unavailable("other requests saved a session again and again while it was ended"))
+        Ok(())
     }
 }
 
