@@ -35,6 +35,11 @@ impl Key {
         Self(Sha256::new().chain_update(prefix).chain_update(id).finalize().into())
     }
 
+    /// The digest of an owner.
+    pub(crate) fn owner(name: &str) -> Self {
+        Self(Sha256::new().chain_update("session owner\0").chain_update(name).finalize().into())
+    }
+
     /// The key of these bytes, for tests and for tools that read a store.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {

@@ -1,5 +1,7 @@
 //! The optional part of the contract for stores that can find the sessions of an account.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use crate::{Key, Owner, Result};
@@ -15,7 +17,8 @@ use crate::{Key, Owner, Result};
 /// - [`keys_of`](Self::keys_of) covers the records: at every moment it finds each live record that has
 ///   the owner, whoever wrote the record and on whatever node. A store that keeps the index apart from
 ///   the records therefore writes an entry **before** the record that it names, and makes it live as
-///   long as the record, also after a [`touch`](crate::Backend::touch).
+///   long as the record. Before a touch, and before an update without a new life that
+///   changes the owner, the handle calls [`prolong`](Self::prolong).
 /// - It may also find keys that have no live record, or a record of another owner: the handle loads each
 ///   record and compares. Such entries must not remain for long: they end with the expiry that the
 ///   record had, with the next `gc`, or with [`forget`](Self::forget).
@@ -30,6 +33,17 @@ pub trait OwnerIndex: Send + Sync {
     /// # Errors
     /// `Unavailable`, `InvalidConfig`, `Other`.
     async fn keys_of(&self, owner: &Owner, after: Option<&Key>, limit: usize) -> Result<Vec<Key>>;
+
+    /// The record under the key is about to be [touched](crate::Backend::touch), or to get this owner by an
+    /// update without a new life: its entry must live for `ttl`, at least. A store whose index is part of the records has nothing to do
+    /// (default).
+    ///
+    /// # Errors
+    /// `Unavailable`, `InvalidConfig`, `Other`. The handle does not change the record then.
+    async fn prolong(&self, owner: &Owner, key: &Key, ttl: Duration) -> Result<()> {
+        let _ = (owner, key, ttl);
+        Ok(())
+    }
 
     /// The record of this owner under the key was destroyed, and the key will never be used again: its
     /// entry is not needed any more. A store whose index is part of the records has nothing to do

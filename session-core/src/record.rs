@@ -125,6 +125,13 @@ impl Owner {
         Ok(Self(name))
     }
 
+    /// A digest of the name, for stores that name something by the owner and whose names may be logged.
+    /// It does not hide a name that can be guessed.
+    #[must_use]
+    pub fn digest(&self) -> crate::Key {
+        crate::Key::owner(&self.0)
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use redis::aio::ConnectionLike;
 use session_core::{
     Backend, BatchBackend, BatchLimits, Capabilities, CreateItem, DestroyItem, Error, Key, Loaded,
-    Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait,
+    Owner, OwnerIndex, Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait,
 };
 
 use crate::confirm::Confirming;
@@ -17,6 +17,7 @@ use crate::failure::NAME;
 use crate::layout;
 use crate::link::Link;
 use crate::operations::{self, Destroyed};
+use crate::owners::{self, Entry, Mode};
 use crate::server::ServerInfo;
 use crate::source::{DEFAULT_TIMEOUT, Source};
 
@@ -186,6 +187,55 @@ impl RedisBackend {
         self
     }
 
+    /// Writes the entries of the records that have an owner; `None` if none has.
+    async fn entered<I: Owned + Clone>(&self, items: &[I]) -> Option<Entered<I>> {
+        let entries: Vec<_> = items.iter().filter_map(Owned::entry).collect();
+        if entries.is_empty() {
+            return None;
+        }
+        let mut outcomes = self.enter(Mode::Prolong, &entries).await.into_iter();
+        let mut entered = Entered { sent: Vec::new(), long: Vec::new(), refused: Vec::new() };
+        for (place, item) in items.iter().enumerate() {
+            let outcome = item.entry().and_then(|_| outcomes.next()).unwrap_or(Ok(false));
+            match outcome {
+                Ok(is_long) => {
+                    entered.sent.push(item.clone());
+                    entered.long.push(is_long);
+                }
+                Err(error) => entered.refused.push((place, error)),
+            }
+        }
+        Some(entered)
+    }
+
+    /// After the writes: shortens the entries that end later than their records.
+    async fn written<I: Owned>(
+        &self,
+        entered: Entered<I>,
+        written: Vec<Result<()>>,
+    ) -> Vec<Result<()>> {
+        let items = entered.sent.iter().zip(&entered.long).zip(&written);
+        let longer = items.filter(|((_, is_long), written)| **is_long && written.is_ok());
+        let longer: Vec<_> = longer.filter_map(|((item, _), _)| item.entry()).collect();
+        if !longer.is_empty() {
+            // An entry that remains too long does no harm.
+            drop(self.enter(Mode::Set, &longer).await);
+        }
+        operations::merge(written, entered.refused)
+    }
+
+    async fn enter(&self, mode: Mode, entries: &[Entry<'_>]) -> Vec<Result<bool>> {
+        // In a cluster each set may be elsewhere.
+        let size = if self.is_cluster { 1 } else { entries.len() };
+        let mut results = Vec::with_capacity(entries.len());
+        for entries in entries.chunks(size) {
+            let exchange = self.exchange();
+            results
+                .extend(owners::enter(exchange, &self.prefix, self.timeout, mode, entries).await);
+        }
+        results
+    }
+
     fn exchange(&self) -> Exchange<'_> {
         let link = match &self.links[..] {
             [link] => link,
@@ -204,6 +254,10 @@ impl Backend for RedisBackend {
     /// As durable as the server is: the sessions outlive this process.
     fn capabilities(&self) -> Capabilities {
         Capabilities { durable: true, expires_natively: true }
+    }
+
+    fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+        Some(self)
     }
 
     fn batch(&self) -> Option<&dyn BatchBackend> {
@@ -248,11 +302,19 @@ impl BatchBackend for RedisBackend {
     }
 
     async fn create_many(&self, items: &[CreateItem]) -> Vec<Result<()>> {
-        operations::create(self.exchange(), &self.prefix, items).await
+        let Some(entered) = self.entered(items).await else {
+            return operations::create(self.exchange(), &self.prefix, items).await;
+        };
+        let written = operations::create(self.exchange(), &self.prefix, &entered.sent).await;
+        self.written(entered, written).await
     }
 
     async fn update_many(&self, items: &[UpdateItem]) -> Vec<Result<()>> {
-        operations::update(self.exchange(), &self.prefix, items).await
+        let Some(entered) = self.entered(items).await else {
+            return operations::update(self.exchange(), &self.prefix, items).await;
+        };
+        let written = operations::update(self.exchange(), &self.prefix, &entered.sent).await;
+        self.written(entered, written).await
     }
 
     async fn touch_many(&self, items: &[TouchItem]) -> Vec<Result<()>> {
@@ -269,6 +331,54 @@ impl BatchBackend for RedisBackend {
         }
         results.into_iter().map(|result| Ok(result? == Destroyed::Removed)).collect()
     }
+}
+
+#[async_trait]
+impl OwnerIndex for RedisBackend {
+    /// Each page reads all keys of the owner.
+    async fn keys_of(&self, owner: &Owner, after: Option<&Key>, limit: usize) -> Result<Vec<Key>> {
+        let keys = owners::keys(self.exchange(), &self.prefix, self.timeout, owner).await?;
+        let later = keys.into_iter().filter(|key| after.is_none_or(|after| after < key));
+        Ok(later.take(limit).collect())
+    }
+
+    async fn prolong(&self, owner: &Owner, key: &Key, ttl: Duration) -> Result<()> {
+        let entry = Entry { owner, key, ttl: operations::expiry(ttl)? };
+        only(self.enter(Mode::Prolong, &[entry]).await).map(drop)
+    }
+
+    async fn forget(&self, owner: &Owner, key: &Key) -> Result<()> {
+        owners::remove(self.exchange(), &self.prefix, owner, key).await
+    }
+}
+
+/// What may need an entry in the index of owners.
+trait Owned {
+    /// The entry of a record that has an owner and a new life. An update that keeps the life needs none: the
+    /// entry is there.
+    fn entry(&self) -> Option<Entry<'_>>;
+}
+
+impl Owned for CreateItem {
+    fn entry(&self) -> Option<Entry<'_>> {
+        let (owner, ttl) = (self.record.owner.as_ref()?, operations::expiry(self.ttl).ok()?);
+        Some(Entry { owner, key: &self.key, ttl })
+    }
+}
+
+impl Owned for UpdateItem {
+    fn entry(&self) -> Option<Entry<'_>> {
+        let ttl = operations::expiry(self.update.ttl?).ok()?;
+        Some(Entry { owner: self.record.owner.as_ref()?, key: &self.key, ttl })
+    }
+}
+
+/// The writes whose entries are there.
+struct Entered<I> {
+    sent: Vec<I>,
+    /// Whether the entry of each ends later than its record will.
+    long: Vec<bool>,
+    refused: Vec<(usize, Error)>,
 }
 
 /// The result of the only key.

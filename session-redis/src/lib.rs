@@ -9,6 +9,7 @@ mod failure;
 mod layout;
 mod link;
 mod operations;
+mod owners;
 mod scripts;
 mod server;
 mod source;

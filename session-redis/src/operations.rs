@@ -222,18 +222,18 @@ fn compared(reply: &Value) -> Result<Destroyed> {
 }
 
 /// How a script is called.
-struct Run {
-    script: &'static Script,
+pub(crate) struct Run {
+    pub(crate) script: &'static Script,
     /// For each key.
-    arguments: usize,
+    pub(crate) arguments: usize,
     /// Of all arguments, about.
-    bytes: usize,
-    repeatable: bool,
+    pub(crate) bytes: usize,
+    pub(crate) repeatable: bool,
 }
 
 impl Run {
     /// Calls the script for keys with these names, and reads its result for each.
-    async fn on<I: Sync, T>(
+    pub(crate) async fn on<I: Sync, T>(
         self,
         exchange: Exchange<'_>,
         items: &[(Vec<u8>, I)],
@@ -302,7 +302,10 @@ fn split<'a, I, T>(
 }
 
 /// The results of all items in their order.
-fn merge<T>(mut results: Vec<Result<T>>, invalid: Vec<(usize, Error)>) -> Vec<Result<T>> {
+pub(crate) fn merge<T>(
+    mut results: Vec<Result<T>>,
+    invalid: Vec<(usize, Error)>,
+) -> Vec<Result<T>> {
     for (place, error) in invalid {
         results.insert(place, Err(error));
     }
@@ -311,6 +314,6 @@ fn merge<T>(mut results: Vec<Result<T>>, invalid: Vec<(usize, Error)>) -> Vec<Re
 
 /// The expiry of a key whose record has this ttl, in milliseconds. Redis keeps a key through the whole of
 /// its last millisecond, and a record has expired at its deadline, hence one less.
-fn expiry(ttl: Duration) -> Result<u64> {
+pub(crate) fn expiry(ttl: Duration) -> Result<u64> {
     Ok((ttl_millis(ttl)? - 1).max(1))
 }

@@ -89,6 +89,34 @@ pub(crate) static DESTROY: Script = script!(
 end"
 );
 
+/// Four arguments for each set of an owner: a key, its life and the margin in milliseconds, and how an entry
+/// that is there changes. Removes what has ended. 2: the entry ends later than asked for.
+pub(crate) static ENTER: Script = script!(
+    "local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i, key in ipairs(KEYS) do
+  local member, ttl, margin, flag = ARGV[4 * i - 3], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i]
+  local last = now + ttl
+  local there = pcall('ZSCORE', key, member)
+  pcall('ZREMRANGEBYSCORE', key, '-inf', string.format('%.0f', now - margin))
+  local result = pcall('ZADD', key, flag, string.format('%.0f', last), member)
+  if type(result) == 'number' then
+    result = flag == 'GT' and there and tonumber(there) > last and 2 or 1
+    if pcall('PTTL', key) < ttl + margin then
+      pcall('PEXPIRE', key, string.format('%.0f', ttl + margin))
+    end
+  end
+  note(i, result)
+end"
+);
+
+/// The members of an owner's set whose lives have not ended for longer than the margin.
+pub(crate) static OWNED: Script = Script::new(
+    "local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+return redis.call('ZRANGE', KEYS[1], string.format('%.0f', now - ARGV[1]), '+inf', 'BYSCORE')",
+);
+
 /// Runs every command that sessions need on a key that is not there, so that nothing happens. Gives the
 /// commands that the user may not run or the server does not know. What refuses the key tells nothing
 /// about the command, and other errors are a matter of time.
@@ -96,7 +124,9 @@ pub(crate) static RIGHTS: Script = Script::new(
     "local missing, key = {}, 'session:rights'
 for _, call in ipairs({
   {'GET', key}, {'MGET', key}, {'PTTL', key}, {'GETRANGE', key, '0', '0'}, {'EXISTS', key},
-  {'PEXPIRE', key, '1'}, {'DEL', key}, {'SET', key, '', 'PX', '1', 'XX'}
+  {'PEXPIRE', key, '1'}, {'DEL', key}, {'SET', key, '', 'PX', '1', 'XX'}, {'TIME'},
+  {'ZADD', key, 'XX', '1', ''}, {'ZSCORE', key, ''}, {'ZREM', key, ''},
+  {'ZRANGE', key, '0', '0'}, {'ZREMRANGEBYSCORE', key, '0', '0'}
 }) do
   local reply = redis.pcall(unpack(call))
   local refusal = type(reply) == 'table' and reply.err or ''

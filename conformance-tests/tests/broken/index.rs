@@ -63,20 +63,16 @@ impl WrongIndex {
     }
 
     /// Before the record is written.
-    fn enter(&self, key: &Key, owner: &Owner, expires: Instant) {
+    fn enter_or_prolong(&self, key: &Key, owner: &Owner, expires: Instant) {
         let delay = if self.is(Defect::IndexIsWrittenLater) { 40 } else { 0 };
         let visible = Instant::now() + Duration::from_millis(delay);
         let owner = self.name(owner);
         let mut entries = self.entries();
-        entries.retain(|entry| (&entry.owner, &entry.key) != (&owner, key));
-        entries.push(Entry { owner, key: *key, expires, visible });
-    }
-
-    fn prolong(&self, key: &Key, expires: Instant) {
-        if !self.is(Defect::IndexKeepsTheFirstExpiry) {
-            for entry in self.entries().iter_mut().filter(|entry| entry.key == *key) {
-                entry.expires = entry.expires.max(expires);
-            }
+        let there = entries.iter_mut().find(|entry| entry.owner == owner && entry.key == *key);
+        match there {
+            Some(_) if self.is(Defect::IndexKeepsTheFirstExpiry) => {}
+            Some(entry) => entry.expires = entry.expires.max(expires),
+            None => entries.push(Entry { owner, key: *key, expires, visible }),
         }
     }
 }
@@ -101,22 +97,13 @@ impl Backend for WrongIndex {
             Write::Create { ttl } => Some(ttl),
             Write::Update(update) => update.ttl,
         };
-        let enters = matches!(write, Write::Create { .. }) || !self.is(Defect::IndexKeepsTheOwner);
-        if let Some(owner) = record.owner.as_ref().filter(|_| enters) {
-            let known = self.inner.entries().get(key).map(|entry| entry.expires);
-            let expires = ttl.map(expiry).transpose()?.into_iter().chain(known).max();
-            if let (Some(expires), true) = (expires, ttl.is_none_or(|_| known.is_none())) {
-                self.enter(key, owner, expires);
-            }
-        }
-        if let Some(ttl) = ttl {
-            self.prolong(key, expiry(ttl)?);
+        if let (Some(owner), Some(ttl)) = (&record.owner, ttl) {
+            self.enter_or_prolong(key, owner, expiry(ttl)?);
         }
         self.inner.save(key, record, write).await
     }
 
     async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
-        self.prolong(key, expiry(ttl)?);
         self.inner.touch(key, expected, ttl).await
     }
 
@@ -153,6 +140,13 @@ impl OwnerIndex for WrongIndex {
         }
         let later = keys.into_iter().filter(|key| after.is_none_or(|after| after < key));
         Ok(later.take(limit).collect())
+    }
+
+    async fn prolong(&self, owner: &Owner, key: &Key, ttl: Duration) -> Result<()> {
+        if !self.is(Defect::IndexKeepsTheOwner) {
+            self.enter_or_prolong(key, owner, expiry(ttl)?);
+        }
+        Ok(())
     }
 
     async fn forget(&self, owner: &Owner, key: &Key) -> Result<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::deadline::Deadline;
 use crate::batcher::Batcher;
-use crate::{Backend, Key, Loaded, Record, Result, Revision, Write};
+use crate::{Backend, Key, Loaded, Owner, Record, Result, Revision, Write};
 
 pub(super) struct Calls<'a> {
     backend: &'a dyn Backend,
@@ -43,6 +43,23 @@ impl<'a> Calls<'a> {
         match self.batcher {
             Some(batcher) => batcher.touch(key, expected, ttl, self.deadline.left()).await,
             None => self.deadline.limit(self.backend.touch(key, expected, ttl)).await,
+        }
+    }
+
+    /// Before a touch of a record that has an owner.
+    pub(super) async fn prolong(&self, owner: &Owner, key: &Key, ttl: Duration) -> Result<()> {
+        match self.backend.owner_index() {
+            Some(index) => self.deadline.limit(index.prolong(owner, key, ttl)).await,
+            None => Ok(()),
+        }
+    }
+
+    /// After the destruction of a record that had an owner.
+    pub(super) async fn forget(&self, owner: &Owner, key: &Key) {
+        if let Some(index) = self.backend.owner_index()
+            && let Err(error) = self.deadline.limit(index.forget(owner, key)).await
+        {
+            tracing::debug!(%error, "an entry of the owner index remains until it expires");
         }
     }
 

@@ -307,10 +307,7 @@ impl<'a> Sweep<'a> {
                 self.settled.insert(key);
                 self.ended += 1;
                 self.again |= only.is_none();
-                let index = self.server.index()?;
-                if let Err(error) = calls.deadline.limit(index.forget(self.owner, &key)).await {
-                    tracing::debug!(%error, "an entry of the owner index remains until it expires");
-                }
+                calls.forget(self.owner, &key).await;
                 break;
             }
             conflicts += 1;

@@ -211,6 +211,10 @@ impl<'a> Save<'a> {
         version: Version,
     ) -> Result<Progress> {
         let begins = Instant::now();
+        let owner = self.session.state(|state| state.stored.as_ref()?.owner.clone());
+        if let Some(owner) = owner {
+            self.calls.prolong(&owner, key, ttl).await?;
+        }
         match self.calls.touch(key, expected, ttl).await {
             Ok(()) => {
                 self.session.state(|state| state.renewed(later(begins, ttl), version));

@@ -117,7 +117,10 @@ impl Save<'_> {
                 }
                 Ok(if created { Progress::Done { moved: None } } else { Progress::Replan })
             }
-            Target::Update { key, expected } => self.update(write, key, *expected, ask_first).await,
+            Target::Update { key, expected } => {
+                self.enter_owner(write, key).await?;
+                self.update(write, key, *expected, ask_first).await
+            }
             Target::Rotate(rotation) => {
                 if !created {
                     let ttl = write.ttl_now().unwrap_or_else(|| left_until(rotation.expires));
@@ -133,6 +136,25 @@ impl Save<'_> {
                 }
                 self.write_tombstone(write, rotation, created).await
             }
+        }
+    }
+
+    /// An update without a new life that changes the owner: the entry of the new one comes first.
+    async fn enter_owner(&self, write: &Prepared, key: &Key) -> Result<()> {
+        let Some(owner) = write.record.owner.as_ref().filter(|_| write.life.is_none()) else {
+            return Ok(());
+        };
+        let left = self.session.state(|state| {
+            let stored = state.stored.as_ref()?;
+            let is_new = stored.owner.as_ref() != Some(owner);
+            is_new.then(|| stored.expires_in(Instant::now()))
+        });
+        match left {
+            Some(left) => {
+                let entered = self.calls.prolong(owner, key, left.max(Duration::from_millis(1)));
+                entered.await.map_err(in_doubt)
+            }
+            None => Ok(()),
         }
     }
 
