@@ -7,6 +7,7 @@ mod plan;
 mod prepared;
 mod state;
 mod values;
+mod watch;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,6 +17,7 @@ pub(crate) use changes::Changes;
 pub(crate) use plan::{Plan, rotated};
 pub(crate) use prepared::{Doubt, Identity, Prepared, Rotation, Target, Ticket, Version};
 pub(crate) use state::{Ended, SealedAs, Staleness, State, Stored};
+pub(crate) use watch::Watched;
 
 use crate::clock::unix_millis;
 

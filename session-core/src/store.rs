@@ -161,9 +161,13 @@ impl SessionStore {
     /// effects. The other changes of the session are saved, too.
     ///
     /// # Errors
-    /// As [`save`](Self::save) and [`Session::update`]. Also `Gone` if a clone destroyed the
-    /// session meanwhile, and `Unavailable` if a clone discarded the change or a clone's save gave
-    /// it up. After any other error the change is still part of the session, as any other change.
+    /// As [`save`](Self::save) and [`Session::update`]. Clones of the session can interfere:
+    /// - `Gone` if a clone destroyed the session meanwhile, also if the value was written before.
+    /// - `Unavailable` if the value was not written, or it is not known whether it was, because a
+    ///   clone discarded the change, replaced the value or removed it, or because a clone's save
+    ///   gave the change up. If the value was written before that, this is no error.
+    ///
+    /// After any other error the change is still part of the session, as any other change.
     ///
     /// ```
     /// use session_core::{Result, Session, SessionStore};
@@ -179,17 +183,26 @@ impl SessionStore {
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
         let version = session.state(|state| state.version());
-        let watched = session.update_watched(name, f)?;
-        self.save(session).await?;
-        if !session.state(|state| state.is_same_life(version)) {
-            return Err(self.explain(Error::gone(), "update"));
+        let (number, watch) = session.update_watched(name, f)?;
+        let saved = self.save(session).await;
+        let (is_same_life, given_up) =
+            session.state(|state| (state.is_same_life(version), state.given_up >= number));
+        let written = watch.written().filter(|_| is_same_life);
+        match (written, saved) {
+            // Also if the save failed: a clone's save had written the change before, and this one
+            // met an error of other changes, which remain.
+            (Some(written), _) => from_json(name, &written),
+            (None, Ok(_)) if !is_same_life => Err(self.explain(Error::gone(), "update")),
+            // A clone's save may have sent the change before and given it up, so it is not certain
+            // that nothing was written.
+            (None, Err(error))
+                if given_up && error.nothing_was_written() && error.kind() != ErrorKind::Gone =>
+            {
+                Err(self.explain(not_known(), "update"))
+            }
+            (None, Err(error)) => Err(error),
+            (None, Ok(_)) => Err(self.explain(not_known(), "update")),
         }
-        if session.state(|state| state.given_up >= watched.number) {
-            let message =
-                "a clone of the session discarded the change, or its save gave the change up";
-            return Err(self.explain(Error::unavailable(message), "update"));
-        }
-        from_json(name, &watched.result())
     }
 
     /// Destroys a session at once. Other changes of this request are discarded, and values that are
@@ -299,6 +312,12 @@ impl SessionStore {
         }
         error
     }
+}
+
+fn not_known() -> Error {
+    Error::unavailable(
+        "a clone of the session discarded or replaced the change, or its save gave the change up",
+    )
 }
 
 impl fmt::Debug for SessionStore {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::watch::{Watch, Watched};
 use crate::document::{Document, Encoder, FlashEntry};
 use crate::{Owner, Result};
 
@@ -49,9 +50,15 @@ pub(crate) struct FlashChanges {
 #[derive(Default)]
 struct Change {
     own: Option<(u64, Option<Bytes>)>,
-    steps: Vec<(u64, Step)>,
+    updates: Vec<Update>,
     /// The result on the current base.
     value: Option<Bytes>,
+}
+
+struct Update {
+    number: u64,
+    step: Step,
+    watch: Option<Arc<Watch>>,
 }
 
 impl Changes {
@@ -120,9 +127,9 @@ impl Changes {
 
     fn put(&mut self, name: &str, value: Option<Bytes>) {
         let own = Some((self.next(), value.clone()));
-        let change = Box::new(Change { own, steps: Vec::new(), value });
+        let change = Box::new(Change { own, updates: Vec::new(), value });
         if let Some(replaced) = self.values.insert(name.into(), change) {
-            self.unneeded.extend(replaced.steps.into_iter().map(|(_, step)| step));
+            self.unneeded.extend(replaced.updates.into_iter().map(|update| update.step));
         }
     }
 
@@ -132,21 +139,27 @@ impl Changes {
     }
 
     fn forget_values(&mut self) {
-        for change in self.values.values_mut().filter(|change| !change.steps.is_empty()) {
-            self.unneeded.extend(change.steps.drain(..).map(|(_, step)| step));
+        for change in self.values.values_mut().filter(|change| !change.updates.is_empty()) {
+            self.unneeded.extend(change.updates.drain(..).map(|update| update.step));
         }
         self.values.clear();
     }
 
     /// Adds an update, whose result on the current value is `value`.
-    pub(crate) fn update(&mut self, name: &str, step: Step, value: Bytes) {
+    pub(crate) fn update(
+        &mut self,
+        name: &str,
+        step: Step,
+        watch: Option<Arc<Watch>>,
+        value: Bytes,
+    ) {
         let number = self.next();
         let own = self.cleared.map(|cleared| (cleared, None));
         let change = self
             .values
             .entry(name.into())
             .or_insert_with(|| Box::new(Change { own, ..Change::default() }));
-        change.steps.push((number, step));
+        change.updates.push(Update { number, step, watch });
         change.value = Some(value);
     }
 
@@ -244,9 +257,9 @@ impl Changes {
         let unneeded = &mut self.unneeded;
         self.values.retain(|_, change| {
             change.own.take_if(|(number, _)| !is_later(*number));
-            let old = change.steps.extract_if(.., |(number, _)| !is_later(*number));
-            unneeded.extend(old.map(|(_, step)| step));
-            change.own.is_some() || !change.steps.is_empty()
+            let old = change.updates.extract_if(.., |update| !is_later(update.number));
+            unneeded.extend(old.map(|update| update.step));
+            change.own.is_some() || !change.updates.is_empty()
         });
         self.flash.added.retain(|(number, _)| is_later(*number));
         self.flash.removed.retain(|_, number| is_later(*number));
@@ -265,9 +278,16 @@ impl Changes {
             .iter()
             .filter(|(_, change)| change.own.is_none())
             .map(|(name, change)| {
-                (name.to_string(), change.steps.iter().map(|(_, step)| Arc::clone(step)).collect())
+                let steps = change.updates.iter().map(|update| Arc::clone(&update.step));
+                (name.to_string(), steps.collect())
             })
             .collect()
+    }
+
+    /// The watched updates, with their results on the current base.
+    pub(crate) fn watched(&self) -> Watched {
+        let updates = self.values.values().flat_map(|change| &change.updates);
+        updates.filter_map(|update| update.watch.clone()).collect()
     }
 
     /// Sets the result of the updates of one value on a new base.

@@ -87,6 +87,7 @@ impl State {
             life: ttl.map(|ttl| NewLife { ttl, begins: Instant::now() }),
             document,
             version: self.version(),
+            watched: self.changes.watched(),
         });
         self.doubt = Some(Arc::clone(&write).into());
         Ok(Plan::Write(write))

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::watch::Watched;
 use crate::clock::{Instant, later};
 use crate::document::Document;
 use crate::{Key, Record, Revision, SessionId};
@@ -16,6 +17,7 @@ pub(crate) struct Prepared {
     /// The base of the session after this write.
     pub(crate) document: Document,
     pub(crate) version: Version,
+    pub(crate) watched: Watched,
 }
 
 /// The life that a write gives to a session.

@@ -277,6 +277,7 @@ impl State {
         if !self.is_same_life(write.version) {
             return false; // destroyed meanwhile; the key is among the ended ones already
         }
+        write.watched.set_written();
         let Record { revision, owner, .. } = write.record.clone();
         let expires = write.expires_at().or(self.stored.as_ref().map(|stored| stored.expires));
         let stale = match (&write.target, &sealed, write.life) {

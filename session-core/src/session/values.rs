@@ -1,6 +1,6 @@
 //! The values of a session.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -8,6 +8,7 @@ use serde::de::DeserializeOwned;
 
 use super::Session;
 use super::changes::Step;
+use super::watch::Watch;
 use crate::json::{from_json, to_json};
 use crate::{Error, Result};
 
@@ -67,30 +68,35 @@ impl Session {
         T: Serialize + DeserializeOwned,
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
-        let (json, _) = self.record_update(name, &step(name, f))?;
+        let (json, _) = self.record_update(name, &step(name, f), None)?;
         from_json(name, &json)
     }
 
-    /// As [`update`](Self::update); returns the cell with the result of the last run.
-    pub(crate) fn update_watched<T, F>(&self, name: &str, f: F) -> Result<Watched>
+    /// As [`update`](Self::update); returns the number of the change and what becomes of it.
+    pub(crate) fn update_watched<T, F>(&self, name: &str, f: F) -> Result<(u64, Arc<Watch>)>
     where
         T: Serialize + DeserializeOwned,
         F: Fn(Option<T>) -> T + Send + Sync + 'static,
     {
         let step = step(name, f);
-        let result = Arc::<Mutex<Bytes>>::default();
-        let results = Arc::clone(&result);
+        let watch = Arc::<Watch>::default();
+        let results = Arc::clone(&watch);
         let watching: Step = Arc::new(move |json| {
             let result = step(json)?;
-            *results.lock().unwrap_or_else(PoisonError::into_inner) = result.clone();
+            results.ran(result.clone());
             Ok(result)
         });
-        let (_, number) = self.record_update(name, &watching)?;
-        Ok(Watched { result, number })
+        let (_, number) = self.record_update(name, &watching, Some(&watch))?;
+        Ok((number, watch))
     }
 
     /// The result, and the number of the change.
-    fn record_update(&self, name: &str, step: &Step) -> Result<(Bytes, u64)> {
+    fn record_update(
+        &self,
+        name: &str,
+        step: &Step,
+        watch: Option<&Arc<Watch>>,
+    ) -> Result<(Bytes, u64)> {
         for _ in 0..MAX_ROUNDS {
             let (life, before) =
                 self.read(|state| (state.version().life, state.changes.value(&state.base, name)));
@@ -100,7 +106,7 @@ impl Session {
                 let unchanged = state.version().life == life
                     && state.changes.value(&state.base, name) == before;
                 if unchanged {
-                    state.changes.update(name, Arc::clone(step), json.clone());
+                    state.changes.update(name, Arc::clone(step), watch.cloned(), json.clone());
                 }
                 unchanged.then(|| state.changes.last())
             });
@@ -166,19 +172,6 @@ impl Session {
                 state.changes.clear();
             }
         });
-    }
-}
-
-/// The result of the last run of an update. After the save it is the value that was written.
-pub(crate) struct Watched {
-    result: Arc<Mutex<Bytes>>,
-    /// The number of the change.
-    pub(crate) number: u64,
-}
-
-impl Watched {
-    pub(crate) fn result(&self) -> Bytes {
-        self.result.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 

@@ -10,7 +10,7 @@ use super::queue::{Answer, Lead, Leaving, Member, Place};
 use super::rebase::{At, apply_again, install, move_away};
 use super::save::{Progress, Save};
 use crate::document::Document;
-use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version};
+use crate::session::{Doubt, Plan, Prepared, Session, Target, Ticket, Version, Watched};
 use crate::{Error, Key, Loaded, Result};
 
 /// How many saves are written together at most.
@@ -217,6 +217,7 @@ impl Save<'_> {
     ) -> Arc<Prepared> {
         let mut last = Arc::clone(own);
         let mut life = own.life;
+        let mut watched = Vec::new();
         let all = std::mem::take(members);
         for mut member in all {
             let session = &member.waiter.session;
@@ -225,6 +226,7 @@ impl Save<'_> {
                 Some(write) => {
                     member.version = write.version;
                     life = write.life.or(life);
+                    watched.push(write.watched.clone());
                     last = write;
                     members.push(member);
                 }
@@ -234,7 +236,7 @@ impl Save<'_> {
         if members.is_empty() {
             return last;
         }
-        let for_all = |version| {
+        let for_all = |version, watched| {
             Arc::new(Prepared {
                 target: Target::Update {
                     key: own.stored_key().expect("it is an update"),
@@ -244,10 +246,11 @@ impl Save<'_> {
                 life,
                 document: last.document.clone(),
                 version,
+                watched,
             })
         };
-        let enter_doubt = |session: &Session, version| {
-            let write = for_all(version);
+        let enter_doubt = |session: &Session, version, watched: &Watched| {
+            let write = for_all(version, watched.clone());
             session.state(|state| {
                 if state.is_same_life(version) {
                     state.doubt = Some(Doubt::from(Arc::clone(&write)));
@@ -255,10 +258,10 @@ impl Save<'_> {
             });
             write
         };
-        for member in &*members {
-            enter_doubt(&member.waiter.session, member.version);
+        for (member, watched) in members.iter().zip(&watched) {
+            enter_doubt(&member.waiter.session, member.version, watched);
         }
-        enter_doubt(self.session, own.version)
+        enter_doubt(self.session, own.version, &own.watched)
     }
 
     /// The write of one member, based on the write before it; `None` if it must be written alone.

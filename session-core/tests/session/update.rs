@@ -125,6 +125,90 @@ async fn an_update_that_a_clone_discarded_returns_no_number() {
 }
 
 #[tokio::test]
+async fn an_update_that_was_written_is_reported_whatever_a_clone_does_afterwards() {
+    type Interference = fn(&Session);
+    let interferences: [Interference; 3] = [
+        Session::discard_changes,
+        |session| session.insert("n", 7).unwrap(),
+        |session| assert!(session.remove("n")),
+    ];
+    for fault in [Fault::None, Fault::LoseAnswer, Fault::SentTwice] {
+        for interfere in interferences {
+            let (backend, store) = store();
+            let (cookie, session) = stored(&store).await;
+            let same = session.clone();
+            backend.before("save", 1, async move { interfere(&same) });
+            backend.fail(&[fault]);
+            assert_eq!(store.update(&session, "n", one_more).await.unwrap(), 1, "{fault:?}");
+            assert_eq!(n(&store, &cookie).await, 1);
+        }
+    }
+}
+
+/// A save of the session hangs while another task updates it; `meanwhile` runs when the update waits
+/// for that save. Returns the result of the update.
+async fn update_during_a_save(
+    backend: &Arc<Faulty>,
+    store: &SessionStore,
+    session: &Session,
+    meanwhile: impl Fn(&Session) + Send + Sync + 'static,
+) -> session_core::Result<u32> {
+    session.insert("other", 1).unwrap();
+    let same = session.clone();
+    backend.before("save", 1, async move {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        meanwhile(&same);
+    });
+    let saving = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        store.update(session, "n", one_more).await
+    };
+    let (saved, updated) = tokio::join!(store.save(session), saving);
+    saved.unwrap();
+    updated
+}
+
+#[tokio::test]
+async fn an_update_that_a_clone_replaced_or_discarded_before_it_was_sent_returns_no_number() {
+    type Meanwhile = fn(&Session);
+    let cases: [(Meanwhile, u32); 2] =
+        [(|session| session.insert("n", 7).unwrap(), 7), (Session::discard_changes, 0)];
+    for (meanwhile, stored_at_last) in cases {
+        let (backend, store) = store();
+        let (cookie, session) = stored(&store).await;
+        let error = update_during_a_save(&backend, &store, &session, meanwhile).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        store.save(&session).await.unwrap();
+        assert_eq!(n(&store, &cookie).await, stored_at_last);
+    }
+}
+
+#[tokio::test]
+async fn an_update_that_another_save_had_written_is_reported_although_its_own_save_fails() {
+    let (backend, store) = store();
+    let (cookie, session) = stored(&store).await;
+    let (same, same_backend) = (session.clone(), Arc::clone(&backend));
+    // Its change is part of the first save after a conflict. That is refused a change of its own.
+    request(&store, &cookie, increment).await;
+    backend.before("load", 1, async move {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+    });
+    backend.before("save", 2, async move {
+        same.insert("late", 1).unwrap();
+        same_backend.fail(&[Fault::None, Fault::Refuse, Fault::Refuse]);
+    });
+    session.insert("other", 1).unwrap();
+    let updating = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        store.update(&session, "n", one_more).await
+    };
+    let (saved, updated) = tokio::join!(store.save(&session), updating);
+    assert_eq!((saved.unwrap(), updated.unwrap()), (Saved::Updated, 2));
+    assert_eq!(n(&store, &cookie).await, 2);
+    assert!(session.changed(), "the other change waits for the next save");
+}
+
+#[tokio::test]
 async fn values_are_inserted_by_value_and_taken_once() {
     let (_, store) = store();
     let session = store.create();
