@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use session_core::{Result, SessionStore};
+use session_core::{OwnedSession, Result, SessionStore};
 
 /// The request's session: a [`session_core::Session`] that knows its store. With axum it is an
 /// extractor.
@@ -74,6 +74,55 @@ impl Session {
     /// As [`SessionStore::is_alive`].
     pub async fn is_alive(&self) -> Result<bool> {
         self.store.is_alive(&self.session).await
+    }
+
+    /// The live sessions of the account that is signed in, the oldest sign-in first; none without an owner.
+    /// [`OwnedSession::is`] tells which one is this one.
+    ///
+    /// # Errors
+    /// As [`SessionStore::sessions_of`].
+    ///
+    /// ```
+    /// use session_tower::{Session, SessionFailure};
+    ///
+    /// /// "Your devices"
+    /// async fn devices(session: Session) -> Result<String, SessionFailure> {
+    ///     let mut text = String::new();
+    ///     for device in session.account_sessions().await? {
+    ///         let here = if device.is(&session) { " (this one)" } else { "" };
+    ///         text += &format!("{}{here}\n", device.label().unwrap_or("unknown"));
+    ///     }
+    ///     Ok(text)
+    /// }
+    /// ```
+    pub async fn account_sessions(&self) -> Result<Vec<OwnedSession>> {
+        match self.owner() {
+            Some(owner) => self.store.sessions_of(&owner).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Ends all other sessions of the account that is signed in, and returns how many. Call it after a change
+    /// of the password, and [`save`](Self::save) first if the account has signed in during this request.
+    ///
+    /// # Errors
+    /// As [`SessionStore::destroy_others`].
+    pub async fn destroy_others(&self) -> Result<u64> {
+        self.store.destroy_others(&self.session).await
+    }
+
+    /// Ends all sessions of the account that is signed in, this one included, and returns how many others.
+    /// Without an owner, it ends this one.
+    ///
+    /// # Errors
+    /// As [`SessionStore::destroy_all`].
+    pub async fn destroy_all(&self) -> Result<u64> {
+        let owner = self.owner();
+        self.store.destroy(&self.session).await?;
+        match owner {
+            Some(owner) => self.store.destroy_all(&owner).await,
+            None => Ok(0),
+        }
     }
 }
 

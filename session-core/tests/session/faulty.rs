@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Write,
+    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Owner, Record, Result, Revision, Write,
     async_trait,
 };
 
@@ -136,6 +136,27 @@ impl Faulty {
     /// Expires all tombstones.
     pub(crate) fn expire_tombstones(&self) {
         self.records.lock().unwrap().retain(|_, (record, _)| !is_tombstone(record));
+    }
+
+    /// A call that does nothing by itself, with its hooks.
+    pub(crate) async fn note(&self, name: &'static str) {
+        self.calls.lock().unwrap().push(name);
+        self.run_hooks((When::Before, name)).await;
+        self.run_hooks((When::After, name)).await;
+    }
+
+    /// The keys of the owner's live records, in ascending order.
+    pub(crate) fn keys_of(&self, owner: &Owner, after: Option<&Key>, limit: usize) -> Vec<Key> {
+        let records = self.records.lock().unwrap();
+        let owned = records.iter().filter(|(key, (record, end))| {
+            record.owner.as_ref() == Some(owner)
+                && *end > Instant::now()
+                && after.is_none_or(|after| after < *key)
+        });
+        let mut keys: Vec<Key> = owned.map(|(key, _)| *key).collect();
+        keys.sort_unstable();
+        keys.truncate(limit);
+        keys
     }
 
     /// The expiry of the only session, or of the only record.

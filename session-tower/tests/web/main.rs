@@ -1,6 +1,7 @@
 //! The layer in a web application, over real sockets.
 #![allow(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
+mod account;
 mod app;
 mod caching;
 mod calls;
