@@ -115,3 +115,10 @@ fi
 
 step 'a store of a stranger, outside the workspace'
 cargo test --manifest-path conformance-tests/examples/third-party-store/Cargo.toml
+
+if command -v cargo-mutants >/dev/null; then
+    step 'mutants in the lines that changed'
+    scripts/mutants.sh changed
+else
+    echo 'cargo-mutants is missing: the mutants in the changed lines are not tested'
+fi

@@ -10,6 +10,7 @@ use session_core::{
 };
 
 use crate::fixture::{BoxFuture, Fixture, Kind};
+use crate::observed::{Observed, Outages};
 
 /// A ttl that is longer than any case.
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
@@ -75,13 +76,14 @@ pub(crate) struct Context {
     pub(crate) fixture: Fixture,
     /// The capabilities that the harness expects of the backend.
     pub(crate) capabilities: Capabilities,
+    pub(crate) outages: Outages,
 }
 
 impl Context {
     /// A backend for the data of the store; each call returns another object if the harness can open several.
     pub(crate) async fn backend(&self) -> CaseResult<Arc<dyn Backend>> {
         match &self.fixture.kind {
-            Kind::Backend(connect) => Ok(connect().await?),
+            Kind::Backend(connect) => Ok(Observed::over(connect().await?, &self.outages)),
             Kind::Cookie(_) => Err(skip("a cookie store has no Backend")),
             Kind::Missing(reason) => Err(skip(reason)),
         }
@@ -90,9 +92,8 @@ impl Context {
     /// The store as applications use it; each call returns another object if the harness can open several.
     pub(crate) async fn store(&self, config: Config) -> CaseResult<SessionStore> {
         let store = match &self.fixture.kind {
-            Kind::Backend(connect) => SessionStore::new(connect().await?),
             Kind::Cookie(open) => open(),
-            Kind::Missing(reason) => return Err(skip(reason)),
+            Kind::Backend(_) | Kind::Missing(_) => SessionStore::new(self.backend().await?),
         };
         Ok(store.with_config(config)?)
     }

@@ -6,6 +6,7 @@ mod calls;
 mod concurrency;
 mod cookie_value;
 mod data;
+mod deadlines;
 mod destroy;
 mod errors;
 mod expiry;
@@ -55,6 +56,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         merge::CASES,
         logout::CASES,
         lifetime::CASES,
+        deadlines::CASES,
         sign_in::CASES,
         tombstone::CASES,
         rotation_races::CASES,

@@ -3,9 +3,10 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use session_core::{Backend, Capabilities, CookieBackend, Result, SessionStore, async_trait};
+use tokio::sync::Mutex;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 pub(crate) type Open<T> = Box<dyn Fn() -> BoxFuture<Result<T>> + Send + Sync>;
@@ -59,7 +60,8 @@ impl Fixture {
 
     /// A store that `connect` opens. Each call returns an independent object (another pool, another
     /// connection) for the **same data**. A case with two application servers calls it twice. A case that
-    /// reopens a durable store drops the first object and calls it again.
+    /// reopens a durable store drops the first object and calls it again. For a store that can be open only
+    /// once at a time use [`exclusive`](Self::exclusive).
     #[must_use]
     pub fn connecting<F, B>(connect: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
@@ -70,6 +72,31 @@ impl Fixture {
             let connecting = connect();
             Box::pin(async move { Ok(Arc::new(connecting.await?) as Arc<dyn Backend>) })
         })))
+    }
+
+    /// An embedded store that allows one open object at a time, for example because it locks its file. `open`
+    /// is called only when the object of the last call was dropped; until then that object is used again. So
+    /// cases with two application servers share one object, and cases that reopen the store really reopen it.
+    #[must_use]
+    pub fn exclusive<F, B>(open: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<B>> + Send + 'static,
+        B: Backend,
+    {
+        let last: Arc<Mutex<Option<Weak<B>>>> = Arc::default();
+        let open = Arc::new(open);
+        Self::connecting(move || {
+            let (last, open) = (Arc::clone(&last), Arc::clone(&open));
+            async move {
+                let mut last = last.lock().await;
+                if let Some(shared) = last.as_ref().and_then(Weak::upgrade) {
+                    return Ok(shared);
+                }
+                let opened = Arc::new(open().await?);
+                *last = Some(Arc::downgrade(&opened));
+                Ok(opened)
+            }
+        })
     }
 
     /// A cookie store. Each call of `open` returns one with the same keys.
@@ -93,8 +120,12 @@ impl Fixture {
         self
     }
 
-    /// Reads everything that the store holds: files, rows, keys and values, in any order and in any form that
-    /// contains the stored bytes.
+    /// Reads everything that someone with read access to the store's data sees: all rows or records with their
+    /// keys, in any order and in any form that contains the stored bytes as they are stored. Without the files
+    /// of a database: their free pages may contain removed records. A store that encrypts or compresses
+    /// returns what it stores, not what `load` returns.
+    ///
+    /// The cases look for session ids in the dump, and compare its size before and after gc.
     #[must_use]
     pub fn dumping<F>(mut self, dump: impl Fn() -> F + Send + Sync + 'static) -> Self
     where

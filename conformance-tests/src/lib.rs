@@ -17,6 +17,8 @@ mod case;
 mod cases;
 mod fixture;
 mod model;
+mod observed;
+mod report;
 mod runner;
 mod spy;
 mod visitor;

@@ -1,15 +1,19 @@
 //! Runs cases, one by one or as trials of a test binary.
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Completion, Trial};
+use libtest_mimic::{Arguments, Completion, FormatSetting, Trial};
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
 
 use crate::case::{Case, CaseResult, Context, Failure};
 use crate::cases::all;
 use crate::fixture::Kind;
+use crate::observed::Outages;
+use crate::report::Report;
 use crate::{Fixture, Harness};
 
 /// The time limit of a case.
@@ -54,9 +58,14 @@ pub async fn check(harness: &dyn Harness, name: &str) -> Outcome {
 }
 
 /// The `main` of a test binary (`harness = false` in its `[[test]]` section). It runs a trial for each
-/// harness and case, and accepts the command line of an ordinary Rust test.
+/// harness and case, and accepts the command line of an ordinary Rust test. At the end it prints one line
+/// for each store whose cases all ran: the version of the contract, and how many clauses are proven.
 ///
-/// In strict mode (`CONFORMANCE_STRICT=1`) a missing store is a failure.
+/// With `--format json` it prints a JSON document instead: for each store the clauses that are proven, the
+/// others and why, and the outcome of each case.
+///
+/// In strict mode (`CONFORMANCE_STRICT=1`) a missing store is a failure, and no case is run again after an
+/// outage.
 ///
 /// # Panics
 /// When the runtime can't start its threads.
@@ -66,30 +75,52 @@ pub fn main(harnesses: impl IntoIterator<Item = Box<dyn Harness>>) -> ExitCode {
         Arc::new(Runtime::new().expect("the operating system gives a runtime its threads"));
     // Harnesses stop their servers when they are dropped, which may need the runtime.
     let _entered = runtime.enter();
-    let harnesses: Vec<Arc<dyn Harness>> = harnesses.into_iter().map(Arc::from).collect();
-    let strict = std::env::var_os("CONFORMANCE_STRICT").is_some_and(|value| value == "1");
-    let trials = harnesses
-        .iter()
-        .flat_map(|harness| all().map(|case| trial(&runtime, harness, case, strict)))
-        .collect();
+    let stores: Vec<Arc<Store>> = harnesses.into_iter().map(Store::new).collect();
     let mut arguments = Arguments::from_args();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    arguments.test_threads.get_or_insert(cores.max(MIN_THREADS));
-    libtest_mimic::run(&arguments, trials).exit_code()
+    let threads = *arguments.test_threads.get_or_insert(cores.max(MIN_THREADS));
+    if matches!(arguments.format, Some(FormatSetting::Json)) && !arguments.list {
+        runtime.block_on(run_all(&stores, &arguments, threads));
+        return report_json(&stores);
+    }
+    let trials = stores.iter().flat_map(|store| all().map(|case| trial(&runtime, store, case)));
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    for line in stores.iter().filter_map(|store| store.report.summary()) {
+        // The exit code tells the outcome, even if nobody reads the lines.
+        let _ = writeln!(io::stdout(), "{line}");
+    }
+    conclusion.exit_code()
 }
 
-fn trial(
-    runtime: &Arc<Runtime>,
-    harness: &Arc<dyn Harness>,
-    case: &'static Case,
-    strict: bool,
-) -> Trial {
-    let name = format!("{}::{}", harness.name(), case.name);
-    let (runtime, harness) = (Arc::clone(runtime), Arc::clone(harness));
-    Trial::ignorable_test(name, move || match runtime.block_on(run(&*harness, case)) {
+/// A harness and the outcomes of its cases.
+struct Store {
+    harness: Box<dyn Harness>,
+    report: Report,
+}
+
+impl Store {
+    fn new(harness: Box<dyn Harness>) -> Arc<Self> {
+        let report = Report::new(harness.name());
+        Arc::new(Self { harness, report })
+    }
+
+    async fn run(&self, case: &'static Case) -> Outcome {
+        let outcome = run(&*self.harness, case).await;
+        self.report.add(case, &outcome);
+        outcome
+    }
+
+    fn name(&self, case: &Case) -> String {
+        format!("{}::{}", self.harness.name(), case.name)
+    }
+}
+
+fn trial(runtime: &Arc<Runtime>, store: &Arc<Store>, case: &'static Case) -> Trial {
+    let (runtime, name, store) = (Arc::clone(runtime), store.name(case), Arc::clone(store));
+    Trial::ignorable_test(name, move || match runtime.block_on(store.run(case)) {
         Outcome::Passed => Ok(Completion::Completed),
         Outcome::Skipped(reason) => Ok(Completion::ignored_with(reason)),
-        Outcome::Missing(reason) if !strict => {
+        Outcome::Missing(reason) if !is_strict() => {
             Ok(Completion::ignored_with(format!("missing: {reason}")))
         }
         Outcome::Missing(reason) => {
@@ -99,13 +130,79 @@ fn trial(
     })
 }
 
-async fn run(harness: &dyn Harness, case: &'static Case) -> Outcome {
-    let fixture = match harness.open().await {
-        Ok(Fixture { kind: Kind::Missing(reason), .. }) => return Outcome::Missing(reason),
-        Ok(fixture) => fixture,
-        Err(error) => return Outcome::Failed(format!("the harness opened no store: {error:?}")),
+/// Runs the cases that the arguments select.
+async fn run_all(stores: &[Arc<Store>], arguments: &Arguments, threads: usize) {
+    let fits = |name: &str, pattern: &String| match arguments.exact {
+        true => name == pattern,
+        false => name.contains(pattern.as_str()),
     };
-    let mut context = Context { fixture, capabilities: harness.capabilities() };
+    let is_selected = |name: &str| {
+        arguments.filter.as_ref().is_none_or(|filter| fits(name, filter))
+            && !arguments.skip.iter().any(|skip| fits(name, skip))
+    };
+    let mut running = JoinSet::new();
+    for store in stores {
+        for case in all().filter(|case| is_selected(&store.name(case))) {
+            if running.len() >= threads {
+                running.join_next().await;
+            }
+            let store = Arc::clone(store);
+            running.spawn(async move { store.run(case).await });
+        }
+    }
+    running.join_all().await;
+}
+
+fn report_json(stores: &[Arc<Store>]) -> ExitCode {
+    let reports: Vec<_> = stores.iter().filter(|store| store.report.has_run()).collect();
+    let document: Vec<_> = reports.iter().map(|store| store.report.json()).collect();
+    if writeln!(io::stdout(), "{:#}", serde_json::Value::Array(document)).is_err() {
+        return ExitCode::from(FAILED);
+    }
+    if reports.iter().any(|store| store.report.has_failed(is_strict())) {
+        return ExitCode::from(FAILED);
+    }
+    ExitCode::SUCCESS
+}
+
+/// The exit code of a Rust test binary with failures.
+const FAILED: u8 = 101;
+
+/// How often a case is run again after an operation was `Unavailable`.
+const RUNS_AGAIN: usize = 5;
+
+/// The contract allows a store to be `Unavailable` now and then, and most cases can't tell what else is wrong
+/// then. Such a case is run again on a new store.
+async fn run(harness: &dyn Harness, case: &'static Case) -> Outcome {
+    for _ in 0..RUNS_AGAIN {
+        let (outcome, outages) = run_once(harness, case).await;
+        if !matches!(outcome, Outcome::Failed(_)) || !outages.any() || is_strict() {
+            return outcome;
+        }
+        let _ = writeln!(
+            io::stderr(),
+            "{}: {} was unavailable; the case runs again",
+            case.name,
+            harness.name()
+        );
+    }
+    run_once(harness, case).await.0
+}
+
+async fn run_once(harness: &dyn Harness, case: &'static Case) -> (Outcome, Outages) {
+    let outages = Outages::default();
+    let outcome = match harness.open().await {
+        Ok(Fixture { kind: Kind::Missing(reason), .. }) => Outcome::Missing(reason),
+        Ok(fixture) => {
+            let capabilities = harness.capabilities();
+            outcome(case, Context { fixture, capabilities, outages: outages.clone() }).await
+        }
+        Err(error) => Outcome::Failed(format!("the harness opened no store: {error:?}")),
+    };
+    (outcome, outages)
+}
+
+async fn outcome(case: &'static Case, mut context: Context) -> Outcome {
     let finally = context.fixture.finally.take();
     let result = carry_out(case, context).await;
     if let Some(finally) = finally {
@@ -123,6 +220,10 @@ async fn run(harness: &dyn Harness, case: &'static Case) -> Outcome {
             error.kind()
         )),
     }
+}
+
+fn is_strict() -> bool {
+    std::env::var_os("CONFORMANCE_STRICT").is_some_and(|value| value == "1")
 }
 
 /// Runs the case in its own task, so that a panic of the store becomes a failure of the case.

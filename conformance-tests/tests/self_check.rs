@@ -1,7 +1,9 @@
 //! Tests of the suite: the reference store passes every case, each broken store fails the cases that are listed
 //! for it, and every case that uses `Backend` has a store that fails it.
 
-use std::collections::BTreeSet;
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a test's helpers are tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use conformance_tests::{Fixture, Harness, Outcome, cases, check, promise};
@@ -13,7 +15,8 @@ mod broken;
 mod support;
 mod valid;
 
-use broken::{BROKEN, BrokenHarness};
+use blind::Blind;
+use broken::{BROKEN, BrokenHarness, Defect};
 use support::reference::{CLAIMS, Reference};
 use valid::{VALID, Valid};
 
@@ -110,53 +113,119 @@ async fn a_store_that_stalls_loses_and_doubles_nothing() {
     assert!(failed.is_empty(), "on a store that stalls:\n{}", failed.join("\n"));
 }
 
-/// How often a case may try to find a defect.
+/// A wrong store and the case that must find it.
+#[derive(Clone, Copy)]
+struct Wrong {
+    store: Store,
+    case: &'static str,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Store {
+    Ours(Defect),
+    Theirs(Blind),
+}
+
+impl Wrong {
+    fn all() -> impl Iterator<Item = Self> {
+        let ours = BROKEN.iter().flat_map(|(defect, named)| {
+            named.iter().map(|case| Self { store: Store::Ours(*defect), case })
+        });
+        let theirs = blind::ALL
+            .iter()
+            .map(|(fault, _, case)| Self { store: Store::Theirs(Blind(*fault)), case });
+        ours.chain(theirs)
+    }
+
+    async fn check(self) -> Outcome {
+        match self.store {
+            Store::Ours(defect) => check(&BrokenHarness(defect), self.case).await,
+            Store::Theirs(blind) => check(&blind, self.case).await,
+        }
+    }
+
+    /// Runs the case until it finds the defect, at most so many times. The message if it does not.
+    async fn survives(self, attempts: usize) -> Option<String> {
+        let Self { store, case } = self;
+        let mut outcome = self.check().await;
+        for _ in 1..attempts {
+            if let Outcome::Passed = outcome {
+                outcome = self.check().await;
+            }
+        }
+        let Outcome::Failed(message) = outcome else {
+            return Some(format!("{store:?} survives {case}: {outcome:?}"));
+        };
+        let clause = promise(case).expect("the case exists");
+        assert!(
+            message.starts_with(clause)
+                && !message.contains('\n')
+                && !message.contains("an operation hangs"),
+            "{case} must describe the defect in one line: {message}"
+        );
+        println!("{store:?}: {case}: {message}");
+        None
+    }
+}
+
+/// Runs the checks of all wrong stores, 8 at a time, `rounds` times each.
+async fn of_all<F>(rounds: usize, check: impl Fn(Wrong) -> F) -> Vec<F::Output>
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    let (mut outputs, mut running) = (Vec::new(), JoinSet::new());
+    // For a single store or case: part of its name.
+    let only = std::env::var("SELF_CHECK_ONLY").unwrap_or_default();
+    let is_chosen = |wrong: &Wrong| format!("{:?} {}", wrong.store, wrong.case).contains(&only);
+    for wrong in (0..rounds).flat_map(|_| Wrong::all()).filter(is_chosen) {
+        if running.len() >= 8 {
+            outputs.push(running.join_next().await.expect("some run").unwrap());
+        }
+        running.spawn(check(wrong));
+    }
+    outputs.extend(running.join_all().await);
+    outputs
+}
+
+/// How often a case may try to find a defect: on a busy machine it may miss a race, but not in every attempt.
 const ATTEMPTS: usize = 3;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn each_broken_store_fails_the_cases_named_for_it() {
-    let mut survivors = Vec::new();
-    let mut running = JoinSet::new();
-    for &(defect, named) in BROKEN {
-        for &name in named {
-            if running.len() >= 8 {
-                survivors.extend(running.join_next().await.expect("some run").unwrap());
-            }
-            running.spawn(async move {
-                let mut outcome = check(&BrokenHarness(defect), name).await;
-                // On a busy machine a case may miss a race, but not in every attempt.
-                for _ in 1..ATTEMPTS {
-                    if let Outcome::Passed = outcome {
-                        outcome = check(&BrokenHarness(defect), name).await;
-                    }
-                }
-                match outcome {
-                    Outcome::Failed(message) => {
-                        let clause = promise(name).expect("the case exists");
-                        assert!(
-                            message.starts_with(clause)
-                                && !message.contains('\n')
-                                && !message.contains("an operation hangs"),
-                            "{name} must describe the defect in one line: {message}"
-                        );
-                        println!("{defect:?}: {name}: {message}");
-                        None
-                    }
-                    other => Some(format!("{defect:?} survives {name}: {other:?}")),
-                }
-            });
+async fn each_wrong_store_fails_the_case_named_for_it() {
+    let survivors: Vec<String> =
+        of_all(1, |wrong| wrong.survives(ATTEMPTS)).await.into_iter().flatten().collect();
+    assert!(survivors.is_empty(), "the suite misses defects:\n{}", survivors.join("\n"));
+}
+
+/// `cargo test -p conformance-tests --test self_check -- --ignored --nocapture`; `SELF_CHECK_RUNS` is the number
+/// of runs and `SELF_CHECK_ONLY` a part of the name of a store or case.
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+#[ignore = "takes minutes: it finds out how reliably each case finds its stores"]
+async fn each_wrong_store_is_found_in_19_of_20_runs() {
+    let number = std::env::var("SELF_CHECK_RUNS").ok().and_then(|runs| runs.parse().ok());
+    let runs: usize = number.unwrap_or(20);
+    let outcomes = of_all(runs, |wrong| async move {
+        (format!("{:?} by {}", wrong.store, wrong.case), wrong.survives(1).await.is_none())
+    });
+    let mut found = BTreeMap::<String, usize>::new();
+    for (pair, was_found) in outcomes.await {
+        *found.entry(pair).or_default() += usize::from(was_found);
+    }
+    let (mut weak, mut always) = (Vec::new(), 0);
+    for (pair, times) in &found {
+        println!("found {times} of {runs}: {pair}");
+        always += usize::from(*times == runs);
+        if times * 20 < runs * 19 {
+            weak.push(format!("{times} of {runs}: {pair}"));
         }
     }
-    for survivor in running.join_all().await {
-        survivors.extend(survivor);
-    }
-    assert!(survivors.is_empty(), "the suite misses defects:\n{}", survivors.join("\n"));
+    println!("{always} of {} pairs of store and case were found in every run", found.len());
+    assert!(weak.is_empty(), "found in fewer than 19 of 20 runs:\n{}", weak.join("\n"));
 }
 
 #[test]
 fn every_case_over_the_backend_has_a_store_that_fails_it() {
-    let named = BROKEN.iter().flat_map(|(_, named)| *named).copied();
-    let caught: BTreeSet<&str> = named.chain(blind::ALL.iter().map(|(_, _, case)| *case)).collect();
+    let caught: BTreeSet<&str> = Wrong::all().map(|wrong| wrong.case).collect();
     let known: BTreeSet<&str> = cases().collect();
     let unknown: Vec<_> = caught.difference(&known).collect();
     assert!(unknown.is_empty(), "there are no such cases: {unknown:?}");
@@ -172,7 +241,8 @@ fn every_case_over_the_backend_has_a_store_that_fails_it() {
             false => over_handle.push(name),
         }
     }
-    println!("{} stores, {} of {} cases found one", BROKEN.len(), caught.len(), known.len());
+    let stores = BROKEN.len() + blind::ALL.len();
+    println!("{stores} stores, {} of {} cases found one", caught.len(), known.len());
     println!("cases of the handle, without a broken store: {over_handle:?}");
     assert!(BROKEN.len() >= 25);
     assert!(over_backend.is_empty(), "no broken store fails these: {over_backend:?}");

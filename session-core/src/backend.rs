@@ -34,14 +34,20 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 /// 5. [`Write::Create`] succeeds only if there is no live record under the key. Otherwise it is
 ///    `AlreadyExists` and the record does not change. — `save::create_over_live_already_exists`
 /// 6. [`Write::Update`] succeeds only if the live record has the expected revision. Without a live
-///    record it is `Gone`; with another revision it is `Conflict`. Nothing is written then. —
+///    record it is `Gone`; with another revision it is `Conflict`, except for a second copy (clause 9).
+///    Nothing is written then. —
 ///    `save::update_of_missing_is_gone`, `save::update_after_destroy_is_gone`,
 ///    `save::update_of_other_revision_conflicts`
 /// 7. An update with `ttl: None` does not change the expiry. With `Some`, the new life begins now.
 ///    — `save::update_without_ttl_keeps_deadline`, `save::update_with_ttl_renews`
 /// 8. An update replaces the whole record: payload, revision and owner. —
 ///    `save::update_replaces_payload`, `owner::update_replaces_owner`
-/// 9. An update with the record that is already stored succeeds. — `save::identical_update_succeeds`
+/// 9. An update that expects the stored revision succeeds, even if the stored record is already equal
+///    to the new one. An update that expects another revision is `Conflict`, even then. One exception
+///    is allowed: if the stored record already has the *new* revision, the update may be the second
+///    copy of one that was carried out, because a driver sent it twice; it may then return `Ok`, and
+///    changes nothing, neither the record nor the expiry. — `save::identical_update_succeeds`,
+///    `save::second_copy_of_an_update_changes_nothing`
 /// 10. Of any number of concurrent creates of one key, or updates of one revision, exactly one
 ///     succeeds. — `concurrency::one_create_wins`, `concurrency::one_update_wins`
 /// 11. A write is atomic: a concurrent load sees the old record or the new one, and a future that is

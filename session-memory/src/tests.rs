@@ -43,6 +43,16 @@ async fn touch(store: &MemoryBackend, number: u64, ttl: Duration) -> Result<()> 
 }
 
 #[tokio::test]
+async fn len_counts_what_is_in_memory() {
+    let store = MemoryBackend::new();
+    assert!(store.is_empty());
+    create(&store, 1, HOUR).await.unwrap();
+    assert_eq!((store.len(), store.is_empty()), (1, false));
+    assert!(store.destroy(&key(1), None).await.unwrap());
+    assert_eq!((store.len(), store.is_empty()), (0, true));
+}
+
+#[tokio::test]
 async fn full_store_refuses_new_sessions_and_keeps_the_live_ones() {
     let store = MemoryBackend::new().max_sessions(2);
     create(&store, 1, HOUR).await.unwrap();

@@ -1,7 +1,7 @@
 //! Concurrent writes of several kinds, and concurrent writes of which some are dropped.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use session_core::{Backend, ErrorKind, Key};
 
@@ -18,6 +18,7 @@ cases! { "concurrency":
     "clause 11" => dropped_creates_expire,
     "clause 14" => one_create_over_an_expired_record_wins,
     "clause 14" => a_load_of_an_expired_record_removes_no_later_one,
+    "clause 14" => a_write_that_finds_an_expired_record_removes_no_later_one,
     "clause 16" => a_touch_takes_no_update_back,
 }
 
@@ -77,14 +78,15 @@ async fn destroy_ends_what_was_touched(cx: &Context) -> CaseResult {
 /// of another request, and every acknowledged change must be stored.
 async fn dropped_writes_take_no_others_along(cx: &Context) -> CaseResult {
     let handles = [cx.backend().await?, cx.backend().await?];
-    for round in 0..6 {
+    for round in 0..24 {
         let writes = (0..32_usize).map(|n| {
             let store = Arc::clone(&handles[n % 2]);
             async move {
                 let (key, old, new) = (key(), record("old"), record(n.to_be_bytes()));
                 store.save(&key, &old, create(LONG)).await?;
-                if n % 3 == round % 3 {
-                    let polls = 1 + n / 3 % 3;
+                if n % 3 != round % 3 {
+                    // Most are dropped when they wait for the first time.
+                    let polls = 1 + (n / 3 % 4).saturating_sub(1);
                     poll_then_drop(polls, store.save(&key, &new, update(&old, None))).await;
                     return Ok((key, old, new, false));
                 }
@@ -185,6 +187,37 @@ async fn a_load_of_an_expired_record_removes_no_later_one(cx: &Context) -> CaseR
             loaded?;
         }
         let after = "after a create and concurrent loads of the expired record before it";
+        holds(&*handles[0], &key, &new, after).await?;
+    }
+    Ok(())
+}
+
+/// The same for a store that removes an expired record when a write finds it.
+async fn a_write_that_finds_an_expired_record_removes_no_later_one(cx: &Context) -> CaseResult {
+    /// In microseconds: within one operation of a store in memory, and of one that is reached by network.
+    const DELAYS: [u64; 8] = [0, 30, 80, 150, 250, 400, 700, 1_200];
+    let handles = [cx.backend().await?, cx.backend().await?];
+    for (round, key) in expired(&*handles[0], 48).await?.into_iter().enumerate() {
+        let (writer, new) = (Arc::clone(&handles[1]), record("new"));
+        let writing = tokio::spawn(async move {
+            let old = record("another revision");
+            match round % 3 {
+                0 => writer.touch(&key, old.revision, LONG).await,
+                1 => writer.save(&key, &record("late"), update(&old, Some(LONG))).await,
+                _ => writer.destroy(&key, Some(old.revision)).await.map(drop),
+            }
+        });
+        // Shorter than a timer can wait.
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_micros(DELAYS[round / 3 % DELAYS.len()]) {
+            tokio::task::yield_now().await;
+        }
+        handles[0].save(&key, &new, create(LONG)).await?;
+        match writing.await.expect("a write does not panic") {
+            Err(error) if [ErrorKind::Gone, ErrorKind::Conflict].contains(&error.kind()) => {}
+            written => written?,
+        }
+        let after = "after a create and a concurrent write that found the expired record before it";
         holds(&*handles[0], &key, &new, after).await?;
     }
     Ok(())

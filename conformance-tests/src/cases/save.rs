@@ -24,6 +24,7 @@ cases! { "save":
     "clause 8" => update_replaces_payload,
     "clause 8" => update_to_a_small_record_is_complete,
     "clause 9" => identical_update_succeeds,
+    "clause 9" => second_copy_of_an_update_changes_nothing,
 }
 
 async fn create_stores(cx: &Context) -> CaseResult {
@@ -224,6 +225,28 @@ async fn identical_update_succeeds(cx: &Context) -> CaseResult {
     for ttl in [None, None, Some(LONG), Some(LONG)] {
         store.save(&key, &record, update(&record, ttl)).await?;
         holds(&*store, &key, &record, "after an identical update").await?;
+    }
+    Ok(())
+}
+
+/// A driver may send an update twice. A store may recognise the second copy by the revision that it writes.
+async fn second_copy_of_an_update_changes_nothing(cx: &Context) -> CaseResult {
+    let store = cx.backend().await?;
+    let (key, mut old, new) = (key(), record("old"), record("new"));
+    old.owner = Some(owner("alice"));
+    store.save(&key, &old, create(LONG)).await?;
+    store.save(&key, &new, update(&old, None)).await?;
+    for ttl in [None, Some(LONG * 2)] {
+        let second = store.save(&key, &new, update(&old, ttl)).await;
+        if second.is_err() {
+            refused(second, ErrorKind::Conflict, "the second copy of an update")?;
+        }
+        let left =
+            holds(&*store, &key, &new, "after the second copy of an update").await?.expires_in;
+        ensure!(
+            left <= LONG,
+            "the second copy of an update must not change the expiry, but {left:?} are left of {LONG:?}"
+        );
     }
     Ok(())
 }

@@ -173,19 +173,16 @@ impl Run<'_> {
         let result = store.save(&self.keys[key], &record, write).await;
         let ended = Instant::now();
         let mut answers = self.answer(key, wanted, began, ended);
-        let slot = &mut self.slots[key];
-        // An update that is sent twice may find its own revision (clause 9), whatever it expects.
+        let slot = &self.slots[key];
+        // The second copy of an update may find its own revision (clause 9). It changes nothing then.
+        let found = slot.record.as_ref().map(|found| found.revision);
         let conflict = Answer::Refused(ErrorKind::Conflict);
-        let is_stored = slot.record.as_ref() == Some(&record) && answers.contains(&conflict);
-        if is_stored && !ttl.is_some_and(|ttl| ttl.is_zero()) {
+        let is_copy = found == Some(record.revision) && answers.contains(&conflict);
+        if is_copy && !ttl.is_some_and(|ttl| ttl.is_zero()) {
             answers.push(Answer::Done);
         }
         match self.told(result, &answers)? {
-            Told::Done if is_stored => {
-                if let Some(ttl) = ttl {
-                    self.slots[key].may_be_renewed(ttl, began, ended);
-                }
-            }
+            Told::Done if is_copy => {}
             Told::Done => self.slots[key].was_written(record, ttl, began, ended),
             Told::Refused(kind) => self.saw_refusal(key, kind),
             Told::NotKnown => {

@@ -13,7 +13,8 @@ pub(crate) use list::ALL;
 use list::Fault;
 use store::Wrong;
 
-struct Blind(Fault);
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blind(pub(crate) Fault);
 
 #[async_trait]
 impl Harness for Blind {
@@ -53,24 +54,7 @@ async fn the_store_without_a_fault_passes() {
     assert_eq!(failed, Vec::<String>::new());
 }
 
-/// How often a case may try to find a fault.
-const ATTEMPTS: usize = 3;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
-async fn the_suite_finds_each_fault() {
-    let mut running = JoinSet::new();
-    for &(fault, clause, case) in ALL {
-        running.spawn(async move {
-            for _ in 0..ATTEMPTS {
-                if let Outcome::Failed(message) = check(&Blind(fault), case).await {
-                    println!("{fault:?}: {case}: {message}");
-                    return None;
-                }
-            }
-            Some(format!("{fault:?} passes {case}: it violates {clause}"))
-        });
-    }
-    let passed: Vec<_> = running.join_all().await.into_iter().flatten().collect();
-    assert!(passed.is_empty(), "{passed:#?}");
+#[test]
+fn there_are_25() {
     assert_eq!(ALL.len(), 25);
 }

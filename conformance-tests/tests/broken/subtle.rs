@@ -59,6 +59,15 @@ impl Subtle {
         }
     }
 
+    /// Removes what is under the key, if there was an expired record a moment ago.
+    async fn removes_late(&self, key: &Key, before: Option<&Entry>) {
+        let expired = before.is_some_and(|before| !before.live());
+        if expired && self.is(Defect::SubtleWritesRemoveExpiredLate) && self.seen(key).is_some() {
+            super::store::pause().await;
+            self.inner.entries().remove(key);
+        }
+    }
+
     /// The key that differs only in the case of its last byte.
     fn sibling(key: &Key) -> Key {
         let mut bytes = *key.as_bytes();
@@ -66,6 +75,9 @@ impl Subtle {
         Key::from_bytes(bytes)
     }
 }
+
+/// By how much a life of some of the stores exceeds its ttl.
+const TOO_MUCH: Duration = Duration::from_millis(500);
 
 fn whole_seconds(ttl: Duration) -> Duration {
     if ttl.as_secs() == 0 { ttl } else { Duration::from_secs(ttl.as_secs()) }
@@ -109,9 +121,31 @@ impl Backend for Subtle {
                 let ttl = update.ttl.filter(|ttl| *ttl < Duration::from_secs(1 << 32));
                 Write::Update(Update { ttl, ..update })
             }
+            (Write::Create { ttl }, Defect::SubtleOwnedLiveLonger) if record.owner.is_some() => {
+                Write::Create { ttl: ttl * 2 }
+            }
+            (Write::Create { ttl }, Defect::SubtleCreateRoundsUp) => {
+                Write::Create { ttl: Duration::from_secs(ttl.as_secs() + 1) }
+            }
+            (Write::Create { ttl }, Defect::SubtleCreateAddsAMoment) if !ttl.is_zero() => {
+                Write::Create { ttl: ttl.saturating_add(TOO_MUCH) }
+            }
             (write, _) => write,
         };
-        self.inner.save(key, &record, write).await?;
+        if let (Some(before), Write::Update(update)) = (&before, write)
+            && self.is(Defect::SubtleSecondCopyRenews)
+            && before.live()
+            && before.record == record
+        {
+            let expected = before.record.revision;
+            return self
+                .inner
+                .save(key, &record, Write::Update(Update { expected, ..update }))
+                .await;
+        }
+        let result = self.inner.save(key, &record, write).await;
+        self.removes_late(key, before.as_ref()).await;
+        result?;
         let Some(before) = before else {
             return Ok(());
         };
@@ -132,6 +166,14 @@ impl Backend for Subtle {
                     entry.expires = *first;
                 }
             }
+            Defect::SubtleRenewalAddsToTheRest
+                if matches!(write, Write::Update(Update { ttl: Some(_), .. })) =>
+            {
+                entry.expires += TOO_MUCH;
+            }
+            Defect::SubtleUpdateKeepsTheLonger if is_update => {
+                entry.expires = entry.expires.max(before.expires);
+            }
             _ => {}
         });
         self.shared().before_touch.remove(key);
@@ -141,10 +183,18 @@ impl Backend for Subtle {
     async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
         let before = self.seen(key);
         let ttl = if self.is(Defect::SubtleTouchDropsFraction) { whole_seconds(ttl) } else { ttl };
-        self.inner.touch(key, expected, ttl).await?;
+        let owned = before.as_ref().is_some_and(|before| before.record.owner.is_some());
+        let result = self.inner.touch(key, expected, ttl).await;
+        self.removes_late(key, before.as_ref()).await;
+        result?;
+        if self.is(Defect::SubtleRenewalAddsToTheRest) {
+            self.change(key, |entry| entry.expires += TOO_MUCH);
+        }
         let first = self.shared().touched.insert((*key, expected));
         if let Some(before) = before {
-            if self.is(Defect::SubtleTouchWorksOnce) && !first {
+            let is_undone = self.is(Defect::SubtleTouchWorksOnce) && !first
+                || self.is(Defect::SubtleOwnedAreNotTouched) && owned;
+            if is_undone {
                 self.change(key, |entry| entry.expires = before.expires);
             }
             self.shared().before_touch.entry(*key).or_insert(before.expires);

@@ -157,6 +157,17 @@ broken! {
     SubtleUpdateForgetsTouch: "model::random_calls_agree";
     SubtleDestroysSibling: "model::random_calls_agree";
     SubtleHandleRemembersMissing: "model::random_calls_agree";
+    SubtleWritesRemoveExpiredLate:
+        "concurrency::a_write_that_finds_an_expired_record_removes_no_later_one";
+    SubtleSecondCopyRenews: "save::second_copy_of_an_update_changes_nothing";
+    SubtleOwnedLiveLonger: "deadlines::after_a_sign_in";
+    SubtleOwnedAreNotTouched: "deadlines::after_a_read", "deadlines::after_extend";
+    SubtleCreateRoundsUp: "deadlines::after_regenerate";
+    SubtleCreateAddsAMoment: "deadlines::after_a_create";
+    SubtleRenewalAddsToTheRest: "deadlines::after_extend", "deadlines::after_a_read",
+        "deadlines::after_a_save", "deadlines::after_a_merge", "deadlines::after_an_update",
+        "deadlines::after_reset_lifetime";
+    SubtleUpdateKeepsTheLonger: "deadlines::after_set_lifetime";
     DestroyOnlyChecksThenRemoves: "concurrency::destroy_or_update_wins";
     BatchOfLoadsInKeyOrder: "batch::loads_are_in_order";
     BatchOfOnePage: "batch::may_have_any_number_of_items";

@@ -11,6 +11,7 @@ mod explicit;
 mod failures;
 mod gc;
 mod late;
+mod max_age;
 mod parallel;
 mod plain_tower;
 mod several;
