@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use session_core::web::CookieChange;
-use session_core::{Config, Key, Session, SessionStore};
+use session_core::{Backend, Config, Key, Session, SessionStore};
 
 use crate::case::{
     CaseResult, Context, Failure, SLACK, cases, ensure, live, owner, patient, together,
@@ -187,12 +187,17 @@ struct Browser {
 }
 
 impl Browser {
-    async fn new(cx: &Context, limits: Limits) -> CaseResult<Self> {
-        if cx.is_cookie() {
+    /// The backend is that of the case, because a store can't be opened as often as there are browsers.
+    async fn new(
+        cx: &Context,
+        backend: Option<Arc<dyn Backend>>,
+        limits: Limits,
+    ) -> CaseResult<Self> {
+        let Some(backend) = backend else {
             let store = cx.store(limits.config()).await?;
             return Ok(Self { store, spy: None, cookie: None, key: None });
-        }
-        let spy = Spy::new(cx.backend().await?);
+        };
+        let spy = Spy::new(backend);
         let store = SessionStore::new(spy.clone()).with_config(limits.config())?;
         Ok(Self { store, spy: Some(spy), cookie: None, key: None })
     }
@@ -295,8 +300,13 @@ fn within(told: Span, rule: &Rule, who: &str, after: &str) -> CaseResult {
 }
 
 /// Creates a session and carries out these operations, each in a request of its own.
-async fn check(cx: Arc<Context>, limits: Limits, ops: Vec<Op>) -> CaseResult {
-    let mut browser = Browser::new(&cx, limits).await?;
+async fn check(
+    cx: Arc<Context>,
+    backend: Option<Arc<dyn Backend>>,
+    limits: Limits,
+    ops: Vec<Op>,
+) -> CaseResult {
+    let mut browser = Browser::new(&cx, backend, limits).await?;
     let before = Instant::now();
     let session = browser.store.create();
     session.insert("n", 0)?;
@@ -326,12 +336,13 @@ async fn after(cx: &Arc<Context>, op: Op) -> CaseResult {
 }
 
 async fn all(cx: &Arc<Context>, sequences: Vec<(Limits, Vec<Op>)>) -> CaseResult {
+    let backend = if cx.is_cookie() { None } else { Some(cx.backend().await?) };
     let checks = (0..).zip(sequences).map(|(n, (limits, ops))| {
-        let cx = Arc::clone(cx);
+        let (cx, backend) = (Arc::clone(cx), backend.clone());
         async move {
             // Spread over time, so that the operations do not wait for each other.
             tokio::time::sleep(Duration::from_millis(4 * n)).await;
-            check(cx, limits, ops).await
+            check(cx, backend, limits, ops).await
         }
     });
     together(checks).await.into_iter().collect()
