@@ -5,9 +5,9 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::Outcome;
 use crate::case::Case;
 use crate::cases::all;
+use crate::outcome::Outcome;
 
 /// The version of the contract: that of this crate and of session-core, without the patch.
 const CONTRACT: &str =

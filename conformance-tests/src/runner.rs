@@ -13,6 +13,7 @@ use crate::case::{Case, CaseResult, Context, Failure};
 use crate::cases::all;
 use crate::fixture::Kind;
 use crate::observed::Outages;
+use crate::outcome::Outcome;
 use crate::report::Report;
 use crate::{Fixture, Harness};
 
@@ -21,20 +22,6 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Most cases wait most of the time, so more cases than cores can run concurrently.
 const MIN_THREADS: usize = 4;
-
-/// The outcome of a case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Outcome {
-    /// The fact holds.
-    Passed,
-    /// The case does not apply to this store, for this reason.
-    Skipped(String),
-    /// There is no store, for this reason.
-    Missing(String),
-    /// The fact does not hold: the clause of the contract, and the behaviour of the store.
-    Failed(String),
-}
 
 /// The names of all cases.
 pub fn cases() -> impl Iterator<Item = &'static str> {
