@@ -18,10 +18,12 @@ mod cases;
 mod fixture;
 mod model;
 mod observed;
+mod outcome;
 mod report;
 mod runner;
 mod spy;
 mod visitor;
 
 pub use fixture::{Fixture, Harness};
-pub use runner::{Outcome, cases, check, main, promise};
+pub use outcome::Outcome;
+pub use runner::{cases, check, main, promise};

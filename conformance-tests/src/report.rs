@@ -5,9 +5,9 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-use crate::Outcome;
 use crate::case::Case;
 use crate::cases::all;
+use crate::outcome::Outcome;
 
 /// The version of the contract: that of this crate and of session-core, without the patch.
 const CONTRACT: &str =
@@ -80,13 +80,16 @@ impl Report {
         let (outcomes, promises) = (self.outcomes(), self.promises());
         let clauses = || promises.iter().filter(|(promise, _)| number(promise).is_some());
         let proven = clauses().filter(|(_, state)| *state == State::Proven).count();
+        let skipped = clauses().filter(|(_, state)| matches!(state, State::Skipped(_))).count();
         let count = |which: fn(&Outcome) -> bool| outcomes.values().filter(|o| which(o)).count();
-        let mut line = format!(
-            "{}: contract {CONTRACT}, {proven} of {} clauses proven, {} cases passed",
-            self.store,
-            clauses().count(),
-            count(|outcome| *outcome == Outcome::Passed),
-        );
+        let of = clauses().count() - skipped;
+        let mut line =
+            format!("{}: contract {CONTRACT}, {proven} of {of} clauses proven", self.store);
+        if skipped > 0 {
+            line.push_str(&format!(" ({skipped} do not apply)"));
+        }
+        let passed = count(|outcome| *outcome == Outcome::Passed);
+        line.push_str(&format!(", {passed} cases passed"));
         for (text, number) in [
             ("failed", count(|outcome| matches!(outcome, Outcome::Failed(_)))),
             ("skipped", count(|outcome| matches!(outcome, Outcome::Skipped(_)))),
@@ -218,6 +221,7 @@ mod tests {
         let why = json!({"clause": 19, "state": "skipped", "why": "no gc"});
         assert!(report.json()["not_proven"].as_array().expect("a list").contains(&why));
         assert_eq!(report.json()["passed"], true, "what does not apply is no failure");
+        assert!(report.line().contains("17 of 17 clauses proven (1 do not apply), "));
     }
 
     #[test]

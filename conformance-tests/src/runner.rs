@@ -13,6 +13,7 @@ use crate::case::{Case, CaseResult, Context, Failure};
 use crate::cases::all;
 use crate::fixture::Kind;
 use crate::observed::Outages;
+use crate::outcome::Outcome;
 use crate::report::Report;
 use crate::{Fixture, Harness};
 
@@ -21,20 +22,6 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Most cases wait most of the time, so more cases than cores can run concurrently.
 const MIN_THREADS: usize = 4;
-
-/// The outcome of a case.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use]
-pub enum Outcome {
-    /// The fact holds.
-    Passed,
-    /// The case does not apply to this store, for this reason.
-    Skipped(String),
-    /// There is no store, for this reason.
-    Missing(String),
-    /// The fact does not hold: the clause of the contract, and the behaviour of the store.
-    Failed(String),
-}
 
 /// The names of all cases.
 pub fn cases() -> impl Iterator<Item = &'static str> {
@@ -52,7 +39,7 @@ pub fn promise(name: &str) -> Option<&'static str> {
 /// Must be called within a multi-threaded tokio runtime.
 pub async fn check(harness: &dyn Harness, name: &str) -> Outcome {
     match all().find(|case| case.name == name) {
-        Some(case) => run(harness, case).await,
+        Some(case) => run(harness, case, RUNS_AGAIN).await,
         None => Outcome::Failed(format!("there is no case {name:?}")),
     }
 }
@@ -105,7 +92,8 @@ impl Store {
     }
 
     async fn run(&self, case: &'static Case) -> Outcome {
-        let outcome = run(&*self.harness, case).await;
+        let runs_again = if is_strict() { 0 } else { RUNS_AGAIN };
+        let outcome = run(&*self.harness, case, runs_again).await;
         self.report.add(case, &outcome);
         outcome
     }
@@ -173,10 +161,10 @@ const RUNS_AGAIN: usize = 5;
 
 /// The contract allows a store to be `Unavailable` now and then, and most cases can't tell what else is wrong
 /// then. Such a case is run again on a new store.
-async fn run(harness: &dyn Harness, case: &'static Case) -> Outcome {
-    for _ in 0..RUNS_AGAIN {
+async fn run(harness: &dyn Harness, case: &'static Case, runs_again: usize) -> Outcome {
+    for _ in 0..runs_again {
         let (outcome, outages) = run_once(harness, case).await;
-        if !matches!(outcome, Outcome::Failed(_)) || !outages.any() || is_strict() {
+        if !matches!(outcome, Outcome::Failed(_)) || !outages.any() {
             return outcome;
         }
         let _ = writeln!(

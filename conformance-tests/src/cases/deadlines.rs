@@ -187,6 +187,7 @@ struct Browser {
 }
 
 impl Browser {
+    /// The backend is that of the case, because a store can't be opened as often as there are browsers.
     async fn new(
         cx: &Context,
         backend: Option<Arc<dyn Backend>>,
@@ -335,11 +336,7 @@ async fn after(cx: &Arc<Context>, op: Op) -> CaseResult {
 }
 
 async fn all(cx: &Arc<Context>, sequences: Vec<(Limits, Vec<Op>)>) -> CaseResult {
-    // All use one backend: a server has few connections.
-    let backend = match cx.is_cookie() {
-        true => None,
-        false => Some(cx.backend().await?),
-    };
+    let backend = if cx.is_cookie() { None } else { Some(cx.backend().await?) };
     let checks = (0..).zip(sequences).map(|(n, (limits, ops))| {
         let (cx, backend) = (Arc::clone(cx), backend.clone());
         async move {
