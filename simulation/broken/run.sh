@@ -12,6 +12,8 @@ root=$(cd "$here/../.." && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 export CARGO_TARGET_DIR="${TARGET:-$root/target/broken}"
+# Each change is built once and run for seconds.
+export CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_INCREMENTAL=true
 git -C "$root" archive HEAD | tar -x -C "$copy"
 cd "$copy"
 git init -q .
