@@ -28,20 +28,17 @@ impl MySql {
         key: &Key,
     ) -> sqlx::Result<Option<Revision>> {
         let query = sqlx::query_scalar(self.revision.clone()).bind(bytes(key));
-        let revision: Option<i64> = query.fetch_optional(connection).await?;
-        Ok(revision.map(Revision::from_i64))
+        Ok(query.fetch_optional(connection).await?.map(Revision::from_i64))
     }
 
-    /// Locks the rows of these keys until the transaction ends. Returns the revisions of the live
-    /// records.
+    /// Locks these rows until the transaction ends. Returns the revisions of the live records.
     async fn hold(
         &self,
         connection: &mut MySqlConnection,
         keys: impl ExactSizeIterator<Item = &Key>,
     ) -> sqlx::Result<HashMap<Key, Revision>> {
-        let rows = on_keys(&self.hold, None, keys).fetch_all(connection).await?;
         let mut live = HashMap::new();
-        for row in &rows {
+        for row in &on_keys(&self.hold, None, keys).fetch_all(connection).await? {
             let (revision, is_live): (i64, i64) = (row.try_get(1)?, row.try_get(2)?);
             if is_live != 0 {
                 live.extend(key(row).map(|key| (key, Revision::from_i64(revision))));
@@ -374,7 +371,6 @@ impl Dialect for MySql {
             "touch" => &self.touch,
             "destroy" => &self.destroy,
             "gc" => return Some(self.gc.clone()),
-            "owned" => return Some(self.owned.clone()),
             _ => return None,
         };
         Some(ladder.step(rows).0)
