@@ -78,7 +78,9 @@ mod tests {
 
     #[test]
     fn text_form_round_trips() {
-        let id = SessionId::from_bytes(std::array::from_fn(|i| u8::try_from(i * 7).unwrap()));
+        let bytes = std::array::from_fn(|i| u8::try_from(i * 7).unwrap());
+        let id = SessionId::from_bytes(bytes);
+        assert_eq!(id.expose_bytes(), &bytes);
         let text = id.expose();
         assert_eq!(text.len(), 43);
         assert_eq!(SessionId::parse(&text).unwrap().key(), id.key());

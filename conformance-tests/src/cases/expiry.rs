@@ -40,9 +40,9 @@ async fn expired_is_none(cx: &Context) -> CaseResult {
 async fn never_loaded_at_its_deadline(cx: &Context) -> CaseResult {
     let store = cx.backend().await?;
     let mut live = Vec::new();
-    for n in 0..48 {
+    for n in 0..120 {
         let key = key();
-        store.save(&key, &record("x"), create(BRIEF + Duration::from_millis(n))).await?;
+        store.save(&key, &record("x"), create(BRIEF + Duration::from_micros(n * 700))).await?;
         live.push(key);
     }
     let created = Instant::now();

@@ -193,7 +193,7 @@ async fn never_removes_renewed_meanwhile(cx: &Context) -> CaseResult {
 }
 
 /// The number of records that expire while gc runs.
-const RENEWALS: usize = 144;
+const RENEWALS: usize = 240;
 
 /// A record that is renewed immediately before its expiry, or replaced immediately after it.
 async fn renew_or_replace(

@@ -142,6 +142,16 @@ async fn dropped_creates_expire(cx: &Context) -> CaseResult {
     Ok(())
 }
 
+/// Waits for one of several times, most of them shorter than a timer can wait: they are within one operation of a
+/// store in memory, or of a store that is reached by network.
+async fn a_moment(number: usize) {
+    const MICROS: [u64; 8] = [0, 30, 80, 150, 250, 400, 700, 1_200];
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_micros(MICROS[number % MICROS.len()]) {
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Expired records under new keys.
 async fn expired(store: &dyn Backend, count: usize) -> CaseResult<Vec<Key>> {
     let keys: Vec<Key> = (0..count).map(|_| key()).collect();
@@ -180,7 +190,7 @@ async fn a_load_of_an_expired_record_removes_no_later_one(cx: &Context) -> CaseR
             async move { store.load(&key).await.map(drop) }
         });
         let loading = tokio::spawn(together(loads.collect::<Vec<_>>()));
-        tokio::time::sleep(Duration::from_micros(round as u64 % 8 * 60)).await;
+        a_moment(round).await;
         let new = record("new");
         handles[round % 2].save(&key, &new, create(LONG)).await?;
         for loaded in loading.await.expect("a load does not panic") {
@@ -194,8 +204,6 @@ async fn a_load_of_an_expired_record_removes_no_later_one(cx: &Context) -> CaseR
 
 /// The same for a store that removes an expired record when a write finds it.
 async fn a_write_that_finds_an_expired_record_removes_no_later_one(cx: &Context) -> CaseResult {
-    /// In microseconds: within one operation of a store in memory, and of one that is reached by network.
-    const DELAYS: [u64; 8] = [0, 30, 80, 150, 250, 400, 700, 1_200];
     let handles = [cx.backend().await?, cx.backend().await?];
     for (round, key) in expired(&*handles[0], 48).await?.into_iter().enumerate() {
         let (writer, new) = (Arc::clone(&handles[1]), record("new"));
@@ -207,11 +215,7 @@ async fn a_write_that_finds_an_expired_record_removes_no_later_one(cx: &Context)
                 _ => writer.destroy(&key, Some(old.revision)).await.map(drop),
             }
         });
-        // Shorter than a timer can wait.
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_micros(DELAYS[round / 3 % DELAYS.len()]) {
-            tokio::task::yield_now().await;
-        }
+        a_moment(round / 3).await;
         handles[0].save(&key, &new, create(LONG)).await?;
         match writing.await.expect("a write does not panic") {
             Err(error) if [ErrorKind::Gone, ErrorKind::Conflict].contains(&error.kind()) => {}
@@ -226,12 +230,12 @@ async fn a_write_that_finds_an_expired_record_removes_no_later_one(cx: &Context)
 /// A touch changes the expiry only: it never brings back what a concurrent update replaced.
 async fn a_touch_takes_no_update_back(cx: &Context) -> CaseResult {
     let (one, other) = (cx.backend().await?, cx.backend().await?);
-    for round in 0..32_u64 {
+    for round in 0..64 {
         let (key, old, new) = (key(), record("old"), record("new"));
         one.save(&key, &old, create(LONG)).await?;
         let (toucher, revision) = (Arc::clone(&other), old.revision);
         let touching = tokio::spawn(async move { toucher.touch(&key, revision, LONG * 2).await });
-        tokio::time::sleep(Duration::from_micros(round % 8 * 60)).await;
+        a_moment(round).await;
         one.save(&key, &new, update(&old, None)).await?;
         let touched = touching.await.expect("a touch does not panic");
         if touched.is_err() {
