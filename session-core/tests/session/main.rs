@@ -11,6 +11,7 @@ mod flash;
 mod interleave;
 mod late;
 mod life;
+mod observe;
 mod races;
 mod records;
 mod refusal;
