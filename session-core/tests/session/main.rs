@@ -11,7 +11,6 @@ mod flash;
 mod interleave;
 mod late;
 mod life;
-mod observe;
 mod races;
 mod records;
 mod refusal;

@@ -1,4 +1,14 @@
-//! Spans and events of the store.
+//! Spans and events of the store. A program of its own: `tracing` caches for the whole process whether
+//! somebody listens, and a thread of another test, without a subscriber, would turn an event off.
+
+#![allow(clippy::unwrap_used)]
+
+#[allow(dead_code)]
+#[path = "session/faulty.rs"]
+mod faulty;
+#[allow(dead_code)]
+#[path = "session/support.rs"]
+mod support;
 
 use std::fmt::{Debug, Write as _};
 use std::sync::atomic::{AtomicU64, Ordering};
