@@ -7,6 +7,7 @@ mod deadline;
 mod gc;
 mod mark;
 mod medium;
+mod observe;
 mod outcome;
 pub(crate) mod owned;
 mod queue;
@@ -28,6 +29,7 @@ use serde::de::DeserializeOwned;
 
 use self::context::Context;
 use self::medium::Medium as _;
+use self::observe::Operation;
 pub use self::outcome::{CookieChange, Found, Saved};
 use self::sealed::Sealed;
 use self::server::Server;
@@ -41,6 +43,11 @@ use crate::{
 ///
 /// Every future may be dropped at any await. The store then contains the old session or the new
 /// one, and the next [`save`](Self::save) of the same [`Session`] finds out which.
+///
+/// Each operation has a `tracing` span with the fields `store`, `key` and `outcome`, of the level
+/// `DEBUG` and the target `session_core`. `key` is a fingerprint that leads neither to the session id
+/// nor to the key in the store. The target `session_core::events` has an event for each session that
+/// was created, signed in, rotated, renewed or ended. The page `docs/observability.md` lists them.
 ///
 /// Every operation, and each step of [`gc`](Self::gc), ends within [`Config::deadline`]; beyond it
 /// the error is `Unavailable`. The operations need a tokio runtime with its timer enabled.
@@ -120,8 +127,14 @@ impl SessionStore {
     }
 
     pub(crate) async fn find(&self, cookie_value: &str) -> Result<Found> {
-        let found = medium!(self, medium => medium.find(&self.0.context, cookie_value).await);
-        found.map_err(|error| self.explain(error, "load"))
+        let context = &self.0.context;
+        let operation = Operation::load(self.backend_name());
+        operation.begins_with(context, cookie_value);
+        let found =
+            medium!(self, medium => operation.run(medium.find(context, cookie_value)).await);
+        let found = found.map_err(|error| self.explain_in(&operation, error, "load"))?;
+        operation.found(&found);
+        Ok(found)
     }
 
     /// Saves the changes of the session. The result says what to do with the client's cookie.
@@ -150,8 +163,15 @@ impl SessionStore {
     /// ([`changed`](Session::changed) is `false`). After any other error they wait for the next save,
     /// which is `Gone` again if the session is.
     pub async fn save(&self, session: &Session) -> Result<Saved> {
-        let saved = medium!(self, medium => medium.save(&self.0.context, session).await);
-        saved.map_err(|error| self.explain(error, "save"))
+        let operation = Operation::save(self.backend_name());
+        let before = operation.before(session);
+        let saved =
+            medium!(self, medium => operation.run(medium.save(&self.0.context, session)).await);
+        let saved = saved.map_err(|error| self.explain_in(&operation, error, "save"))?;
+        if let Some(before) = before {
+            operation.saved(&before, session, saved);
+        }
+        Ok(saved)
     }
 
     /// Changes a value, saves the session and returns the value **that was written**. Use it for
@@ -215,8 +235,15 @@ impl SessionStore {
     /// [`save`](Self::save) or `destroy` of it tries again.
     pub async fn destroy(&self, session: &Session) -> Result<()> {
         session.destroy();
-        let destroyed = medium!(self, medium => medium.destroy(&self.0.context, session).await);
-        destroyed.map_err(|error| self.explain(error, "destroy"))
+        let operation = Operation::destroy(self.backend_name());
+        let before = operation.before(session);
+        let destroyed =
+            medium!(self, medium => operation.run(medium.destroy(&self.0.context, session)).await);
+        destroyed.map_err(|error| self.explain_in(&operation, error, "destroy"))?;
+        if let Some(before) = before {
+            operation.destroyed(&before);
+        }
+        Ok(())
     }
 
     /// Whether the session is still alive, with one load. It is for tasks that must end with the
@@ -228,8 +255,13 @@ impl SessionStore {
     /// # Errors
     /// `Unavailable` if the store can't be reached; `Corrupt`.
     pub async fn is_alive(&self, session: &Session) -> Result<bool> {
-        let alive = medium!(self, medium => medium.is_alive(&self.0.context, session).await);
-        alive.map_err(|error| self.explain(error, "load"))
+        let operation = Operation::is_alive(self.backend_name());
+        operation.before(session);
+        let alive =
+            medium!(self, medium => operation.run(medium.is_alive(&self.0.context, session)).await);
+        let alive = alive.map_err(|error| self.explain_in(&operation, error, "load"))?;
+        operation.alive(alive);
+        Ok(alive)
     }
 
     /// The value for the client's cookie: the session id, or the sealed session. `None` if the
@@ -298,6 +330,11 @@ impl SessionStore {
 
     fn collecting(&self) -> &AtomicBool {
         &self.0.collecting
+    }
+
+    /// [`explain`](Self::explain) in the span of the operation.
+    fn explain_in(&self, operation: &Operation, error: Error, name: &'static str) -> Error {
+        operation.inside(|| self.explain(error, name))
     }
 
     /// Names backend and operation in the error and emits a `tracing` event. No error contains a

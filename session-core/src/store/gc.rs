@@ -7,7 +7,8 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::SessionStore;
 use super::deadline::Deadline;
-use crate::Result;
+use super::observe::Operation;
+use crate::{Backend, Result};
 
 /// How long one step may take, even if operations have to be faster: stores collect for two seconds.
 const LONGEST_STEP: Duration = Duration::from_secs(5);
@@ -29,13 +30,18 @@ impl SessionStore {
         let Some(_guard) = Collection::begin(self.collecting()) else {
             return Ok(0);
         };
+        let operation = Operation::gc(self.backend_name());
+        let removed = operation.run(self.collect(backend)).await;
+        let removed = removed.map_err(|error| self.explain_in(&operation, error, "gc"))?;
+        operation.collected();
+        Ok(removed)
+    }
+
+    async fn collect(&self, backend: &dyn Backend) -> Result<u64> {
         let mut total = 0;
         loop {
             let deadline = Deadline::after(self.config().deadline.max(LONGEST_STEP));
-            let removed = deadline
-                .limit(backend.gc(BATCH))
-                .await
-                .map_err(|error| self.explain(error, "gc"))?;
+            let removed = deadline.limit(backend.gc(BATCH)).await?;
             total += removed;
             if removed < BATCH as u64 {
                 return Ok(total);

@@ -1,0 +1,243 @@
+//! What `tracing` shows of a store: one span for each operation, and one event for each step in the
+//! life of a session. Nothing is computed or allocated while no subscriber wants it.
+//!
+//! A span has the fields `store`, `key` (a fingerprint) and `outcome`. A span that closes without an
+//! outcome belongs to a future that was dropped.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use tracing::field::{Empty, display};
+use tracing::{Instrument as _, Level, Span};
+
+use super::context::Context;
+use super::outcome::{Found, Saved};
+use crate::clock::Instant;
+use crate::session::Session;
+use crate::{Error, ErrorKind, Key, Result, SessionId};
+
+const EVENTS: &str = "session_core::events";
+
+/// One operation, from its first step to its outcome.
+pub(super) struct Operation {
+    store: &'static str,
+    span: Span,
+}
+
+/// The span has a literal name, because its metadata is static.
+macro_rules! begin {
+    ($name:ident, $span:literal) => {
+        pub(super) fn $name(store: &'static str) -> Self {
+            let span = tracing::debug_span!(
+                target: "session_core", $span, store, key = Empty, outcome = Empty
+            );
+            Self { store, span }
+        }
+    };
+}
+
+impl Operation {
+    begin!(load, "session.load");
+    begin!(save, "session.save");
+    begin!(destroy, "session.destroy");
+    begin!(is_alive, "session.is_alive");
+    begin!(gc, "session.gc");
+
+    /// Runs the operation in its span.
+    pub(super) async fn run<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        if self.span.is_disabled() {
+            return work.await;
+        }
+        let result = work.instrument(self.span.clone()).await;
+        if let Err(error) = &result {
+            self.outcome(failure(error));
+        }
+        result
+    }
+
+    /// Runs `f` in the span, for events that belong to the operation.
+    pub(super) fn inside<T>(&self, f: impl FnOnce() -> T) -> T {
+        self.span.in_scope(f)
+    }
+
+    /// Names the session of a cookie. A sealed session has its key inside the cookie, so it is named
+    /// when it is found.
+    pub(super) fn begins_with(&self, context: &Context, cookie_value: &str) {
+        if !self.span.is_disabled() {
+            self.key(SessionId::parse(cookie_value).map(|id| context.key(&id)));
+        }
+    }
+
+    pub(super) fn found(&self, found: &Found) {
+        if self.span.is_disabled() {
+            return;
+        }
+        self.outcome(match found {
+            Found::Session(session) => {
+                self.key(session.state(|state| {
+                    let stored = state.live()?;
+                    stored.sealed.as_ref().map(|_| stored.identity.key)
+                }));
+                "found"
+            }
+            Found::Rotated(_) => "rotated",
+            Found::Nothing => "unknown",
+        });
+    }
+
+    pub(super) fn alive(&self, alive: bool) {
+        self.outcome(if alive { "alive" } else { "ended" });
+    }
+
+    pub(super) fn collected(&self) {
+        self.outcome("collected");
+    }
+
+    /// Remembers the session before a save or a destruction, if somebody listens.
+    pub(super) fn before(&self, session: &Session) -> Option<Before> {
+        let listens = !self.span.is_disabled() || tracing::enabled!(target: EVENTS, Level::DEBUG);
+        let before = listens.then(|| Before::of(session))?;
+        self.key(before.key.or(before.ended));
+        Some(before)
+    }
+
+    pub(super) fn saved(&self, before: &Before, session: &Session, saved: Saved) {
+        let after = Before::of(session);
+        if before.key.or(before.ended).is_none() {
+            self.key(after.key);
+        }
+        let steps = Steps::between(before, &after);
+        self.report(&steps, before.key.or(before.ended), after.key);
+        self.outcome(steps.outcome(saved));
+    }
+
+    pub(super) fn destroyed(&self, before: &Before) {
+        if before.ended.is_some() {
+            self.report(&Steps { ended: true, ..Steps::default() }, before.ended, None);
+        }
+        self.outcome("ended");
+    }
+
+    /// One event for each step in the life of the session.
+    fn report(&self, steps: &Steps, old: Option<Key>, new: Option<Key>) {
+        let Self { store, span } = self;
+        let _entered = span.enter();
+        if steps.ended
+            && let Some(key) = old.map(Fingerprint)
+        {
+            tracing::debug!(target: EVENTS, store, %key, "session ended");
+        }
+        let Some(key) = new.map(Fingerprint) else {
+            return;
+        };
+        if steps.created {
+            tracing::debug!(target: EVENTS, store, %key, "session created");
+        }
+        if steps.rotated
+            && let Some(old_key) = old.map(Fingerprint)
+        {
+            tracing::debug!(target: EVENTS, store, %key, %old_key, "session rotated");
+        }
+        if steps.signed_in {
+            tracing::debug!(target: EVENTS, store, %key, "session signed in");
+        }
+        if steps.renewed {
+            tracing::debug!(target: EVENTS, store, %key, "session renewed");
+        }
+    }
+
+    fn key(&self, key: Option<Key>) {
+        if let Some(key) = key.filter(|_| !self.span.is_disabled()) {
+            self.span.record("key", display(Fingerprint(key)));
+        }
+    }
+
+    fn outcome(&self, outcome: &'static str) {
+        self.span.record("outcome", outcome);
+    }
+}
+
+/// A session before a save, or after it.
+pub(super) struct Before {
+    key: Option<Key>,
+    expires: Option<Instant>,
+    signs_in: bool,
+    /// The first session that has to be destroyed.
+    ended: Option<Key>,
+}
+
+impl Before {
+    fn of(session: &Session) -> Self {
+        session.state(|state| {
+            let live = state.live();
+            Self {
+                key: live.map(|stored| stored.identity.key),
+                expires: live.map(|stored| stored.expires),
+                signs_in: state.changes.sign_in.is_some(),
+                ended: state.ended.first().map(|ended| ended.key),
+            }
+        })
+    }
+}
+
+/// The steps of one save.
+#[derive(Default)]
+struct Steps {
+    created: bool,
+    rotated: bool,
+    signed_in: bool,
+    renewed: bool,
+    ended: bool,
+}
+
+impl Steps {
+    fn between(before: &Before, after: &Before) -> Self {
+        let same = before.key.is_some() && before.key == after.key;
+        Self {
+            created: before.key.is_none() && after.key.is_some(),
+            rotated: before.key.is_some() && after.key.is_some() && !same,
+            signed_in: before.signs_in && !after.signs_in && after.key.is_some(),
+            renewed: same && before.expires < after.expires,
+            ended: before.ended.is_some() && after.ended.is_none(),
+        }
+    }
+
+    /// The most important step.
+    fn outcome(&self, saved: Saved) -> &'static str {
+        match self {
+            Self { signed_in: true, .. } => "signed_in",
+            Self { rotated: true, .. } => "rotated",
+            Self { created: true, .. } => "created",
+            Self { ended: true, .. } => "ended",
+            Self { renewed: true, .. } => "renewed",
+            _ if saved == Saved::Unchanged => "unchanged",
+            _ => "updated",
+        }
+    }
+}
+
+fn failure(error: &Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::Unavailable if error.nothing_was_written() => "refused",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::Gone => "gone",
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::Corrupt => "corrupt",
+        ErrorKind::TooLarge => "too_large",
+        _ => "failed",
+    }
+}
+
+/// Tells sessions apart in a log, the same on every node. It is a digest of the key, so it leads
+/// neither to the key nor to the session id.
+struct Fingerprint(Key);
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digest = Sha256::new()
+            .chain_update("session fingerprint\0")
+            .chain_update(self.0.as_bytes())
+            .finalize();
+        digest.iter().take(8).try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
