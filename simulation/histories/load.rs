@@ -61,20 +61,23 @@ pub(crate) async fn run(name: &str, field: &Field, requests: usize) -> bool {
     let peak = watch_memory(LENGTH).await;
     stop.store(true, Ordering::Relaxed);
     let stopped = Instant::now();
-    // Nobody begins anything from now on. A request does not wait for those that nobody needs.
-    let normal = normal_again(store, &cookies[0], stopped).await;
+    // Nobody begins anything from now on; what is in flight ends within its deadline.
     while tasks.join_next().await.is_some() {}
+    let drained = stopped.elapsed();
+    let normal = normal_again(store, &cookies[0], Instant::now()).await;
     let n = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let grown = peak.saturating_sub(before);
     say(&format!(
         "{name}: {requests} requests in flight for {} s: {} served, {} refused, {} unknown; the slowest took {} ms; \
-         {} KiB of memory more for each; {} after the load a request took {} ms (before it: {} ms)",
+         {} KiB of memory more for each; the last ended {} ms after the load; {} later a request took {} ms \
+         (before the load: {} ms)",
         LENGTH.as_secs(),
         n(&seen.served),
         n(&seen.refused),
         n(&seen.unknown),
         n(&seen.slowest),
         grown / requests.max(1) / 1024,
+        drained.as_millis(),
         normal.map_or("never".to_owned(), |(after, _)| format!("{} ms", after.as_millis())),
         normal.map_or(0, |(_, took)| took.as_millis()),
         single.as_millis(),

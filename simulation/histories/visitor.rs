@@ -276,9 +276,21 @@ impl Visitors {
             self.operate("save", self.store.save(&handle.session)),
             self.operate("save", self.store.save(&handle.session)),
         );
-        // The second one finds out what became of the first one.
-        self.told(ledger, handle, first.map(drop));
-        self.told(ledger, handle, second.map(drop));
+        // The later one finds out what became of the earlier one.
+        match (first, second) {
+            (Ok(_), _) => self.told(ledger, handle, Ok(())),
+            (Err(_), Ok(_)) => {
+                self.doubt(ledger, handle);
+                self.told(ledger, handle, Ok(()));
+            }
+            (Err(first), Err(second)) => {
+                let in_doubt = !first.nothing_was_written() || !second.nothing_was_written();
+                if in_doubt {
+                    self.doubt(ledger, handle);
+                }
+                self.told(ledger, handle, Err(second));
+            }
+        }
     }
 
     /// What a save said, for each change that it had to write.
@@ -365,7 +377,10 @@ impl Visitors {
 
     /// When no request uses the session any more.
     async fn audit(&self, ledger: &Ledger) {
-        let (dead, ending) = (ledger.state().dead, ledger.state().ending);
+        let (dead, ending) = {
+            let state = ledger.state();
+            (state.dead, state.ending)
+        };
         if !dead {
             let Some(before) = ({
                 let state = ledger.state();
