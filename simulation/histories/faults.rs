@@ -76,9 +76,9 @@ impl Fault {
                 let until = Instant::now() + length;
                 while Instant::now() < until {
                     if url.starts_with("postgres") {
-                        end_postgres(url).await?
+                        end_postgres(url).await?;
                     } else {
-                        end_mariadb(url).await?
+                        end_mariadb(url).await?;
                     }
                     sleep(Duration::from_millis(100)).await;
                 }
