@@ -13,12 +13,9 @@ fn run(arguments: &[&str]) {
     }
 }
 
+/// One after another, because each needs the machine for itself.
 #[test]
-fn every_store_keeps_its_promises_while_its_server_fails() {
+fn every_store_keeps_its_promises_while_its_server_fails_and_under_load() {
     run(&["--seconds", "8"]);
-}
-
-#[test]
-fn every_store_bears_more_requests_than_it_can_serve() {
     run(&["--load", "2000"]);
 }
