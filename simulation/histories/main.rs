@@ -1,6 +1,8 @@
 //! `cargo run -p simulation --features histories --release --bin histories -- --seconds 60`; see the
 //! README.
 
+mod audit;
+mod content;
 mod faults;
 mod ledger;
 mod load;

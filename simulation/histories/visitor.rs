@@ -1,6 +1,5 @@
 //! The clients: visitors with several tabs, whose requests use one session at once.
 
-use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,13 +10,12 @@ use session_core::{Error, ErrorKind, Owner, Result, Session, SessionStore};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::content::{LIST, all, content, push};
 use crate::ledger::{Counts, Fate, Ledger, Seen, add};
 use crate::stores::DEADLINE;
 
 /// The value that tells the session of a visitor from one that a late sign-in began.
 const ORIGIN: &str = "origin";
-/// The list of the changes that were made by updates.
-const LIST: &str = "list";
 /// How much longer than its deadline an operation may take on a busy machine.
 const SLACK: Duration = Duration::from_millis(1_500);
 /// How long a client repeats what has to succeed.
@@ -79,7 +77,7 @@ impl Visitors {
     }
 
     /// Repeats an operation until it succeeds; `None` if it does not.
-    async fn insist<T, F>(&self, name: &str, work: impl Fn() -> F) -> Option<T>
+    pub(crate) async fn insist<T, F>(&self, name: &str, work: impl Fn() -> F) -> Option<T>
     where
         F: Future<Output = Result<T>>,
     {
@@ -157,7 +155,7 @@ impl Visitors {
         Some(Handle { session: session?, cookie: before.cookie, pending: Vec::new(), spent: false })
     }
 
-    fn check(&self, violation: Option<&str>) {
+    pub(crate) fn check(&self, violation: Option<&str>) {
         if let Some(violation) = violation {
             self.counts.violation(violation);
         }
@@ -360,7 +358,7 @@ impl Visitors {
     }
 
     /// Ends the session: a logout is repeated until it succeeds.
-    async fn end(&self, ledger: &Ledger, session: &Session, cookie: usize) {
+    pub(crate) async fn end(&self, ledger: &Ledger, session: &Session, cookie: usize) {
         let is_last = {
             let mut state = ledger.state();
             state.ending = true;
@@ -372,50 +370,6 @@ impl Visitors {
         let is_followed = begins.elapsed() < Duration::from_secs(2);
         if ended.is_some() && (is_followed || !ledger.state().may_have_moved()) && is_last {
             ledger.state().dead = true;
-        }
-    }
-
-    /// When no request uses the session any more.
-    async fn audit(&self, ledger: &Ledger) {
-        let (dead, ending) = {
-            let state = ledger.state();
-            (state.dead, state.ending)
-        };
-        if !dead {
-            let Some(before) = ({
-                let state = ledger.state();
-                state.before(state.cookies.len() - 1)
-            }) else {
-                return;
-            };
-            let load = || self.store.web().load(&before.value);
-            let Some(found) = self.insist("load", load).await else {
-                return;
-            };
-            let Found::Session(session) = found else {
-                let seen =
-                    if matches!(found, Found::Rotated(_)) { Seen::Rotated } else { Seen::Nothing };
-                self.check(ledger.state().after(&before, &seen));
-                return;
-            };
-            let (list, names) = content(&session);
-            if let Some(violation) = ledger.state().audit(&list, &names) {
-                self.counts.violation(violation);
-            }
-            if !ending {
-                add(&self.counts.audited);
-            }
-            self.end(ledger, &session, before.cookie).await;
-        }
-        if ledger.state().dead {
-            let last = ledger.state().cookies.len();
-            for cookie in last.saturating_sub(2)..last {
-                let Some(before) = ledger.state().before(cookie) else { continue };
-                let load = || self.store.web().load(&before.value);
-                if let Some(Found::Session(_)) = self.insist("load", load).await {
-                    self.counts.violation("a session was loaded after its end");
-                }
-            }
         }
     }
 }
@@ -435,26 +389,6 @@ fn change(ledger: &Ledger, handle: &mut Handle) -> u32 {
         handle.session.insert(&format!("i{change}"), 0).expect("a number can be stored");
     }
     change
-}
-
-/// Puts a change at the end of the list.
-fn push(change: u32) -> impl Fn(Option<Vec<u32>>) -> Vec<u32> + Send + Sync + 'static {
-    move |list| {
-        let mut list = list.unwrap_or_default();
-        list.push(change);
-        list
-    }
-}
-
-/// The list of the updates, and what was inserted.
-fn content(session: &Session) -> (Vec<u32>, BTreeSet<u32>) {
-    let list = session.get(LIST).ok().flatten().unwrap_or_default();
-    let number = |name: &String| name.strip_prefix('i')?.parse().ok();
-    (list, session.keys().iter().filter_map(number).collect())
-}
-
-fn all(list: &[u32], names: &BTreeSet<u32>) -> BTreeSet<u32> {
-    list.iter().chain(names).copied().collect()
 }
 
 fn chance(percent: u32) -> bool {
