@@ -6,6 +6,7 @@ use session_core::Session;
 
 /// The list of the changes that were made by updates.
 pub(crate) const LIST: &str = "list";
+
 /// Puts a change at the end of the list.
 pub(crate) fn push(change: u32) -> impl Fn(Option<Vec<u32>>) -> Vec<u32> + Send + Sync + 'static {
     move |list| {
