@@ -167,7 +167,7 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     async fn destroy(&self, key: &Key, only: Option<Revision>) -> Result<bool>;
 
     /// Removes up to `limit` expired records (clause 19). Its cost is proportional to the number of
-    /// expired records, not of live ones.
+    /// expired records, not of live ones. It may leave what another process wrote to a later collection.
     ///
     /// # Errors
     /// `InvalidConfig`, `Unavailable`, `Other`; what was removed before stays removed.

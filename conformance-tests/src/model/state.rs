@@ -18,6 +18,8 @@ pub(super) struct Slot {
     ended: bool,
     /// No call saw that it ended, so gc must remove it after its expiry.
     pub(super) untouched: bool,
+    /// The handle that wrote or renewed it last.
+    pub(super) writer: usize,
     older: Vec<Revision>,
 }
 
@@ -90,6 +92,11 @@ impl Slot {
     /// The store may have removed an expired record.
     pub(super) fn was_ended(&mut self) {
         (self.ended, self.untouched) = (true, false);
+    }
+
+    /// Changes with each write and each renewal.
+    pub(super) fn stamp(&self) -> (Option<Revision>, Option<(Instant, Instant)>) {
+        (self.record.as_ref().map(|record| record.revision), self.expires)
     }
 
     /// The latest moment at which it expires, if it was not removed.
