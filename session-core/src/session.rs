@@ -54,6 +54,7 @@ impl Session {
         Self::from_state(State::new(unix_millis()))
     }
 
+    #[inline(always)]
     pub(crate) fn from_state(state: State) -> Self {
         Self(Arc::new(Shared { state: Mutex::new(state), saving: tokio::sync::Mutex::new(()) }))
     }
@@ -97,6 +98,11 @@ impl Session {
             drop(unneeded);
         }
         result
+    }
+
+    /// The lock, if nobody has it or waits for it.
+    pub(crate) fn try_lock_for_save(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        self.0.saving.try_lock().ok()
     }
 
     pub(crate) async fn lock_for_save(&self) -> tokio::sync::MutexGuard<'_, ()> {

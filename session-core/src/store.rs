@@ -21,6 +21,7 @@ mod together;
 mod write;
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -131,7 +132,7 @@ impl SessionStore {
         let operation = Operation::load(self.backend_name());
         operation.begins_with(context, cookie_value);
         let found =
-            medium!(self, medium => operation.run(medium.find(context, cookie_value)).await);
+            medium!(self, medium => operation.run(pin!(medium.find(context, cookie_value))).await);
         let found = found.map_err(|error| self.explain_in(&operation, error, "load"))?;
         operation.found(&found);
         Ok(found)
@@ -165,8 +166,7 @@ impl SessionStore {
     pub async fn save(&self, session: &Session) -> Result<Saved> {
         let operation = Operation::save(self.backend_name());
         let before = operation.before(session);
-        let saved =
-            medium!(self, medium => operation.run(medium.save(&self.0.context, session)).await);
+        let saved = medium!(self, medium => operation.run(pin!(medium.save(&self.0.context, session))).await);
         let saved = saved.map_err(|error| self.explain_in(&operation, error, "save"))?;
         if let Some(before) = before {
             operation.saved(&before, session, saved);
@@ -237,8 +237,7 @@ impl SessionStore {
         session.destroy();
         let operation = Operation::destroy(self.backend_name());
         let before = operation.before(session);
-        let destroyed =
-            medium!(self, medium => operation.run(medium.destroy(&self.0.context, session)).await);
+        let destroyed = medium!(self, medium => operation.run(pin!(medium.destroy(&self.0.context, session))).await);
         destroyed.map_err(|error| self.explain_in(&operation, error, "destroy"))?;
         if let Some(before) = before {
             operation.destroyed(&before);
@@ -257,8 +256,7 @@ impl SessionStore {
     pub async fn is_alive(&self, session: &Session) -> Result<bool> {
         let operation = Operation::is_alive(self.backend_name());
         operation.before(session);
-        let alive =
-            medium!(self, medium => operation.run(medium.is_alive(&self.0.context, session)).await);
+        let alive = medium!(self, medium => operation.run(pin!(medium.is_alive(&self.0.context, session))).await);
         let alive = alive.map_err(|error| self.explain_in(&operation, error, "load"))?;
         operation.alive(alive);
         Ok(alive)

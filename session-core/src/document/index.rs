@@ -14,7 +14,7 @@ use super::span::Span;
 pub(super) const MAX_ENTRIES: usize = 64;
 const CODE: usize = 5;
 const MAX_NAME: usize = (1 << 7) - 1;
-const MAX_VALUE: usize = (1 << 18) - 1;
+const MAX_VALUE: u32 = (1 << 18) - 1;
 
 const HEAD: &[u8] = b"{\"v\":1,\"created\":";
 pub(super) const LIFETIME: &[u8] = b",\"lifetime\":";
@@ -95,7 +95,10 @@ impl Packed {
 
     /// Names (without quotes) and values.
     pub(super) fn entries<'a>(&self, raw: &'a [u8]) -> Entries<'a> {
-        Entries { at: self.first, codes: self.codes.of(raw).as_chunks().0.iter() }
+        // As if there were a value and a comma before the first name.
+        let before = self.first - 1;
+        let last = Span::new(before, before);
+        Entries { last, codes: self.codes.of(raw).as_chunks().0.iter() }
     }
 
     /// Checks that every name is in quotes and followed by a colon, and every value is followed by
@@ -106,11 +109,12 @@ impl Packed {
         let mut after = b',';
         for code in codes {
             let (name, value) = decode(code);
-            let colon = at + 2 + name;
-            let end = colon + 1 + value;
+            let colon = at + 2 + name as usize;
+            let end = colon + 1 + value as usize;
             let quotes = [*raw.get(at)?, *raw.get(colon - 1)?, *raw.get(colon)?];
-            let fits = quotes == *b"\"\":" && after == b',' && value > 0;
-            if !fits || !code.iter().all(|digit| digit.wrapping_sub(b'0') < 32) {
+            let has_digits =
+                code.iter().fold(0, |bits, digit| bits | digit.wrapping_sub(b'0')) < 32;
+            if !has_digits || quotes != *b"\"\":" || after != b',' || value == 0 {
                 return None;
             }
             after = *raw.get(end)?;
@@ -122,7 +126,7 @@ impl Packed {
 
 #[derive(Clone)]
 pub(super) struct Entries<'a> {
-    at: usize,
+    last: Span,
     codes: std::slice::Iter<'a, [u8; CODE]>,
 }
 
@@ -132,11 +136,11 @@ impl Iterator for Entries<'_> {
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         let (name, value) = decode(self.codes.next()?);
-        let name_end = self.at + 1 + name;
-        let value_end = name_end + 2 + value;
-        let entry = (Span::new(self.at + 1, name_end), Span::new(name_end + 2, value_end));
-        self.at = value_end + 1;
-        Some(entry)
+        // Between them are a comma and a quote, or a quote and a colon.
+        let name = self.last.next(2, name);
+        let value = name.next(2, value);
+        self.last = value;
+        Some((name, value))
     }
 }
 
@@ -146,7 +150,7 @@ impl Codes {
     }
 
     pub(super) fn push(&mut self, name: usize, value: usize, escaped: bool) {
-        if escaped || name > MAX_NAME || value > MAX_VALUE || self.len() == MAX_ENTRIES {
+        if escaped || name > MAX_NAME || value > MAX_VALUE as usize || self.len() == MAX_ENTRIES {
             self.unfit = true;
         }
         if !self.unfit {
@@ -173,9 +177,10 @@ impl Codes {
     }
 }
 
-fn decode(code: &[u8; CODE]) -> (usize, usize) {
+/// The lengths of the name and of the value.
+fn decode(code: &[u8; CODE]) -> (u32, u32) {
     let code = code.iter().fold(0, |code, digit| code << 5 | u32::from(digit & 31 ^ 16));
-    ((code >> 18) as usize, code as usize & MAX_VALUE)
+    (code >> 18, code & MAX_VALUE)
 }
 
 /// A number of at most 18 digits, and the rest of the text.

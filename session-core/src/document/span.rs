@@ -23,6 +23,11 @@ impl Span {
         text.get(self.range()).unwrap_or_default()
     }
 
+    /// The span of this length that begins `gap` bytes after the end of this one.
+    pub(in crate::document) fn next(self, gap: u32, len: u32) -> Self {
+        Self { start: self.end + gap, end: self.end + gap + len }
+    }
+
     /// From here to the end of the other.
     pub(in crate::document) fn up_to(self, last: Self) -> Self {
         Self { start: self.start, end: last.end }

@@ -25,12 +25,12 @@ impl State {
         if config.flash == FlashMode::NextRequest && self.accessed {
             self.age_flash();
         }
-        let target = match &self.stored {
+        let (target, ttl) = match &self.stored {
             None if self.late && self.changes.sign_in.is_none() => {
                 return if self.changes.any() { Err(rotated()) } else { Ok(Plan::Nothing) };
             }
             None if !self.worth_storing() => return Ok(Plan::Nothing),
-            None => Target::Create(new()?),
+            None => (Target::Create(new()?), Some(self.full_life(config))),
             Some(stored) if stored.gone => {
                 return if self.changes.any() { Err(Error::gone()) } else { Ok(Plan::Nothing) };
             }
@@ -41,7 +41,7 @@ impl State {
                 // lifetime, and a session with a new lifetime needs a new id.
                 let other_life = sealed.is_some() && self.changes.lifetime.is_some();
                 let renewal = self.renewal(config);
-                if self.changes.new_id() || other_life {
+                let target = if self.changes.new_id() || other_life {
                     let new = new()?;
                     let tombstone =
                         Tombstone { at: unix_millis(), key: new.key, replaced: expected };
@@ -69,12 +69,9 @@ impl State {
                 } else {
                     self.changes.reset(); // at most an `extend` that changes nothing
                     return Ok(Plan::Nothing);
-                }
+                };
+                (target, renewal)
             }
-        };
-        let ttl = match &self.stored {
-            None => Some(self.full_life(config)),
-            Some(_) => self.renewal(config),
         };
         let document = self.changes.encode(&self.base, unix_millis);
         let payload = document.payload();
@@ -127,8 +124,8 @@ impl State {
         let left = self.stored.as_ref()?.expires_in(Instant::now());
         let life = self.full_life(config);
         let gain = life.saturating_sub(left);
-        let threshold = if asked { Duration::ZERO } else { life.mul_f64(config.renew_after) };
-        (gain > threshold).then_some(life)
+        let threshold = if asked { 0.0 } else { life.as_secs_f64() * config.renew_after };
+        (gain.as_secs_f64() > threshold).then_some(life)
     }
 
     /// The ttl of a session that begins or is renewed now.
@@ -140,8 +137,10 @@ impl State {
         if let Some(own) = own {
             return own.min(MAX_TTL);
         }
-        let age = if self.changes.new_life() { Duration::ZERO } else { self.age() };
-        let rest = config.lifetime.map(|lifetime| lifetime.saturating_sub(age));
+        let rest = config.lifetime.map(|lifetime| match self.changes.new_life() {
+            true => lifetime,
+            false => lifetime.saturating_sub(self.age()),
+        });
         let life = rest.into_iter().chain(config.idle_timeout).min().unwrap_or(MAX_TTL);
         life.clamp(Duration::from_millis(1), MAX_TTL)
     }

@@ -106,6 +106,7 @@ impl State {
         Self::over(None, None, Document::new(created))
     }
 
+    #[inline(always)]
     pub(crate) fn loaded(stored: Stored, document: Document) -> Self {
         Self::over(Some(stored.identity.key), Some(stored), document)
     }
@@ -125,6 +126,7 @@ impl State {
         state
     }
 
+    #[inline(always)]
     fn over(cookie: Option<Key>, stored: Option<Stored>, document: Document) -> Self {
         Self {
             stored,

@@ -74,7 +74,8 @@ pub(super) async fn compare_and_swap(
     ttl: impl Fn() -> Option<Duration>,
     ask_first: bool,
 ) -> SwapOutcome {
-    let mut cause = Error::unavailable("the outcome of an earlier write is not known");
+    let mut cause = None;
+    let not_known = || Error::unavailable("the outcome of an earlier write is not known");
     // Whether a copy of this write may still arrive.
     let mut sent = ask_first;
     let mut ask = ask_first;
@@ -88,7 +89,7 @@ pub(super) async fn compare_and_swap(
                 }
                 Err(error) if is_refusal(&error) => return SwapOutcome::InDoubt(error),
                 // The first copy may have arrived since, so a conflict proves nothing.
-                Err(error) => cause = error,
+                Err(error) => cause = Some(error),
             }
             sent = true;
         }
@@ -99,7 +100,7 @@ pub(super) async fn compare_and_swap(
             Ok(None) if ask_first => return SwapOutcome::GoneInDoubt,
             Ok(None) => return SwapOutcome::Gone,
             // Return the first failure.
-            Err(_) => return SwapOutcome::InDoubt(cause),
+            Err(_) => return SwapOutcome::InDoubt(cause.unwrap_or_else(not_known)),
         };
         if found.record.revision == record.revision {
             return SwapOutcome::Written;
@@ -108,7 +109,7 @@ pub(super) async fn compare_and_swap(
             return SwapOutcome::Replaced(found);
         }
         if *resends >= MAX_RESENDS {
-            return SwapOutcome::InDoubt(cause);
+            return SwapOutcome::InDoubt(cause.unwrap_or_else(not_known));
         }
         *resends += 1;
     }

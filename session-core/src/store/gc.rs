@@ -1,5 +1,6 @@
 //! The removal of expired records.
 
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -31,7 +32,7 @@ impl SessionStore {
             return Ok(0);
         };
         let operation = Operation::gc(self.backend_name());
-        let removed = operation.run(self.collect(backend)).await;
+        let removed = operation.run(pin!(self.collect(backend))).await;
         let removed = removed.map_err(|error| self.explain_in(&operation, error, "gc"))?;
         operation.collected();
         Ok(removed)

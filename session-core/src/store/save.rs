@@ -53,7 +53,10 @@ impl<'a> Save<'a> {
     /// The saves of one session run one after another.
     pub(super) async fn lock(&self) -> Result<MutexGuard<'a, ()>> {
         let session = self.session;
-        self.calls.deadline.limit(async { Ok(session.lock_for_save().await) }).await
+        match session.try_lock_for_save() {
+            Some(guard) => Ok(guard),
+            None => self.calls.deadline.limit(async { Ok(session.lock_for_save().await) }).await,
+        }
     }
 
     pub(super) async fn run(mut self) -> Result<Saved> {
