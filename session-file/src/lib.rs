@@ -15,6 +15,7 @@ mod errors;
 mod expiries;
 mod format;
 mod name;
+mod owners;
 mod queue;
 mod read;
 mod root;
