@@ -24,6 +24,7 @@ use crate::clock::now;
 use crate::expiries::Expiries;
 use crate::format::Invalid;
 use crate::name::{Name, TEMPORARY, bucket_of};
+use crate::owner_sweep::Sweep;
 use crate::owners::leave;
 use crate::queue::{InUse, Queues};
 use crate::read::{Stored, Unread, look_up, read_header};
@@ -46,7 +47,7 @@ pub(crate) struct Collector {
     expiries: Box<[Mutex<Expiries>]>,
     /// The bucket where the next collection begins.
     next_bucket: AtomicU8,
-    owners: owners::Sweep,
+    owners: Sweep,
     pub(crate) time_limit: Duration,
     #[cfg(test)]
     pub(crate) slow_disk: SlowDisk,
@@ -67,7 +68,7 @@ impl Collector {
         Self {
             expiries: (0..256).map(|_| Mutex::default()).collect(),
             next_bucket: AtomicU8::new(0),
-            owners: owners::Sweep::default(),
+            owners: Sweep::default(),
             time_limit: TIME_LIMIT,
             #[cfg(test)]
             slow_disk: SlowDisk::default(),

@@ -1,34 +1,12 @@
 //! Removes entries of the owner index whose records are gone: their writer died in between.
 
-use std::sync::{Mutex, PoisonError};
-
 use session_core::{Key, Result};
 
 use super::{Attempt, Collection, SWEEP_INTERVAL};
 use crate::clock::now;
 use crate::name::bucket_of;
+use crate::owner_sweep::State;
 use crate::owners;
-
-/// When the index is swept next.
-#[derive(Debug, Default)]
-pub(super) struct Sweep(Mutex<State>);
-
-#[derive(Debug, Clone, Copy, Default)]
-struct State {
-    due_at: u64,
-    /// How many owners an interrupted sweep has passed.
-    passed: usize,
-}
-
-impl Sweep {
-    fn state(&self) -> State {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, state: State) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = state;
-    }
-}
 
 impl Collection<'_> {
     /// Looks at all entries once an hour. It opens no record: an entry is kept while a file has its key.
