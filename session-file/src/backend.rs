@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use session_core::{
-    Backend, Capabilities, Key, Loaded, Record, Result, Revision, Write, async_trait,
+    Backend, Capabilities, Key, Loaded, Owner, OwnerIndex, Record, Result, Revision, Write,
+    async_trait,
 };
 use tokio::task::coop::consume_budget;
 
@@ -119,6 +120,20 @@ impl Backend for FileBackend {
         clock::checked_now()?;
         let store = Arc::clone(&self.store);
         self.store.queues.collections.run(move || store.collect(limit)).await
+    }
+
+    fn owner_index(&self) -> Option<&dyn OwnerIndex> {
+        Some(self)
+    }
+}
+
+/// Each entry is changed together with its record, so there is nothing to prolong or to forget.
+#[async_trait]
+impl OwnerIndex for FileBackend {
+    async fn keys_of(&self, owner: &Owner, after: Option<&Key>, limit: usize) -> Result<Vec<Key>> {
+        let (store, owner, after) = (Arc::clone(&self.store), owner.clone(), after.copied());
+        let find = move || store.keys_of(&owner, after.as_ref(), limit);
+        self.store.queues.readers.run(find).await
     }
 }
 

@@ -8,7 +8,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{
-    AtFlags, Dir, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat, unlinkat,
+    AtFlags, Dir, FlockOperation, Mode, OFlags, fchmod, flock, openat, renameat, statat, unlinkat,
 };
 use rustix::io::{Errno, retry_on_intr};
 use session_core::{Error, Result};
@@ -96,6 +96,15 @@ impl Bucket {
         }
     }
 
+    /// Whether there is an entry with this name.
+    pub(crate) fn has(&self, name: &str) -> Result<bool> {
+        match statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(_) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(unreadable(errno)),
+        }
+    }
+
     /// The names of all its entries.
     pub(crate) fn names(&self) -> Result<impl Iterator<Item = Result<String>> + use<>> {
         let entries = Dir::read_from(&self.0).map_err(unreadable)?;
@@ -114,6 +123,10 @@ pub(crate) struct Locked(Bucket);
 impl Locked {
     pub(crate) fn open(&self, name: &str) -> Result<Option<File>> {
         self.0.open(name)
+    }
+
+    pub(crate) fn has(&self, name: &str) -> Result<bool> {
+        self.0.has(name)
     }
 
     pub(crate) fn open_to_change(&self, name: &str) -> Result<Option<File>> {

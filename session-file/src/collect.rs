@@ -10,6 +10,8 @@
 //! of the writers. Dropping its future does not end it, so without these limits slow collections
 //! would accumulate.
 
+mod owners;
+
 use std::fs::File;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +24,8 @@ use crate::clock::now;
 use crate::expiries::Expiries;
 use crate::format::Invalid;
 use crate::name::{Name, TEMPORARY, bucket_of};
+use crate::owner_sweep::Sweep;
+use crate::owners::leave;
 use crate::queue::{InUse, Queues};
 use crate::read::{Stored, Unread, look_up, read_header};
 use crate::root::Root;
@@ -43,6 +47,7 @@ pub(crate) struct Collector {
     expiries: Box<[Mutex<Expiries>]>,
     /// The bucket where the next collection begins.
     next_bucket: AtomicU8,
+    owners: Sweep,
     pub(crate) time_limit: Duration,
     #[cfg(test)]
     pub(crate) slow_disk: SlowDisk,
@@ -63,6 +68,7 @@ impl Collector {
         Self {
             expiries: (0..256).map(|_| Mutex::default()).collect(),
             next_bucket: AtomicU8::new(0),
+            owners: Sweep::default(),
             time_limit: TIME_LIMIT,
             #[cfg(test)]
             slow_disk: SlowDisk::default(),
@@ -134,9 +140,11 @@ impl Collection<'_> {
             self.check(collected);
             if self.is_over() {
                 self.shared.next_bucket.store(number, Ordering::Relaxed);
-                break;
+                return;
             }
         }
+        let swept = self.sweep_owners();
+        self.check(swept);
     }
 
     fn collect_in(&mut self, number: u8) -> Result<()> {
@@ -169,11 +177,16 @@ impl Collection<'_> {
             };
             let stored = unless_corrupt(look_up(bucket, &key, now));
             match self.check(stored).flatten() {
-                Some(Stored::Expired) => {
+                Some(Stored::Expired(owner)) => {
                     let removed = bucket.remove(&key.to_hex());
-                    self.removed += usize::from(self.check(removed).is_some());
+                    if self.check(removed).is_some() {
+                        self.removed += 1;
+                        if let Some(owner) = owner {
+                            leave(self.root, &owner, &key);
+                        }
+                    }
                 }
-                Some(Stored::Live(header)) => self.shared.note(header.expires_at, &key),
+                Some(Stored::Live(header, _)) => self.shared.note(header.expires_at, &key),
                 Some(Stored::Missing) | None => {}
             }
             if self.is_over() {

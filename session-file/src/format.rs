@@ -118,6 +118,13 @@ impl Header {
         (HEADER as u64 + u64::from(self.owner_len)).saturating_add(self.payload_len)
     }
 
+    /// The owner, from the first bytes of the file. They are not checked: a damaged name leads to no
+    /// entry of the owner index.
+    pub(crate) fn owner(&self, file: &[u8]) -> Option<Owner> {
+        let name = file.get(HEADER..HEADER + usize::from(self.owner_len))?;
+        parse_owner(name).filter(|_| self.owner_len > 0)
+    }
+
     /// Reads the record from the content of the file.
     pub(crate) fn parse_record(&self, file: Vec<u8>) -> Result<Record, Invalid> {
         match (file.len() as u64).cmp(&self.file_len()) {

@@ -15,6 +15,8 @@ mod errors;
 mod expiries;
 mod format;
 mod name;
+mod owner_sweep;
+mod owners;
 mod queue;
 mod read;
 mod root;

@@ -31,7 +31,7 @@ impl Name {
 }
 
 /// Accepts only the form that [`Key::to_hex`] returns.
-fn parse_key(name: &str) -> Option<Key> {
+pub(crate) fn parse_key(name: &str) -> Option<Key> {
     let digits = name.as_bytes();
     if digits.len() != 64 {
         return None;

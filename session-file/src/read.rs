@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 
-use session_core::{Error, Key, Loaded, Record, Result};
+use session_core::{Error, Key, Loaded, Owner, Record, Result};
 
 use crate::bucket::Locked;
 use crate::clock::now;
@@ -24,8 +24,8 @@ pub(crate) enum Unread {
 /// The state of a key, according to its file.
 pub(crate) enum Stored {
     Missing,
-    Expired,
-    Live(Header),
+    Expired(Option<Owner>),
+    Live(Header, Option<Owner>),
 }
 
 /// Looks up a key in a bucket that no other process writes to.
@@ -33,10 +33,13 @@ pub(crate) fn look_up(bucket: &Locked, key: &Key, now: u64) -> Result<Stored> {
     let Some(file) = bucket.open(&key.to_hex())? else {
         return Ok(Stored::Missing);
     };
-    let header = read_header(key, &file)?;
+    let mut content = [0; HEADER + Owner::MAX_BYTES];
+    let len = read_once(|| file.read_at(&mut content, 0)).map_err(Unread::from)?;
+    let header = parse_header(key, &content[..len]).map_err(Unread::from)?;
+    let owner = header.owner(&content[..len]);
     Ok(match header.expires_at <= now {
-        true => Stored::Expired,
-        false => Stored::Live(header),
+        true => Stored::Expired(owner),
+        false => Stored::Live(header, owner),
     })
 }
 

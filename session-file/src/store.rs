@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use session_core::{
-    Error, ErrorKind, Key, Loaded, Record, Result, Revision, Update, Write, ttl_millis,
+    Error, ErrorKind, Key, Loaded, Owner, Record, Result, Revision, Update, Write, ttl_millis,
 };
 
 use crate::bucket::Locked;
@@ -17,6 +17,7 @@ use crate::durability::Durability;
 use crate::errors::{in_doubt, not_changed};
 use crate::format::{EXPIRY_OFFSET, Header, Invalid, encode, expiry_field};
 use crate::name::bucket_of;
+use crate::owners;
 use crate::queue::{MAX_WAIT, Queues, Request};
 use crate::read::{Stored, Unread, if_live, look_up, read_header, read_record};
 use crate::root::Root;
@@ -103,30 +104,32 @@ impl Store {
         let millis = ttl_millis(ttl)?;
         let bucket = self.root.make_bucket(bucket_of(key))?.lock(request.until)?;
         let now = now();
-        if let Stored::Live(_) = look_up(&bucket, key, now)? {
-            return Err(Error::already_exists());
-        }
+        let before = match look_up(&bucket, key, now)? {
+            Stored::Live(..) => return Err(Error::already_exists()),
+            Stored::Expired(owner) => owner,
+            Stored::Missing => None,
+        };
         let expires_at = new_expiry(request, now, millis).ok_or_else(|| {
             Error::refused(
                 "the ttl of the session ended before other writers had finished; nothing was written",
             )
         })?;
-        self.put(&bucket, key, record, expires_at)
+        self.put(&bucket, key, record, expires_at, before.as_ref())
     }
 
     fn update(&self, request: Request, key: &Key, record: &Record, write: Update) -> Result<()> {
         let millis = write.ttl.map(ttl_millis).transpose()?;
         let bucket = self.lock(request, key)?.ok_or_else(Error::gone)?;
         let now = now();
-        let header = match look_up(&bucket, key, now)? {
-            Stored::Missing | Stored::Expired => return Err(Error::gone()),
-            Stored::Live(header) => expect(header, write.expected)?,
+        let (header, before) = match look_up(&bucket, key, now)? {
+            Stored::Missing | Stored::Expired(_) => return Err(Error::gone()),
+            Stored::Live(header, owner) => (expect(header, write.expected)?, owner),
         };
         let expires_at = match millis {
             None => header.expires_at,
             Some(millis) => new_expiry(request, now, millis).ok_or_else(Error::gone)?,
         };
-        self.put(&bucket, key, record, expires_at)
+        self.put(&bucket, key, record, expires_at, before.as_ref())
     }
 
     pub(crate) fn touch(
@@ -163,20 +166,23 @@ impl Store {
         let Some(bucket) = self.lock(request, key)? else {
             return Ok(false);
         };
-        let live = match look_up(&bucket, key, now()) {
+        let (live, owner) = match look_up(&bucket, key, now()) {
             Ok(Stored::Missing) => return Ok(false),
-            Ok(Stored::Expired) => false,
-            Ok(Stored::Live(header)) if only.is_some_and(|only| only != header.revision) => {
+            Ok(Stored::Expired(owner)) => (false, owner),
+            Ok(Stored::Live(header, _)) if only.is_some_and(|only| only != header.revision) => {
                 return Ok(false);
             }
-            Ok(Stored::Live(_)) => true,
+            Ok(Stored::Live(_, owner)) => (true, owner),
             // A damaged file does not have the expected revision. If no revision is expected, it is
             // removed, because it may have been live.
             Err(error) if error.kind() == ErrorKind::Corrupt && only.is_some() => return Ok(false),
-            Err(error) if error.kind() == ErrorKind::Corrupt => true,
+            Err(error) if error.kind() == ErrorKind::Corrupt => (true, None),
             Err(error) => return Err(error),
         };
         bucket.remove(&key.to_hex())?;
+        if let Some(owner) = owner {
+            owners::leave(&self.root, &owner, key);
+        }
         Ok(live)
     }
 
@@ -184,10 +190,34 @@ impl Store {
         self.collector.collect(&self.root, &self.queues, limit)
     }
 
-    /// The last step of a save. An error before the rename has changed nothing.
-    fn put(&self, bucket: &Locked, key: &Key, record: &Record, expires_at: u64) -> Result<()> {
+    /// The last step of a save. An error before the rename has changed nothing. `before` is the owner
+    /// of the record that is replaced.
+    fn put(
+        &self,
+        bucket: &Locked,
+        key: &Key,
+        record: &Record,
+        expires_at: u64,
+        before: Option<&Owner>,
+    ) -> Result<()> {
         self.collector.note(expires_at, key);
-        bucket.put(&key.to_hex(), &encode(key, record, expires_at), self.durability)
+        if let Some(owner) = record.owner.as_ref().filter(|owner| Some(*owner) != before) {
+            owners::enter(&self.root, owner, key)?;
+        }
+        bucket.put(&key.to_hex(), &encode(key, record, expires_at), self.durability)?;
+        if let Some(before) = before.filter(|before| Some(*before) != record.owner.as_ref()) {
+            owners::leave(&self.root, before, key);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keys_of(
+        &self,
+        owner: &Owner,
+        after: Option<&Key>,
+        limit: usize,
+    ) -> Result<Vec<Key>> {
+        owners::keys_of(&self.root, owner, after, limit)
     }
 
     /// Locks the bucket of a key, if it exists.

@@ -255,3 +255,26 @@ async fn an_interrupted_sweep_is_completed() {
     assert_eq!(store.store.collect(1_000).unwrap(), 0);
     assert_eq!(OPENED.get(), before, "the sweep has ended");
 }
+
+/// A writer died after it had written the entry, or before it removed it.
+#[tokio::test]
+async fn gc_removes_entries_of_the_owner_index_whose_records_are_gone() {
+    let fixture = Fixture::new();
+    let ann = Owner::new("ann").unwrap();
+    for n in 1..=3 {
+        fixture.create(&key(n, 1), HOUR).await;
+    }
+    fs::remove_file(fixture.file(&key(1, 1))).unwrap();
+    fs::remove_dir_all(fixture.root().join("02")).unwrap();
+    let store = open(fixture.directory.path());
+    let found = async |store: &FileBackend| {
+        store.owner_index().unwrap().keys_of(&ann, None, 10).await.unwrap()
+    };
+    assert_eq!(found(&store).await.len(), 3);
+    store.gc(100).await.unwrap();
+    assert_eq!(found(&store).await, [key(3, 1)]);
+    store.destroy(&key(3, 1), None).await.unwrap();
+    assert!(found(&store).await.is_empty());
+    // Nothing remains of an owner without sessions.
+    assert_eq!(fs::read_dir(fixture.root().join("owners")).unwrap().count(), 0);
+}

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use libtest_mimic::Failed;
-use session_core::{Backend as _, Key, Result, Revision, Write};
+use session_core::{Backend as _, Key, Owner, Record, Result, Revision, Write};
 use session_file::FileBackend;
 
 use crate::killed::{acknowledge, numbered, write_until_killed};
@@ -54,7 +54,10 @@ async fn check(store: &FileBackend, user: u8, taken: u64, seen: &mut Seen) -> Re
     let mut live = Vec::new();
     for step in 0..=taken + 1 {
         if let Some(loaded) = store.load(&key(user, step)).await? {
-            assert_eq!(loaded.record, numbered(step), "not what was written under this key");
+            assert_eq!(loaded.record, owned(user, step), "not what was written under this key");
+            let found = store.owner_index().ok_or("there is an index")?;
+            let keys = found.keys_of(&owner(user), None, 100).await?;
+            assert!(keys.contains(&key(user, step)), "the index lacks a session of user {user}");
             live.push(step);
         }
     }
@@ -95,13 +98,22 @@ async fn step(store: &FileBackend, user: u8, number: u64) -> Result<()> {
     let (old, new) = (key(user, number - 1), key(user, number));
     match number % STEPS {
         0 => store.destroy(&old, None).await.map(|was_live| assert!(was_live)),
-        1 => store.save(&new, &numbered(number), Write::Create { ttl: HOUR }).await,
+        1 => store.save(&new, &owned(user, number), Write::Create { ttl: HOUR }).await,
         _ => {
-            store.save(&new, &numbered(number), Write::Create { ttl: HOUR }).await?;
+            store.save(&new, &owned(user, number), Write::Create { ttl: HOUR }).await?;
             let only = Some(Revision::from_u64(number - 1));
             store.destroy(&old, only).await.map(|was_live| assert!(was_live))
         }
     }
+}
+
+/// Two users share an owner.
+fn owner(user: u8) -> Owner {
+    Owner::new(format!("owner {}", user / 2)).expect("a short name")
+}
+
+fn owned(user: u8, step: u64) -> Record {
+    Record { owner: Some(owner(user)), ..numbered(step) }
 }
 
 /// The key that a user has after this step. Each step leads to another bucket.
