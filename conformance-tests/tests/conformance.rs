@@ -6,5 +6,5 @@ mod harness;
 mod support;
 
 fn main() -> ExitCode {
-    conformance_tests::main(harness::all())
+    session_conformance::main(harness::all())
 }

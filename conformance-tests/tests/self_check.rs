@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use conformance_tests::{Fixture, Harness, Outcome, cases, check, promise};
+use session_conformance::{Fixture, Harness, Outcome, cases, check, promise};
 use session_core::{Capabilities, Result, async_trait};
 use tokio::task::JoinSet;
 

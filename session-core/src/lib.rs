@@ -1,3 +1,4 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //! Web sessions over any store.
 //!
 //! An application holds a [`SessionStore`] and gets a [`Session`] from it. A store of records
@@ -19,6 +20,11 @@
 //!     Ok((visits, store.cookie_value(&session)))
 //! }
 //! ```
+
+/// Its example is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 mod backend;
 mod batch;

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use session_core::{Capabilities, Result, async_trait};
 use session_memory::MemoryBackend;
 
@@ -25,5 +25,5 @@ impl Harness for Memory {
 }
 
 fn main() -> ExitCode {
-    conformance_tests::main([Box::new(Memory) as Box<dyn Harness>])
+    session_conformance::main([Box::new(Memory) as Box<dyn Harness>])
 }

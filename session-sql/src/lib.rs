@@ -1,3 +1,4 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //! Sessions in SQLite, PostgreSQL, MySQL or MariaDB, on [sqlx](sqlx).
 //!
 //! One cargo feature per database, none by default: `sqlite`, `postgres`, `mysql` (also for MariaDB).

@@ -1,3 +1,4 @@
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![doc = include_str!("../README.md")]
 //!
 //! # Without axum
@@ -35,8 +36,3 @@ pub use layer::{SessionLayer, SessionService};
 pub use optional::OptionalSession;
 pub use session::Session;
 pub use session_core;
-
-// The example on the project's front page is compiled, too.
-#[cfg(all(doctest, feature = "axum"))]
-#[doc = include_str!("../../README.md")]
-struct FrontPage;

@@ -5,7 +5,7 @@ mod backend;
 mod list;
 mod store;
 
-use conformance_tests::{Fixture, Harness, Outcome, cases, check};
+use session_conformance::{Fixture, Harness, Outcome, cases, check};
 use session_core::{Capabilities, Result, async_trait};
 use tokio::task::JoinSet;
 

@@ -12,7 +12,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use session_core::{Capabilities, Key, Loaded, Record, Result, Update, async_trait};
 
 use crate::support::reference::{CLAIMS, Entry, Reference};

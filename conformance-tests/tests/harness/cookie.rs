@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use session_cookie::{CookieStore, SecretKey};
 use session_core::{Capabilities, Result, async_trait};
 use session_memory::MemoryBackend;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use session_core::{Capabilities, Error, ErrorKind, Result, async_trait};
 use session_file::{Durability, FileBackend};
 

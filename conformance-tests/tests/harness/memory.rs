@@ -1,6 +1,6 @@
 //! session-memory.
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use session_core::{Capabilities, Result, async_trait};
 use session_memory::MemoryBackend;
 

@@ -12,7 +12,7 @@ mod redis;
 mod reference;
 mod sql;
 
-use conformance_tests::Harness;
+use session_conformance::Harness;
 
 pub(crate) fn all() -> Vec<Box<dyn Harness>> {
     let mut all = Vec::new();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use redis::aio::MultiplexedConnection;
 use session_core::{Capabilities, Error, Result, async_trait};
 use session_redis::RedisBackend;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use session_core::{Capabilities, Result, async_trait};
 
 use crate::support::reference::{CLAIMS, Reference};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use session_core::{Backend, Capabilities, Error, Result, async_trait};
 use session_sql::{MySqlBackend, PostgresBackend, SqliteBackend};
 use sqlx::{

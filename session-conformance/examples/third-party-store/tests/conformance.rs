@@ -1,6 +1,6 @@
 //! Tests of the store, in ten lines.
 
-use conformance_tests::{Fixture, Harness};
+use session_conformance::{Fixture, Harness};
 use session_core::{Capabilities, Result, async_trait};
 use third_party_store::MapStore;
 
@@ -14,5 +14,5 @@ impl Harness for Map {
 }
 
 fn main() -> std::process::ExitCode {
-    conformance_tests::main([Box::new(Map) as Box<dyn Harness>])
+    session_conformance::main([Box::new(Map) as Box<dyn Harness>])
 }
