@@ -87,6 +87,9 @@ fi
 step 'documentation'
 RUSTDOCFLAGS='-D warnings' cargo doc --workspace --all-features --no-deps --quiet
 
+step 'packages as they would be published'
+scripts/publish-check.sh
+
 # From here on a missing server is a failure and its cases are not skipped.
 export CONFORMANCE_STRICT=1
 
@@ -114,7 +117,7 @@ else
 fi
 
 step 'a store of a stranger, outside the workspace'
-cargo test --manifest-path conformance-tests/examples/third-party-store/Cargo.toml
+cargo test --manifest-path session-conformance/examples/third-party-store/Cargo.toml
 
 if command -v cargo-mutants >/dev/null; then
     step 'mutants in the lines that changed'
