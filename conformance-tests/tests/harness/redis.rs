@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use session_conformance::{Fixture, Harness};
 use redis::aio::MultiplexedConnection;
+use session_conformance::{Fixture, Harness};
 use session_core::{Capabilities, Error, Result, async_trait};
 use session_redis::RedisBackend;
 use test_servers::{Missing, redis as servers};
