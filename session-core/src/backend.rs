@@ -16,7 +16,7 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 ///
 /// # The contract
 ///
-/// Each clause names the conformance case that proves it. The crate `conformance-tests` runs them all.
+/// Each clause names the conformance case that proves it. The crate `session-conformance` runs them all.
 ///
 /// **Records**
 /// 1. `load` returns what was saved, byte for byte: payload (any bytes, from none to 1 MiB and
@@ -76,8 +76,8 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 ///     `Ok(false)`. — `destroy::removes`, `destroy::of_missing_is_false`
 /// 18. With `only`, it removes the record only if it has this revision, atomically. —
 ///     `destroy::only_matching_revision`
-/// 19. `gc` removes at most `limit` expired records and returns how many. It never removes a live
-///     record, not even a record that was renewed or replaced a moment ago. It may run on many
+/// 19. `gc` removes at most `limit` expired records, with a limit of 0 none, and returns how many. It
+///     never removes a live record, not even a record that was renewed or replaced a moment ago. It may run on many
 ///     nodes at once. — `gc::removes_expired`, `gc::keeps_live`, `gc::respects_limit`,
 ///     `gc::never_removes_renewed`
 ///
@@ -103,8 +103,9 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 ///
 /// A refusal costs at most one more attempt. After an `Unavailable` or `Other` that is not a
 /// refusal, the handle loads the record and looks for the revision that it wrote. A refusal after
-/// which something was written therefore loses that write. No error may contain a key, a payload,
-/// an owner or a password.
+/// which something was written therefore loses that write. If several errors apply to a call, the
+/// store may return any of them. No error, and no source of one, may contain a key, a payload, an
+/// owner or a password.
 ///
 /// # Wrappers
 ///
@@ -114,8 +115,8 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 /// never wrong.** No flag has to agree with a method.
 ///
 /// - A wrapper that changes payloads must return from `load` what was passed to `save`.
-/// - A cache must not return from `load` a record that another process replaced or destroyed: a
-///   session would survive its sign-out. Writes stay correct, because they are compare-and-swap.
+/// - A cache must not return from `load` a record that was replaced, touched or destroyed before the
+///   load began, by another process, too: a session would survive its sign-out. Writes stay correct, because they are compare-and-swap.
 /// - Never add a fallback that writes: an upsert would revive destroyed sessions.
 ///
 /// `wrapper::forwards_only_the_five_methods` proves it for each store.
@@ -126,7 +127,7 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 ///
 /// # Example
 ///
-/// The README of the crate `conformance-tests` contains a complete store. The shortest store of
+/// The README of the crate `session-conformance` contains a complete store. The shortest store of
 /// this project is `session-memory`.
 #[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {

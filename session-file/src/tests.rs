@@ -1,4 +1,4 @@
-//! Tests of this store only. The contract itself is proven by `conformance-tests`.
+//! Tests of this store only. The contract itself is proven by `session-conformance`.
 
 mod cached;
 mod collect;

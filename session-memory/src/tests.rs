@@ -1,4 +1,4 @@
-//! Tests of this store only. The contract itself is proven by `conformance-tests`.
+//! Tests of this store only. The contract itself is proven by `session-conformance`.
 
 use std::future::{Future as _, poll_fn};
 use std::pin::pin;
