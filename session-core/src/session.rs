@@ -100,11 +100,6 @@ impl Session {
         result
     }
 
-    /// The lock, if nobody has it or waits for it.
-    pub(crate) fn try_lock_for_save(&self) -> Option<tokio::sync::MutexGuard<'_, ()>> {
-        self.0.saving.try_lock().ok()
-    }
-
     pub(crate) async fn lock_for_save(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.0.saving.lock().await
     }
