@@ -144,7 +144,7 @@ impl Wrong {
         }
     }
 
-    /// Runs the case until it finds the defect, at most so many times. The message if it does not.
+    /// Runs the case until it finds the defect, but at most `attempts` times. Returns a message if it never does.
     async fn survives(self, attempts: usize) -> Option<String> {
         let Self { store, case } = self;
         let mut outcome = self.check().await;

@@ -40,7 +40,7 @@ struct Arguments {
     /// The same in hours.
     #[arg(long)]
     hours: Option<u64>,
-    /// Goes on until so many operations were acknowledged.
+    /// The number of acknowledged operations at which the run may end.
     #[arg(long, default_value_t = 0)]
     operations: u64,
     /// How many visitors there are at once, each with three tabs.
@@ -49,7 +49,7 @@ struct Arguments {
     /// No faults.
     #[arg(long)]
     calm: bool,
-    /// Instead: so many requests in flight at once, without faults.
+    /// Measures load instead: the number of requests in flight at once. There are no faults.
     #[arg(long)]
     load: Option<usize>,
 }

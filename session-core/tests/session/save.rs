@@ -1,11 +1,30 @@
 //! The save algorithm: failing writes, lost answers and concurrent requests.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::faulty::Fault;
 use crate::support::{config, increment, n, store, stored, with_config};
 use session_core::{ErrorKind, Saved, Session};
+
+/// Otherwise a task that saves in a loop would occupy its worker for ever.
+#[tokio::test]
+async fn a_task_that_saves_in_a_loop_yields() {
+    let (_, store) = store();
+    let (_, session) = stored(&store).await;
+    let ended = Arc::new(AtomicBool::new(false));
+    let of_task = Arc::clone(&ended);
+    let task = tokio::spawn(async move {
+        for _ in 0..10_000 {
+            assert_eq!(store.save(&session).await.unwrap(), Saved::Unchanged);
+        }
+        of_task.store(true, Ordering::SeqCst);
+    });
+    tokio::task::yield_now().await;
+    assert!(!ended.load(Ordering::SeqCst), "10,000 saves in one poll of the task");
+    task.await.unwrap();
+}
 
 #[tokio::test]
 async fn an_update_whose_answer_was_lost_is_applied_once() {
