@@ -144,7 +144,8 @@ impl Started {
     }
 }
 
-/// Starts this test in `PROCESSES` processes. They wait for each other before they connect and before they migrate.
+/// Starts this test in `PROCESSES` processes, which wait for each other before they connect and before they
+/// migrate.
 fn at_once(test: &str, url: &str, table: &str) {
     let start = |number: u32| {
         Command::new(std::env::current_exe().unwrap())
