@@ -176,8 +176,10 @@ impl Backend for Store {
         let result = self.send(self.inner.save(key, &self.kept(record), write)).await;
         self.wait().await;
         match (self.kind, &result, write) {
-            (Valid::FindsItsOwnRecord, Err(error), Write::Update(_))
-                if error.kind() == ErrorKind::Conflict =>
+            // A ttl of zero is a mistake in the second copy, too.
+            (Valid::FindsItsOwnRecord, Err(error), Write::Update(update))
+                if error.kind() == ErrorKind::Conflict
+                    && update.ttl.is_none_or(|ttl| !ttl.is_zero()) =>
             {
                 let found = self.inner.load(key).await?;
                 let own = found.is_some_and(|found| found.record == *record);
