@@ -1,6 +1,8 @@
 //! Connections: where they come from, and how long they are trusted.
 
 use std::fmt;
+use std::future::{Future, ready};
+use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,11 +32,16 @@ const OVERDUE: Duration = Duration::from_secs(5);
 /// The same for the slot of the one that writes, where the database itself keeps writers apart.
 const WRITER_OVERDUE: Duration = Duration::from_millis(100);
 
+/// Changes the settings of a new connection of our own.
+pub(crate) type Prepare<DB> = fn(&mut <DB as Database>::Connection) -> Prepared<'_>;
+pub(crate) type Prepared<'a> = Pin<Box<dyn Future<Output = sqlx::Result<()>> + Send + 'a>>;
+
 type Options<DB> = <<DB as Database>::Connection as sqlx::Connection>::Options;
 
 /// The connections of a backend.
 pub(crate) struct Connections<DB: Database> {
     source: Source<DB>,
+    prepare: Prepare<DB>,
     classify: fn(&dyn DatabaseError) -> Class,
     /// A database in the process: its connections can't break.
     local: bool,
@@ -76,10 +83,11 @@ impl<DB: Database> Connections<DB> {
         pool: Pool<DB>,
         most: usize,
         local: bool,
+        prepare: Prepare<DB>,
         classify: fn(&dyn DatabaseError) -> Class,
     ) -> Self {
         let source = Source::Own { options, idle: Mutex::default(), pool };
-        Self::new(source, most, local, classify)
+        Self { prepare, ..Self::new(source, most, local, classify) }
     }
 
     pub(crate) fn shared(
@@ -98,6 +106,7 @@ impl<DB: Database> Connections<DB> {
     ) -> Self {
         Self {
             source,
+            prepare: |_| Box::pin(ready(Ok(()))),
             classify,
             local,
             slots: Slots::new(most, OVERDUE),
@@ -200,6 +209,7 @@ impl<DB: Database> Connections<DB> {
         if !self.local && self.slots.held() > 1 && !answers::<DB>(&mut connection).await {
             return Err(sqlx::Error::PoolTimedOut);
         }
+        (self.prepare)(&mut connection).await?;
         Ok((Held::Own(connection), opened))
     }
 

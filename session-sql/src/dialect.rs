@@ -3,7 +3,7 @@
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 use std::collections::HashSet;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, ready};
 use std::time::Duration;
 
 use session_core::{
@@ -13,6 +13,7 @@ use session_core::{
 use sqlx::error::DatabaseError;
 use sqlx::{ColumnIndex, Database, Decode, Row, SqlStr, Type};
 
+use crate::connections::Prepared;
 use crate::failure::Class;
 
 pub(crate) type Connection<D> = <<D as Dialect>::Database as Database>::Connection;
@@ -38,6 +39,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     const SCHEMAS: bool;
 
     fn classify(error: &dyn DatabaseError) -> Class;
+
+    /// Changes the settings of a new connection that no application uses.
+    fn prepare(_: &mut Connection<Self>) -> Prepared<'_> {
+        Box::pin(ready(Ok(())))
+    }
 
     /// The live records among these, in any order.
     fn load(

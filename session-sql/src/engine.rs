@@ -104,7 +104,7 @@ impl<D: Dialect> Engine<D> {
     pub(crate) fn own(dialect: D, options: Options<D>, most: usize, durable: bool) -> Self {
         let options = options.disable_statement_logging();
         let pool = Pool::connect_lazy_with(options.clone());
-        let connections = Connections::own(options, pool, most, D::LOCAL, D::classify);
+        let connections = Connections::own(options, pool, most, D::LOCAL, D::prepare, D::classify);
         Self::new(dialect, Arc::new(connections), durable)
     }
 

@@ -15,7 +15,9 @@ use crate::table::Table;
 
 mod operations;
 mod packet;
+mod rows;
 mod statements;
+mod transaction;
 
 use statements::MySql;
 

@@ -2,23 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
+use session_core::{CreateItem, DestroyItem, Key, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
-use sqlx::mysql::{MySqlArguments, MySqlDatabaseError};
+use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Connection as _, MySqlConnection, Row as _, SqlStr, Transaction};
 
 use super::packet;
+use super::rows::{filled_up, on_keys, row_values};
 use super::statements::MySql;
+use super::transaction::{self, BEGIN};
+use crate::connections::Prepared;
 use crate::dialect::{Dialect, Found, Page, Written, bytes, found, key, millis, owner_bytes};
 use crate::failure::{Class, class_of};
-use crate::ladder::Ladder;
 
-/// Locks only rows that are there, not the gaps into which others want to insert.
-const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; START TRANSACTION";
 /// How often a create that met a row tries to find out what became of that row.
 const CREATE_ATTEMPTS: usize = 3;
-
-type Query = sqlx::query::Query<'static, sqlx::MySql, MySqlArguments>;
 
 impl MySql {
     /// The revision of a live record.
@@ -198,51 +196,16 @@ fn done<'a, I>(items: &[&'a I], written: &[Written]) -> Vec<&'a I> {
     items.filter(|(_, written)| **written == Written::Done).map(|(item, _)| *item).collect()
 }
 
-/// The smallest row again and again where there is room for more.
-fn filled_up<'a, I>(
-    items: &[&'a I],
-    room: usize,
-    record: fn(&I) -> &Record,
-) -> impl Iterator<Item = &'a I> {
-    let smallest = items.iter().copied().min_by_key(|item| record(item).payload.len());
-    items.iter().copied().chain(smallest.into_iter().cycle()).take(room)
-}
-
-/// A statement on keys, after one number where there is one. The last key is repeated where there is
-/// room for more.
-fn on_keys<'k>(
-    statements: &Ladder,
-    first: Option<i64>,
-    keys: impl ExactSizeIterator<Item = &'k Key>,
-) -> Query {
-    let (statement, room) = statements.step(keys.len());
-    let padding = room - keys.len();
-    let mut query = sqlx::query(statement);
-    if let Some(first) = first {
-        query = query.bind(first);
-    }
-    let mut last = None;
-    for key in keys {
-        query = query.bind(bytes(key));
-        last = Some(key);
-    }
-    (0..padding).fold(query, |query, _| query.bind(last.map(bytes)))
-}
-
-fn row_values(query: Query, key: &Key, record: &Record) -> Query {
-    query
-        .bind(bytes(key))
-        .bind(record.revision.to_i64())
-        .bind(&record.payload[..])
-        .bind(owner_bytes(record))
-}
-
 impl Dialect for MySql {
     type Database = sqlx::MySql;
 
     const NAME: &'static str = "mysql";
     const LOCAL: bool = false;
     const SCHEMAS: bool = true;
+
+    fn prepare(connection: &mut MySqlConnection) -> Prepared<'_> {
+        Box::pin(transaction::limit(connection))
+    }
 
     fn classify(error: &dyn DatabaseError) -> Class {
         let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() else {

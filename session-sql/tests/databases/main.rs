@@ -4,6 +4,7 @@
 mod common;
 mod deployments;
 mod expiry;
+mod lost;
 mod mariadb;
 mod outages;
 mod plans;
