@@ -12,11 +12,13 @@ use tokio::task::JoinSet;
 
 mod blind;
 mod broken;
+mod second;
 mod support;
 mod valid;
 
 use blind::Blind;
 use broken::{BROKEN, BrokenHarness, Defect};
+use second::Second;
 use support::reference::{CLAIMS, Reference};
 use valid::{VALID, Valid};
 
@@ -69,24 +71,31 @@ async fn the_reference_store_passes_every_case() {
 /// A case that rejects a correct store would cost a maintainer more time than a defect that is not found.
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn equally_valid_stores_pass_every_case() {
-    let (mut failed, mut running) = (Vec::new(), JoinSet::new());
+    let mut failed = Vec::new();
     for valid in VALID {
-        for name in cases() {
-            if running.len() >= 8 {
-                failed.extend(running.join_next().await.expect("some run").unwrap());
-            }
-            running.spawn(async move {
-                match check(&valid, name).await {
-                    Outcome::Passed | Outcome::Skipped(_) => None,
-                    other => Some(format!("{valid:?}: {name}: {other:?}")),
-                }
-            });
-        }
-    }
-    for outcome in running.join_all().await {
-        failed.extend(outcome);
+        failed.extend(
+            failures(valid).await.into_iter().map(|message| format!("{valid:?}: {message}")),
+        );
     }
     assert!(failed.is_empty(), "valid stores fail:\n{}", failed.join("\n"));
+}
+
+/// Runs all cases on the store, 8 at a time, and returns the messages of those that neither passed nor were skipped.
+async fn failures<H: Harness + Copy + 'static>(store: H) -> Vec<String> {
+    let (mut failed, mut running) = (Vec::new(), JoinSet::new());
+    for name in cases() {
+        if running.len() >= 8 {
+            failed.extend(running.join_next().await.expect("some run").unwrap());
+        }
+        running.spawn(async move {
+            match check(&store, name).await {
+                Outcome::Passed | Outcome::Skipped(_) => None,
+                other => Some(format!("{name}: {other:?}")),
+            }
+        });
+    }
+    failed.extend(running.join_all().await.into_iter().flatten());
+    failed
 }
 
 /// The handle stops waiting for a slow store at its deadline; even then no write may be lost or applied twice.
@@ -124,6 +133,7 @@ struct Wrong {
 enum Store {
     Ours(Defect),
     Theirs(Blind),
+    Second(Second),
 }
 
 impl Wrong {
@@ -134,13 +144,17 @@ impl Wrong {
         let theirs = blind::ALL
             .iter()
             .map(|(fault, _, case)| Self { store: Store::Theirs(Blind(*fault)), case });
-        ours.chain(theirs)
+        let second = second::ALL
+            .iter()
+            .map(|(fault, case)| Self { store: Store::Second(Second(*fault)), case });
+        ours.chain(theirs).chain(second)
     }
 
     async fn check(self) -> Outcome {
         match self.store {
             Store::Ours(defect) => check(&BrokenHarness(defect), self.case).await,
             Store::Theirs(blind) => check(&blind, self.case).await,
+            Store::Second(second) => check(&second, self.case).await,
         }
     }
 
@@ -241,7 +255,7 @@ fn every_case_over_the_backend_has_a_store_that_fails_it() {
             false => over_handle.push(name),
         }
     }
-    let stores = BROKEN.len() + blind::ALL.len();
+    let stores = BROKEN.len() + blind::ALL.len() + second::ALL.len();
     println!("{stores} stores, {} of {} cases found one", caught.len(), known.len());
     println!("cases of the handle, without a broken store: {over_handle:?}");
     assert!(BROKEN.len() >= 25);

@@ -2,6 +2,7 @@
 
 mod account;
 mod batch;
+mod batch_items;
 mod calls;
 mod concurrency;
 mod cookie_value;
@@ -20,6 +21,7 @@ mod merge;
 mod model;
 mod owner;
 mod owner_index;
+mod owner_pages;
 mod races;
 mod refusal;
 mod rotation_races;
@@ -45,10 +47,12 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         races::CASES,
         model::CASES,
         batch::CASES,
+        batch_items::CASES,
         data::CASES,
         ids::CASES,
         owner::CASES,
         owner_index::CASES,
+        owner_pages::CASES,
         account::CASES,
         session::CASES,
         flash::CASES,

@@ -5,10 +5,10 @@ mod backend;
 mod list;
 mod store;
 
-use session_conformance::{Fixture, Harness, Outcome, cases, check};
+use session_conformance::{Fixture, Harness};
 use session_core::{Capabilities, Result, async_trait};
-use tokio::task::JoinSet;
 
+use crate::failures;
 pub(crate) use list::ALL;
 use list::Fault;
 use store::Wrong;
@@ -37,21 +37,7 @@ impl Harness for Blind {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn the_store_without_a_fault_passes() {
-    let mut running = JoinSet::new();
-    let mut failed = Vec::new();
-    for name in cases() {
-        if running.len() >= 8 {
-            failed.extend(running.join_next().await.expect("some run").unwrap());
-        }
-        running.spawn(async move {
-            match check(&Blind(Fault::None), name).await {
-                Outcome::Failed(message) => Some(format!("{name}: {message}")),
-                _ => None,
-            }
-        });
-    }
-    failed.extend(running.join_all().await.into_iter().flatten());
-    assert_eq!(failed, Vec::<String>::new());
+    assert_eq!(failures(Blind(Fault::None)).await, Vec::<String>::new());
 }
 
 #[test]

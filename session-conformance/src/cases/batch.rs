@@ -98,12 +98,12 @@ impl Item {
     }
 }
 
-fn takes_batches(store: &dyn Backend) -> CaseResult<&dyn BatchBackend> {
+pub(super) fn takes_batches(store: &dyn Backend) -> CaseResult<&dyn BatchBackend> {
     store.batch().ok_or_else(|| skip("the store takes no batches"))
 }
 
 /// Fails unless there is a result for each item.
-fn complete<T>(results: Vec<T>, items: usize) -> CaseResult<Vec<T>> {
+pub(super) fn complete<T>(results: Vec<T>, items: usize) -> CaseResult<Vec<T>> {
     ensure!(
         results.len() == items,
         "a batch of {items} items must have {items} results, but has {}",

@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -228,32 +229,51 @@ fn whole(n: u8) -> Record {
 }
 
 async fn loads_see_whole_records(cx: &Context) -> CaseResult {
+    const LAST: u8 = 150;
     let (writer, reader) = (cx.backend().await?, cx.backend().await?);
     let key = key();
     writer.save(&key, &whole(1), create(LONG)).await?;
+    let acknowledged = Arc::new(AtomicU64::new(1));
     let readers = (0..3).map(|_| {
-        let reader = Arc::clone(&reader);
+        let (reader, acknowledged) = (Arc::clone(&reader), Arc::clone(&acknowledged));
         async move {
             let mut last = 0;
-            while last < 150 {
-                let loaded = live(&*reader, &key, "between two updates").await?;
-                last = u8::try_from(loaded.record.revision.to_u64()).map_err(|_| {
+            while last < LAST {
+                let loaded = not_older(&*reader, &key, &acknowledged).await?;
+                last = u8::try_from(loaded.revision.to_u64()).map_err(|_| {
                     Failure::Failed(
                         "the revision must be one that was written, but is not".to_owned(),
                     )
                 })?;
-                same(&loaded.record, &whole(last), "that a concurrent load saw")?;
+                same(&loaded, &whole(last), "that a concurrent load saw")?;
                 tokio::task::yield_now().await;
             }
             Ok(())
         }
     });
     let reading = tokio::spawn(together(readers.collect::<Vec<_>>()));
-    for n in 2..=150 {
+    for n in 2..=LAST {
         tokio::task::yield_now().await;
         writer.save(&key, &whole(n), update(&whole(n - 1), None)).await?;
+        acknowledged.store(n.into(), Ordering::SeqCst);
     }
     reading.await.expect("readers do not panic").into_iter().collect()
+}
+
+/// The record under a key whose revisions are numbers that grow. Fails if it is older than the last one that was
+/// acknowledged before the load.
+pub(super) async fn not_older(
+    store: &dyn Backend,
+    key: &Key,
+    acknowledged: &AtomicU64,
+) -> CaseResult<Record> {
+    let at_least = acknowledged.load(Ordering::SeqCst);
+    let record = live(store, key, "between two updates").await?.record;
+    ensure!(
+        record.revision.to_u64() >= at_least,
+        "a load must see the updates that were acknowledged before, but saw an older record"
+    );
+    Ok(record)
 }
 
 /// Polls a future `polls` times and drops it; returns whether it had ended.

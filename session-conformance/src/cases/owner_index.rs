@@ -29,7 +29,7 @@ pub(super) fn index(store: &dyn Backend) -> CaseResult<&dyn OwnerIndex> {
     store.owner_index().ok_or_else(|| skip("the store has no owner index"))
 }
 
-fn owned(name: &str) -> Record {
+pub(super) fn owned(name: &str) -> Record {
     Record { owner: Some(owner(name)), ..record("x") }
 }
 
@@ -45,7 +45,7 @@ async fn stored(store: &dyn Backend, name: &str, count: usize) -> CaseResult<Vec
 }
 
 /// All keys of the owner, in pages of this size.
-async fn keys_of(store: &dyn Backend, name: &str, page: usize) -> CaseResult<Vec<Key>> {
+pub(super) async fn keys_of(store: &dyn Backend, name: &str, page: usize) -> CaseResult<Vec<Key>> {
     let (index, name) = (index(store)?, owner(name));
     let mut all: Vec<Key> = Vec::new();
     loop {
@@ -69,7 +69,12 @@ async fn keys_of(store: &dyn Backend, name: &str, page: usize) -> CaseResult<Vec
 }
 
 /// Fails unless the index finds exactly these keys, in ascending order.
-async fn finds(store: &dyn Backend, name: &str, keys: &[Key], after: &str) -> CaseResult {
+pub(super) async fn finds(
+    store: &dyn Backend,
+    name: &str,
+    keys: &[Key],
+    after: &str,
+) -> CaseResult {
     let found = keys_of(store, name, PLENTY).await?;
     let missing = keys.iter().filter(|key| !found.contains(key)).count();
     ensure!(

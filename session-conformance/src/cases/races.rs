@@ -1,11 +1,12 @@
 //! Concurrent writes of several kinds, and concurrent writes of which some are dropped.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use session_core::{Backend, ErrorKind, Key};
+use session_core::{Backend, ErrorKind, Key, Record, Revision};
 
-use super::concurrency::{MAX_POLLS, TASKS, one_won, poll_then_drop};
+use super::concurrency::{MAX_POLLS, TASKS, not_older, one_won, poll_then_drop};
 use crate::case::{
     CaseResult, Context, LONG, SLACK, absent, cases, create, ensure, holds, key, live, outlive,
     record, refused, same, together, update,
@@ -20,6 +21,8 @@ cases! { "concurrency":
     "clause 14" => a_load_of_an_expired_record_removes_no_later_one,
     "clause 14" => a_write_that_finds_an_expired_record_removes_no_later_one,
     "clause 16" => a_touch_takes_no_update_back,
+    "clause 7" => an_update_takes_no_touch_back,
+    "clause 11" => loads_see_large_records_whole,
 }
 
 /// The life of records that expire while a case waits.
@@ -244,4 +247,63 @@ async fn a_touch_takes_no_update_back(cx: &Context) -> CaseResult {
         holds(&*other, &key, &new, "after an update and a concurrent touch").await?;
     }
     Ok(())
+}
+
+/// An update without a ttl keeps the expiry, also that of a concurrent touch.
+async fn an_update_takes_no_touch_back(cx: &Context) -> CaseResult {
+    let (one, other) = (cx.backend().await?, cx.backend().await?);
+    for round in 0..96 {
+        let (key, old, new) = (key(), record("old"), record("new"));
+        one.save(&key, &old, create(LONG)).await?;
+        let (writer, next, write) = (Arc::clone(&one), new.clone(), update(&old, None));
+        let updating = tokio::spawn(async move { writer.save(&key, &next, write).await });
+        a_moment(round).await;
+        let touched = other.touch(&key, old.revision, LONG * 2).await;
+        updating.await.expect("an update does not panic")?;
+        let left = holds(&*one, &key, &new, "after an update and a concurrent touch").await?;
+        match touched {
+            Ok(()) => ensure!(
+                left.expires_in > LONG,
+                "an update must keep the life that a concurrent touch gave, but {:?} are left of {:?}",
+                left.expires_in,
+                LONG * 2
+            ),
+            Err(_) => refused(touched, ErrorKind::Conflict, "a touch after a concurrent update")?,
+        }
+    }
+    Ok(())
+}
+
+/// Stores keep large payloads in parts, or apart from the rest of the record.
+async fn loads_see_large_records_whole(cx: &Context) -> CaseResult {
+    const LARGE: usize = 300 << 10;
+    const UPDATES: u64 = 40;
+    let large = |n: u64| {
+        let byte = n.to_le_bytes()[0];
+        Record {
+            revision: Revision::from_u64(n),
+            ..record(vec![byte; LARGE + 64 * usize::from(byte)])
+        }
+    };
+    let (writer, reader) = (cx.backend().await?, cx.backend().await?);
+    let key = key();
+    writer.save(&key, &large(0), create(LONG)).await?;
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let seen = Arc::clone(&acknowledged);
+    let reading = tokio::spawn(async move {
+        let mut last = 0;
+        while last < UPDATES {
+            let found = not_older(&*reader, &key, &seen).await?;
+            last = found.revision.to_u64();
+            same(&found, &large(last), "of 300 KiB that a concurrent load saw")?;
+            tokio::task::yield_now().await;
+        }
+        Ok(())
+    });
+    for n in 1..=UPDATES {
+        a_moment(usize::try_from(n).unwrap_or_default()).await;
+        writer.save(&key, &large(n), update(&large(n - 1), None)).await?;
+        acknowledged.store(n, Ordering::SeqCst);
+    }
+    reading.await.expect("a load does not panic")
 }

@@ -1,17 +1,23 @@
 //! Writes that the store refuses, and the number of their calls.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use session_core::{Backend, Config, Error, ErrorKind, Saved, SessionStore};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use session_core::{Backend, Config, Error, ErrorKind, Record, Saved, SessionStore};
 
 use crate::case::{
-    CaseResult, Context, LONG, cases, create, ensure, holds, key, record, refused, revision, update,
+    CaseResult, Context, Failure, LONG, cases, create, ensure, holds, key, record, refused,
+    revision, together, update,
 };
 use crate::spy::{Injected, Spy};
 use crate::visitor::Visitor;
 
 cases! { "refusal":
     "the chapter \"What to return\"" => of_any_kind_has_written_nothing,
+    "the chapter \"What to return\"" => among_many_writes_has_written_nothing,
+    "the chapter \"What to return\"" => names_no_key_payload_or_owner,
     "the chapter \"What to return\"" => what_is_too_large_is_refused_or_kept,
     "the promise that a refusal costs at most two writes" => of_an_update_needs_no_inquiry,
     "the promise that a refusal costs at most two writes" => of_a_create_needs_no_inquiry,
@@ -63,6 +69,102 @@ async fn of_any_kind_has_written_nothing(cx: &Context) -> CaseResult {
     crate::case::absent(&*store, &missing, "after refused writes").await?;
     let left = holds(&*store, &key, &old, "after refused writes").await?.expires_in;
     ensure!(left <= LONG, "refused writes must not change the expiry, but {left:?} are left");
+    Ok(())
+}
+
+/// A store may refuse some of many concurrent writes, for example for want of a connection.
+async fn among_many_writes_has_written_nothing(cx: &Context) -> CaseResult {
+    let handles = [cx.backend().await?, cx.backend().await?];
+    let seen = record("old");
+    for round in 0..4 {
+        let writes = (0..32).map(|task| {
+            let (store, key, seen, new) =
+                (Arc::clone(&handles[task % 2]), key(), seen.clone(), record("new"));
+            async move {
+                let created = store.save(&key, &seen, create(LONG)).await;
+                let updated = match &created {
+                    Ok(()) if round % 2 == 0 => store.save(&key, &new, update(&seen, None)).await,
+                    _ => Ok(()),
+                };
+                (key, new, created, updated)
+            }
+        });
+        for (key, new, created, updated) in together(writes).await {
+            let refuses =
+                |result: &Result<(), Error>| result.as_ref().is_err_and(Error::nothing_was_written);
+            let found = handles[0].load(&key).await?.map(|found| found.record.revision);
+            if refuses(&created) {
+                ensure!(found.is_none(), "a create that is refused must write nothing, but did");
+            } else if refuses(&updated) {
+                let is_written = found == Some(new.revision);
+                ensure!(!is_written, "an update that is refused must write nothing, but did");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// An error and all of its sources, as a log shows them, in lower case.
+fn printed(error: &dyn std::error::Error) -> String {
+    let mut text = format!("{error} {error:?}");
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(&format!(" {error} {error:?}"));
+        source = error.source();
+    }
+    text.to_lowercase()
+}
+
+/// Half of some secret bytes, in the spellings in which databases and `Debug` print bytes, in lower case.
+fn spellings(bytes: &[u8]) -> Vec<String> {
+    // A multiple of three bytes, so base64 has no padding. An error may cut what it prints.
+    let half = &bytes[..bytes.len() / 6 * 3];
+    let list = format!("{half:?}");
+    let spelled = [
+        half.iter().map(|byte| format!("{byte:02x}")).collect(),
+        list.trim_matches(['[', ']']).to_owned(),
+        half.escape_ascii().to_string(),
+        String::from_utf8_lossy(half).into_owned(),
+        STANDARD_NO_PAD.encode(half),
+        URL_SAFE_NO_PAD.encode(half),
+    ];
+    spelled.map(|spelling: String| spelling.to_lowercase()).into()
+}
+
+async fn names_no_key_payload_or_owner(cx: &Context) -> CaseResult {
+    let store = cx.backend().await?;
+    let secret =
+        |what: &str| format!("{what} {:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let (payload, name) = (secret("payload"), secret("owner"));
+    let secret = || Record { owner: Some(crate::case::owner(&name)), ..record(&payload) };
+    let (key, missing, old, new, seen) = (key(), crate::case::key(), secret(), secret(), secret());
+    store.save(&key, &old, create(LONG)).await?;
+    let zero = Duration::ZERO;
+    let results = [
+        ("a create over a record", store.save(&key, &new, create(LONG)).await),
+        ("an update of another revision", store.save(&key, &new, update(&seen, None)).await),
+        ("an update without a record", store.save(&missing, &new, update(&seen, None)).await),
+        ("a touch of another revision", store.touch(&key, seen.revision, LONG).await),
+        ("a touch without a record", store.touch(&missing, seen.revision, LONG).await),
+        ("a create with a ttl of zero", store.save(&missing, &new, create(zero)).await),
+        ("an update with a ttl of zero", store.save(&key, &new, update(&old, Some(zero))).await),
+    ];
+    let secrets = [
+        ("key", spellings(key.as_bytes())),
+        ("key", spellings(missing.as_bytes())),
+        ("payload", spellings(payload.as_bytes())),
+        ("owner", spellings(name.as_bytes())),
+    ];
+    for (call, result) in results {
+        let Err(error) = result else {
+            return Err(Failure::Failed(format!("{call} must be refused, but was not")));
+        };
+        let text = printed(&error);
+        for (what, spellings) in &secrets {
+            let shown = spellings.iter().any(|spelling| text.contains(spelling));
+            ensure!(!shown, "the error of {call}, or one of its sources, contains the {what}");
+        }
+    }
     Ok(())
 }
 

@@ -25,6 +25,7 @@ cases! { "save":
     "clause 8" => update_to_a_small_record_is_complete,
     "clause 9" => identical_update_succeeds,
     "clause 9" => second_copy_of_an_update_changes_nothing,
+    "clause 9" => late_copy_of_an_update_is_refused,
 }
 
 async fn create_stores(cx: &Context) -> CaseResult {
@@ -249,4 +250,20 @@ async fn second_copy_of_an_update_changes_nothing(cx: &Context) -> CaseResult {
         );
     }
     Ok(())
+}
+
+/// The exception for a second copy ends as soon as the record no longer has the revision of the update.
+async fn late_copy_of_an_update_is_refused(cx: &Context) -> CaseResult {
+    let store = cx.backend().await?;
+    let (key, old, new, newest) = (key(), record("old"), record("new"), record("newest"));
+    store.save(&key, &old, create(LONG)).await?;
+    store.save(&key, &new, update(&old, None)).await?;
+    store.save(&key, &newest, update(&new, None)).await?;
+    let late = store.save(&key, &new, update(&old, None)).await;
+    refused(late, ErrorKind::Conflict, "a copy of an update whose record was replaced since")?;
+    holds(&*store, &key, &newest, "after a late copy of an update").await?;
+    store.destroy(&key, None).await?;
+    let late = store.save(&key, &newest, update(&new, None)).await;
+    refused(late, ErrorKind::Gone, "a copy of an update whose record was destroyed since")?;
+    absent(&*store, &key, "after a late copy of an update").await
 }
