@@ -78,8 +78,9 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 ///     `destroy::only_matching_revision`
 /// 19. `gc` removes at most `limit` expired records, with a limit of 0 none, and returns how many. It
 ///     never removes a live record, not even a record that was renewed or replaced a moment ago. It may run on many
-///     nodes at once. — `gc::removes_expired`, `gc::keeps_live`, `gc::respects_limit`,
-///     `gc::never_removes_renewed`
+///     nodes at once. It costs in proportion to what expired, not to all records. —
+///     `gc::removes_expired`, `gc::keeps_live`, `gc::respects_limit`,
+///     `gc::never_removes_renewed`, `gc::costs_what_expired`
 ///
 /// # What to return
 ///

@@ -115,6 +115,11 @@ impl Broken {
             Defect::GcIsSilent => Ok(0),
             Defect::GcCountsLimit => self.store.gc(limit).await.map(|_| limit as u64),
             Defect::GcIgnoresLimit => self.store.gc(usize::MAX).await,
+            Defect::GcAsksForEachRecord => {
+                let records = u32::try_from(self.store.entries().len()).unwrap_or(u32::MAX);
+                tokio::time::sleep(Duration::from_micros(60) * records).await;
+                self.store.gc(limit).await
+            }
             Defect::GcHides => {
                 let entries = self.store.entries();
                 Ok(entries.values().filter(|entry| !entry.live()).take(limit).count() as u64)

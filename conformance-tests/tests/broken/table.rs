@@ -96,6 +96,7 @@ broken! {
     GcHides: "gc::frees_the_storage";
     GcIsGreedy: "gc::keeps_live";
     GcIgnoresLimit: "gc::respects_limit";
+    GcAsksForEachRecord: "gc::costs_what_expired";
     GcBelievesFirstDeadline: "gc::never_removes_renewed", "gc::never_removes_replaced";
     GcChecksThenDeletes: "gc::never_removes_renewed_meanwhile", "gc::runs_on_many_nodes";
     CreateChecksThenWrites: "concurrency::one_create_wins";
