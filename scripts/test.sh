@@ -20,6 +20,7 @@ needed=(
     redis-server:redis-server
     mariadbd:mariadb-server
     postgres:postgresql
+    pgbouncer:pgbouncer
     chromium:chromium
     chromedriver:chromium-driver
 )

@@ -21,7 +21,16 @@ macro_rules! backend {
             /// SQLite.
             pub fn with_table(self, table: &str) -> Result<Self> {
                 let dialect = $dialect::new(Table::parse(table, $dialect::SCHEMAS)?);
-                Ok(Self(self.0.with_dialect(dialect)))
+                Ok(Self(self.0.with_table(dialect)))
+            }
+
+            /// The most connections that the store opens. Fewer are enough where the database gives fewer:
+            /// operations that wait share them.
+            ///
+            /// # Errors
+            /// `InvalidConfig` for 0, and after `from_pool`: a pool has a setting of its own.
+            pub fn with_max_connections(self, most: usize) -> Result<Self> {
+                Ok(Self(self.0.with_max_connections(most)?))
             }
 
             /// Creates the table and its indexes where they are missing. Any number of processes may
@@ -142,3 +151,53 @@ macro_rules! backend {
 }
 
 pub(crate) use backend;
+
+/// How to connect to a database that is a server.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+macro_rules! server {
+    ($backend:ident, $dialect:ident, $options:ty, $url:literal) => {
+        impl $backend {
+            #[doc = concat!("Connects to `", $url, "`.")]
+            ///
+            /// The store opens up to 10 connections of its own
+            /// ([`with_max_connections`](Self::with_max_connections)). Returns after 3 s, at the latest.
+            ///
+            /// # Errors
+            /// `InvalidConfig` for a URL of another database and for a wrong user, password or database;
+            /// `Unavailable` when the server can't be reached.
+            pub async fn connect(url: &str) -> Result<Self> {
+                let options = Engine::<$dialect>::parse(url)?;
+                let dialect = $dialect::new(Table::default());
+                Self::checked(Engine::own(dialect, options, MAX_CONNECTIONS, true)).await
+            }
+
+            /// Connects with the options that the provider returns. It is called before each new connection,
+            /// so a password may change while the store is in use. While it fails, there are no new
+            /// connections (`Unavailable`).
+            ///
+            /// # Errors
+            /// As [`connect`](Self::connect).
+            pub async fn connect_with<F, O, E>(provider: F) -> Result<Self>
+            where
+                F: Fn() -> O + Send + Sync + 'static,
+                O: Future<Output = std::result::Result<$options, E>> + Send + 'static,
+                E: Into<Box<dyn std::error::Error + Send + Sync>> + 'static,
+            {
+                let provider = move || {
+                    let options = provider();
+                    async move { options.await.map_err(Into::into) }
+                };
+                let dialect = $dialect::new(Table::default());
+                Self::checked(Engine::provided(dialect, provider, MAX_CONNECTIONS).await?).await
+            }
+
+            async fn checked(engine: Engine<$dialect>) -> Result<Self> {
+                engine.check().await?;
+                Ok(Self(engine))
+            }
+        }
+    };
+}
+
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+pub(crate) use server;

@@ -36,7 +36,11 @@ const WRITER_OVERDUE: Duration = Duration::from_millis(100);
 pub(crate) type Prepare<DB> = fn(&mut <DB as Database>::Connection) -> Prepared<'_>;
 pub(crate) type Prepared<'a> = Pin<Box<dyn Future<Output = sqlx::Result<()>> + Send + 'a>>;
 
-type Options<DB> = <<DB as Database>::Connection as sqlx::Connection>::Options;
+pub(crate) type Options<DB> = <<DB as Database>::Connection as sqlx::Connection>::Options;
+
+/// Makes the options of each new connection, for example with a password that is changed from time to time.
+pub(crate) type Provider<DB> = Box<dyn Fn() -> Provided<DB> + Send + Sync>;
+pub(crate) type Provided<DB> = Pin<Box<dyn Future<Output = sqlx::Result<Options<DB>>> + Send>>;
 
 /// The connections of a backend.
 pub(crate) struct Connections<DB: Database> {
@@ -53,7 +57,7 @@ pub(crate) struct Connections<DB: Database> {
 
 enum Source<DB: Database> {
     Own {
-        options: Options<DB>,
+        options: Provider<DB>,
         idle: Mutex<Vec<Idle<DB>>>,
         /// For the application, which may want to look at the table.
         pool: Pool<DB>,
@@ -79,7 +83,7 @@ struct Trust {
 impl<DB: Database> Connections<DB> {
     /// Up to `most` connections of its own. `pool` is for the application.
     pub(crate) fn own(
-        options: Options<DB>,
+        options: Provider<DB>,
         pool: Pool<DB>,
         most: usize,
         local: bool,
@@ -121,6 +125,15 @@ impl<DB: Database> Connections<DB> {
         }
     }
 
+    /// False for the application's own pool.
+    pub(crate) fn set_most(&self, most: usize) -> bool {
+        let is_own = matches!(self.source, Source::Own { .. });
+        if is_own {
+            self.slots.set_most(most);
+        }
+        is_own
+    }
+
     /// Proves that the database can be reached, with one attempt: at the start of a process it is better
     /// to know at once.
     pub(crate) async fn check(&self) -> sqlx::Result<()> {
@@ -129,6 +142,17 @@ impl<DB: Database> Connections<DB> {
         let mut lease = self.lease(connection, opened, None, None);
         lease.ends(After::Keep);
         Ok(())
+    }
+
+    /// Two new connections. `None` for the application's own pool, and where there are no two.
+    pub(crate) async fn pair(&self) -> Option<(DB::Connection, DB::Connection)> {
+        let Source::Own { options, pool, .. } = &self.source else {
+            return None;
+        };
+        let pair = async {
+            Some((connect(options, pool).await.ok()?, connect(options, pool).await.ok()?))
+        };
+        timeout(ACQUIRE_TIMEOUT, pair).await.ok()?
     }
 
     /// A connection for one operation.
@@ -185,11 +209,11 @@ impl<DB: Database> Connections<DB> {
 
     /// A connection that is idle, or a new one.
     async fn find(&self) -> sqlx::Result<(Held<DB>, Instant)> {
-        let (options, idle) = match &self.source {
+        let (options, idle, pool) = match &self.source {
             Source::Shared(pool) => {
                 return Ok((Held::Shared(pool.acquire().await?), Instant::now()));
             }
-            Source::Own { options, idle, .. } => (options, idle),
+            Source::Own { options, idle, pool } => (options, idle, pool),
         };
         loop {
             let Some(mut one) = lock(idle).pop() else {
@@ -204,7 +228,7 @@ impl<DB: Database> Connections<DB> {
             lock(&self.trust).broke = Some(Instant::now());
         }
         let opened = Instant::now();
-        let mut connection = options.connect().await?;
+        let mut connection = connect(options, pool).await?;
         // A pooler between us and the server lets everybody connect and then wait for a server.
         if !self.local && self.slots.held() > 1 && !answers::<DB>(&mut connection).await {
             return Err(sqlx::Error::PoolTimedOut);
@@ -289,6 +313,17 @@ impl<DB: Database> Drop for Lease<'_, DB> {
         // The driver's thread of a database in the process ends an exchange before it begins another one.
         self.ends(if self.home.local { After::Keep } else { After::Close });
     }
+}
+
+/// The application's pool has the same options from now on.
+async fn connect<DB: Database>(
+    options: &Provider<DB>,
+    pool: &Pool<DB>,
+) -> sqlx::Result<DB::Connection> {
+    let options = options().await?.disable_statement_logging();
+    let connection = options.connect().await?;
+    pool.set_connect_options(options);
+    Ok(connection)
 }
 
 async fn answers<DB: Database>(connection: &mut DB::Connection) -> bool {

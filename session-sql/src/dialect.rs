@@ -38,7 +38,35 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync + 'static {
     /// Whether a table's name may have a schema.
     const SCHEMAS: bool;
 
+    /// How a URL may begin, and how it is written.
+    const SCHEMES: &[&str];
+    const URL: &str;
+
     fn classify(error: &dyn DatabaseError) -> Class;
+
+    /// Whether each operation is a transaction of its own, because a pooler may lead each transaction to another
+    /// connection of the server.
+    fn has_pooler(&self) -> bool {
+        false
+    }
+
+    /// Takes what an application set, but for the table.
+    #[must_use]
+    fn with_settings_of(self, _other: &Self) -> Self
+    where
+        Self: Sized,
+    {
+        self
+    }
+
+    /// Whether a pooler between us and the server lets statements that were prepared on one connection meet those of
+    /// another one.
+    fn mixes_statements(
+        _one: &mut Connection<Self>,
+        _other: &mut Connection<Self>,
+    ) -> impl Future<Output = bool> + Send {
+        ready(false)
+    }
 
     /// Changes the settings of a new connection that no application uses.
     fn prepare(_: &mut Connection<Self>) -> Prepared<'_> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use session_core::{Error, ErrorKind, Key, Owner, Result, ttl_millis};
-use sqlx::{ConnectOptions as _, Pool};
+use sqlx::{Connection as _, Pool};
 use tokio::time::{sleep, timeout};
 
 use crate::connections::Connections;
@@ -15,7 +15,7 @@ use crate::failure::{After, Class, Failure};
 use crate::operation::{Operation, Results};
 
 /// How long a statement may take. A connection to a server that has vanished is given up then.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(4);
 /// How long what wrote nothing is repeated.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// The longest pause before a repetition.
@@ -27,8 +27,6 @@ const GC_REST: u32 = 7;
 const LONGEST_REST: Duration = Duration::from_millis(20);
 /// Where the disk is slow, gc leaves the rest to the next one after this time.
 const GC_PATIENCE: Duration = Duration::from_secs(2);
-
-type Options<D> = <Connection<D> as sqlx::Connection>::Options;
 
 /// One table in one database. Cheap to clone.
 pub(crate) struct Engine<D: Dialect> {
@@ -90,7 +88,11 @@ impl<D: Dialect> Work<D> for Owned<'_> {
 }
 
 impl<D: Dialect> Engine<D> {
-    fn new(dialect: D, connections: Arc<Connections<D::Database>>, durable: bool) -> Self {
+    pub(crate) fn new(
+        dialect: D,
+        connections: Arc<Connections<D::Database>>,
+        durable: bool,
+    ) -> Self {
         Self { dialect: Arc::new(dialect), connections, durable }
     }
 
@@ -100,21 +102,9 @@ impl<D: Dialect> Engine<D> {
         Self::new(dialect, Arc::new(connections), durable)
     }
 
-    /// Up to `most` connections of its own. They are opened when they are needed.
-    pub(crate) fn own(dialect: D, options: Options<D>, most: usize, durable: bool) -> Self {
-        let options = options.disable_statement_logging();
-        let pool = Pool::connect_lazy_with(options.clone());
-        let connections = Connections::own(options, pool, most, D::LOCAL, D::prepare, D::classify);
-        Self::new(dialect, Arc::new(connections), durable)
-    }
-
-    pub(crate) fn parse(url: &str) -> Result<Options<D>> {
-        let options = url.parse().map_err(|error| not_sent::<D>(&error).error());
-        named::<D, _>("connect", options)
-    }
-
-    /// The same database with other statements.
-    pub(crate) fn with_dialect(&self, dialect: D) -> Self {
+    /// The same database with the statements on another table.
+    pub(crate) fn with_table(&self, dialect: D) -> Self {
+        let dialect = dialect.with_settings_of(&self.dialect);
         Self::new(dialect, Arc::clone(&self.connections), self.durable)
     }
 
@@ -229,12 +219,6 @@ impl<D: Dialect> Engine<D> {
         named::<D, _>("migrate", migrate.await.map_err(|failure| failure.error()))
     }
 
-    /// Proves that the database can be reached.
-    pub(crate) async fn check(&self) -> Result<()> {
-        let checked = self.connections.check().await.map_err(|error| not_sent::<D>(&error));
-        named::<D, _>("connect", checked.map_err(|failure| failure.error()))
-    }
-
     /// Repeats what wrote nothing, where that helps, after a growing pause.
     async fn attempt<W: Work<D>>(&self, work: &W) -> Result<W::Output, Failure> {
         let started = Instant::now();
@@ -269,7 +253,7 @@ impl<D: Dialect> Engine<D> {
     async fn execute<W: Work<D>>(&self, work: &W) -> Result<W::Output, Failure> {
         let mut lease =
             self.connections.take(W::WRITES).await.map_err(|error| not_sent::<D>(&error))?;
-        let run = work.run(&self.dialect, lease.connection());
+        let run = self.run(work, lease.connection());
         let outcome = if D::LOCAL {
             // Nothing gets lost on the way, and the driver bounds the waits.
             run.await.map_err(|error| failed::<D>(&error))
@@ -286,6 +270,27 @@ impl<D: Dialect> Engine<D> {
         drop(lease);
         self.connections.give_way().await;
         outcome
+    }
+}
+
+impl<D: Dialect> Engine<D> {
+    async fn run<W: Work<D>>(
+        &self,
+        work: &W,
+        connection: &mut Connection<D>,
+    ) -> sqlx::Result<W::Output> {
+        if !self.dialect.has_pooler() {
+            return work.run(&self.dialect, connection).await;
+        }
+        let mut transaction = connection.begin().await?;
+        match work.run(&self.dialect, &mut transaction).await {
+            Ok(output) => transaction.commit().await.map(|()| output),
+            Err(error) => {
+                // It may be broken.
+                let _ = transaction.rollback().await;
+                Err(error)
+            }
+        }
     }
 }
 
@@ -308,7 +313,7 @@ impl<D: Dialect> fmt::Debug for Engine<D> {
     }
 }
 
-fn named<D: Dialect, T>(operation: &'static str, outcome: Result<T>) -> Result<T> {
+pub(crate) fn named<D: Dialect, T>(operation: &'static str, outcome: Result<T>) -> Result<T> {
     outcome.map_err(|error| error.with_operation(operation).with_backend(D::NAME))
 }
 
@@ -328,6 +333,6 @@ fn failed<D: Dialect>(error: &sqlx::Error) -> Failure {
     Failure::new(error, D::classify)
 }
 
-fn not_sent<D: Dialect>(error: &sqlx::Error) -> Failure {
+pub(crate) fn not_sent<D: Dialect>(error: &sqlx::Error) -> Failure {
     Failure::not_sent(error, D::classify)
 }

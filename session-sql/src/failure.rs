@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::ErrorKind as ErrorKindIo;
 use std::sync::Arc;
 
 use session_core::{Error, ErrorKind};
@@ -34,6 +35,12 @@ pub(crate) enum Class {
     Untrusted,
     /// There is no connection.
     NoConnection,
+    /// Nothing listens at the address of the URL.
+    NothingListens,
+    /// The host of the URL has no address.
+    NoHost,
+    /// The password may only be sent over an encrypted connection.
+    NeedsTls,
     /// No answer in time.
     TimedOut,
     /// The server cancelled the statement and took it back.
@@ -84,6 +91,8 @@ impl Class {
         matches!(
             self,
             Self::NoConnection
+                | Self::NothingListens
+                | Self::NoHost
                 | Self::Cancelled
                 | Self::Aborted
                 | Self::Busy
@@ -102,7 +111,13 @@ impl Class {
             Self::TimedOut | Self::Untrusted => After::Broke,
             Self::ReadOnly | Self::NotServing => After::Renew,
             // A server closes the connection on which something too large came.
-            Self::NoConnection | Self::Stale | Self::TooLarge | Self::Other => After::Close,
+            Self::NoConnection
+            | Self::NothingListens
+            | Self::NoHost
+            | Self::NeedsTls
+            | Self::Stale
+            | Self::TooLarge
+            | Self::Other => After::Close,
             Self::Cancelled
             | Self::Aborted
             | Self::Busy
@@ -129,6 +144,20 @@ impl Class {
                 "no connection to the database: it is not reachable, it accepts no more connections, \
                  or the pool is exhausted (then raise its max_connections)",
             ),
+            Self::NothingListens => (
+                Unavailable,
+                "nothing listens at the database's address: start the database, or correct the host \
+                 and the port of the URL",
+            ),
+            Self::NoHost => (
+                Unavailable,
+                "the database's host name has no address: correct the host of the URL",
+            ),
+            Self::NeedsTls => (
+                InvalidConfig,
+                "the server takes this user's password over an encrypted connection only \
+                 (caching_sha2_password): switch on the cargo feature tls",
+            ),
             Self::TimedOut => (Unavailable, "the database did not answer in time"),
             Self::Cancelled => (Unavailable, "the database cancelled the statement"),
             Self::Aborted | Self::Busy => {
@@ -150,7 +179,11 @@ impl Class {
                 "the database refuses this user: check the user, the password, the database's name \
                  and the user's rights to the table",
             ),
-            Self::Misconfigured => (InvalidConfig, "the database's URL or a setting is wrong"),
+            Self::Misconfigured => (
+                InvalidConfig,
+                "the database's URL or a setting is wrong; in the user and the password, special \
+                 characters are percent-encoded",
+            ),
             Self::ReadOnly => (Unavailable, "the database is read-only"),
             Self::NotServing => (Unavailable, "the database does not serve at present"),
             Self::Full => (Unavailable, "the database's disk is full"),
@@ -169,6 +202,9 @@ pub(crate) fn class_of(error: &sqlx::Error, classify: fn(&dyn DatabaseError) -> 
         sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed => Class::NoConnection,
         // A value that can't be sent.
         sqlx::Error::Encode(_) => Class::TooLarge,
+        sqlx::Error::Configuration(error) if error.to_string().starts_with("RSA auth") => {
+            Class::NeedsTls
+        }
         sqlx::Error::Configuration(_) | sqlx::Error::InvalidArgument(_) => Class::Misconfigured,
         sqlx::Error::Tls(_) => Class::Untrusted,
         sqlx::Error::Io(error) if is_of_tls(error) => Class::Untrusted,
@@ -183,6 +219,20 @@ pub(crate) fn class_of(error: &sqlx::Error, classify: fn(&dyn DatabaseError) -> 
 /// rustls reports what it refuses as invalid data of the connection.
 fn is_of_tls(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::InvalidData && error.get_ref().is_some()
+}
+
+/// Why there is no connection.
+fn unreachable(error: &sqlx::Error) -> Class {
+    match error {
+        sqlx::Error::Io(error) if error.kind() == ErrorKindIo::ConnectionRefused => {
+            Class::NothingListens
+        }
+        // The standard library has no kind for it.
+        sqlx::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => {
+            Class::NoHost
+        }
+        _ => Class::NoConnection,
+    }
 }
 
 impl Failure {
@@ -205,7 +255,7 @@ impl Failure {
     /// There was no connection on which the statement could have been sent.
     pub(crate) fn not_sent(error: &sqlx::Error, classify: fn(&dyn DatabaseError) -> Class) -> Self {
         let class = match class_of(error, classify) {
-            Class::Broken => Class::NoConnection,
+            Class::Broken => unreachable(error),
             class => class,
         };
         Self { class, sent: false, ..Self::new(error, classify) }
@@ -265,5 +315,15 @@ mod tests {
             assert_eq!(not_sent.kind(), ErrorKind::InvalidConfig);
             assert!(not_sent.nothing_was_written());
         }
+    }
+
+    /// As the driver reports MySQL's default authentication without the feature `tls`.
+    #[test]
+    fn a_password_that_needs_tls_is_named() {
+        let driver = "RSA auth backend disabled; enable feature `mysql-rsa`";
+        let error = sqlx::Error::Configuration(driver.into());
+        let error = Failure::not_sent(&error, not_asked).error();
+        assert_eq!(error.kind(), ErrorKind::InvalidConfig);
+        assert!(error.message().contains("cargo feature tls"), "{error}");
     }
 }

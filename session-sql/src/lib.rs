@@ -74,6 +74,8 @@ mod ladder;
 #[cfg(feature = "mysql")]
 mod mysql;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod open;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod operation;
 #[cfg(feature = "postgres")]
 mod postgres;

@@ -1,5 +1,6 @@
 //! MySQL and MariaDB.
 
+use std::future::Future;
 use std::time::Duration;
 
 use session_core::{
@@ -7,8 +8,9 @@ use session_core::{
     OwnerIndex, Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait,
 };
 use sqlx::MySqlPool;
+use sqlx::mysql::MySqlConnectOptions;
 
-use crate::backend::backend;
+use crate::backend::{backend, server};
 use crate::dialect::{Dialect, MAX_BATCH};
 use crate::engine::Engine;
 use crate::table::Table;
@@ -37,18 +39,4 @@ pub struct MySqlBackend(Engine<MySql>);
 
 backend!(MySqlBackend, MySql, MySqlPool, durable: |_| true);
 
-impl MySqlBackend {
-    /// Connects to `mysql://user:password@host:port/database` (also for MariaDB). The store opens up to
-    /// 10 connections.
-    ///
-    /// # Errors
-    /// `InvalidConfig` for a URL that is none and for a wrong user, password or database;
-    /// `Unavailable` when the server can't be reached.
-    pub async fn connect(url: &str) -> Result<Self> {
-        let options = Engine::<MySql>::parse(url)?;
-        let dialect = MySql::new(Table::default());
-        let engine = Engine::own(dialect, options, MAX_CONNECTIONS, true);
-        engine.check().await?;
-        Ok(Self(engine))
-    }
-}
+server!(MySqlBackend, MySql, MySqlConnectOptions, "mysql://user:password@host:port/database");

@@ -1,5 +1,6 @@
 //! PostgreSQL.
 
+use std::future::Future;
 use std::time::Duration;
 
 use session_core::{
@@ -7,8 +8,9 @@ use session_core::{
     OwnerIndex, Record, Result, Revision, TouchItem, UpdateItem, Write, async_trait,
 };
 use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
 
-use crate::backend::backend;
+use crate::backend::{backend, server};
 use crate::dialect::{Dialect, MAX_BATCH};
 use crate::engine::Engine;
 use crate::table::Table;
@@ -30,17 +32,27 @@ pub struct PostgresBackend(Engine<Postgres>);
 
 backend!(PostgresBackend, Postgres, PgPool, durable: |_| true);
 
+server!(PostgresBackend, Postgres, PgConnectOptions, "postgres://user:password@host:port/database");
+
 impl PostgresBackend {
-    /// Connects to `postgres://user:password@host:port/database`. The store opens up to 10 connections.
+    /// As [`connect`](Self::connect), through a pooler that leads each transaction to any connection of the server and
+    /// does not keep the prepared statements of its clients apart: PgBouncer in transaction mode before version 1.21
+    /// or with `max_prepared_statements = 0`, and similar ones. `connect` refuses such a pooler.
+    ///
+    /// Each operation is a transaction of its own with a statement that is prepared for it: four round trips
+    /// instead of one.
     ///
     /// # Errors
-    /// `InvalidConfig` for a URL that is none and for a wrong user, password or database;
-    /// `Unavailable` when the server can't be reached.
-    pub async fn connect(url: &str) -> Result<Self> {
+    /// As [`connect`](Self::connect).
+    pub async fn connect_through_pooler(url: &str) -> Result<Self> {
         let options = Engine::<Postgres>::parse(url)?;
-        let dialect = Postgres::new(Table::default());
-        let engine = Engine::own(dialect, options, MAX_CONNECTIONS, true);
-        engine.check().await?;
-        Ok(Self(engine))
+        let dialect = Postgres::new(Table::default()).through_pooler();
+        Self::checked(Engine::own(dialect, options, MAX_CONNECTIONS, true)).await
+    }
+
+    /// The same over the application's own pool.
+    #[must_use]
+    pub fn from_pool_through_pooler(pool: PgPool) -> Self {
+        Self(Engine::shared(Postgres::new(Table::default()).through_pooler(), pool, true))
     }
 }

@@ -21,12 +21,13 @@ const GROW_AFTER: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(crate) struct Slots {
     state: Mutex<State>,
-    most: usize,
     overdue: Duration,
 }
 
 #[derive(Debug)]
 struct State {
+    most: usize,
+    /// At most `most`, and less for some time where the server gives fewer connections.
     limit: usize,
     lowered: Instant,
     next: u64,
@@ -64,13 +65,14 @@ impl Slots {
     /// `most` slots, each of which counts as free after `overdue`.
     pub(crate) fn new(most: usize, overdue: Duration) -> Self {
         let state = State {
+            most,
             limit: most,
             lowered: Instant::now(),
             next: 0,
             held: Vec::new(),
             waiting: VecDeque::new(),
         };
-        Self { state: Mutex::new(state), most, overdue }
+        Self { state: Mutex::new(state), overdue }
     }
 
     pub(crate) async fn take(&self) -> Slot<'_> {
@@ -108,6 +110,11 @@ impl Slots {
         true
     }
 
+    pub(crate) fn set_most(&self, most: usize) {
+        let mut state = self.state();
+        (state.most, state.limit) = (most, most);
+    }
+
     /// How many are taken.
     pub(crate) fn held(&self) -> usize {
         self.state().held.len()
@@ -118,7 +125,7 @@ impl Slots {
         let now = Instant::now();
         if state.held.len() >= state.limit {
             state.held.retain(|(_, since)| now.duration_since(*since) < self.overdue);
-            if state.limit < self.most && now.duration_since(state.lowered) > GROW_AFTER {
+            if state.limit < state.most && now.duration_since(state.lowered) > GROW_AFTER {
                 state.limit += 1;
                 state.lowered = now;
             }

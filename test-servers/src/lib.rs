@@ -29,6 +29,7 @@ mod container;
 pub mod mariadb;
 mod missing;
 mod options;
+pub mod pgbouncer;
 mod port;
 pub mod postgres;
 mod process;

@@ -202,6 +202,8 @@ impl Dialect for MySql {
     const NAME: &'static str = "mysql";
     const LOCAL: bool = false;
     const SCHEMAS: bool = true;
+    const SCHEMES: &[&str] = &["mysql", "mariadb"];
+    const URL: &str = "mysql://user:password@host:port/database";
 
     fn prepare(connection: &mut MySqlConnection) -> Prepared<'_> {
         Box::pin(transaction::limit(connection))

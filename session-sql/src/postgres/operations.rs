@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use session_core::{CreateItem, DestroyItem, Key, Record, Revision, TouchItem, UpdateItem};
 use sqlx::error::DatabaseError;
-use sqlx::postgres::PgRow;
+use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _, SqlStr};
 
 use super::statements::Postgres;
@@ -14,7 +14,14 @@ use crate::failure::Class;
 /// "session", for the advisory lock of migrations.
 const MIGRATION_LOCK: i64 = 0x73_65_73_73_69_6f_6e;
 
+type Query = sqlx::query::Query<'static, sqlx::Postgres, PgArguments>;
+
 impl Postgres {
+    /// Prepared once per connection, but for a pooler: without a name then, for one use.
+    fn query(&self, statement: &SqlStr) -> Query {
+        sqlx::query(statement.clone()).persistent(!self.has_pooler)
+    }
+
     /// Of a row that another transaction changed while the statement waited for it, the statement's
     /// snapshot still shows the expected revision. Then the revision is looked up once more.
     async fn update_one(
@@ -22,7 +29,8 @@ impl Postgres {
         connection: &mut PgConnection,
         item: &UpdateItem,
     ) -> sqlx::Result<Written> {
-        let row = sqlx::query(self.update_one.clone())
+        let row = self
+            .query(&self.update_one)
             .bind(bytes(&item.key))
             .bind(item.update.expected.to_i64())
             .bind(item.record.revision.to_i64())
@@ -35,8 +43,9 @@ impl Postgres {
         }
         let mut current: Option<i64> = row.try_get(1)?;
         if current == Some(item.update.expected.to_i64()) {
-            let query = sqlx::query_scalar(self.revision.clone()).bind(bytes(&item.key));
-            current = query.fetch_optional(connection).await?;
+            let query = self.query(&self.revision).bind(bytes(&item.key));
+            current =
+                query.fetch_optional(connection).await?.map(|row| row.try_get(0)).transpose()?;
         }
         Ok(Written::unmatched(current.map(Revision::from_i64)))
     }
@@ -64,6 +73,34 @@ impl Dialect for Postgres {
     const NAME: &'static str = "postgres";
     const LOCAL: bool = false;
     const SCHEMAS: bool = true;
+    const SCHEMES: &[&str] = &["postgres", "postgresql"];
+    const URL: &str = "postgres://user:password@host:port/database";
+
+    fn has_pooler(&self) -> bool {
+        self.has_pooler
+    }
+
+    fn with_settings_of(self, other: &Self) -> Self {
+        Self { has_pooler: other.has_pooler, ..self }
+    }
+
+    /// Both prepare a statement, and the driver gives both the same name.
+    async fn mixes_statements(one: &mut PgConnection, other: &mut PgConnection) -> bool {
+        for _ in 0..3 {
+            for (connection, number) in [(&mut *one, 1), (&mut *other, 2)] {
+                let statement = if number == 1 { "SELECT 1" } else { "SELECT 2" };
+                match sqlx::query_scalar::<_, i32>(statement).fetch_one(connection).await {
+                    Ok(found) if found == number => {}
+                    Ok(_) => return true,
+                    Err(sqlx::Error::Database(error)) => {
+                        return Self::classify(&*error) == Class::Stale;
+                    }
+                    Err(_) => return false,
+                }
+            }
+        }
+        false
+    }
 
     fn classify(error: &dyn DatabaseError) -> Class {
         match error.code().as_deref().unwrap_or_default() {
@@ -93,8 +130,8 @@ impl Dialect for Postgres {
 
     async fn load(&self, connection: &mut PgConnection, keys: &[&Key]) -> sqlx::Result<Vec<Found>> {
         let query = match keys {
-            [key] => sqlx::query(self.load_one.clone()).bind(bytes(key)),
-            keys => sqlx::query(self.load.clone()).bind(column(keys, bytes)),
+            [key] => self.query(&self.load_one).bind(bytes(key)),
+            keys => self.query(&self.load).bind(column(keys, bytes)),
         };
         Ok(query.fetch_all(connection).await?.iter().filter_map(found).collect())
     }
@@ -104,7 +141,8 @@ impl Dialect for Postgres {
         connection: &mut PgConnection,
         items: &[&CreateItem],
     ) -> sqlx::Result<Vec<Written>> {
-        let rows = sqlx::query(self.create.clone())
+        let rows = self
+            .query(&self.create)
             .bind(column(items, |item| bytes(&item.key)))
             .bind(column(items, |item| revision(&item.record)))
             .bind(column(items, |item| &item.record.payload[..]))
@@ -129,7 +167,8 @@ impl Dialect for Postgres {
         {
             return Ok(vec![self.update_one(connection, item).await?]);
         }
-        let rows = sqlx::query(self.update.clone())
+        let rows = self
+            .query(&self.update)
             .bind(column(items, |item| bytes(&item.key)))
             .bind(column(items, |item| item.update.expected.to_i64()))
             .bind(column(items, |item| revision(&item.record)))
@@ -150,7 +189,8 @@ impl Dialect for Postgres {
         connection: &mut PgConnection,
         items: &[&TouchItem],
     ) -> sqlx::Result<Vec<Written>> {
-        let rows = sqlx::query(self.touch.clone())
+        let rows = self
+            .query(&self.touch)
             .bind(column(items, |item| bytes(&item.key)))
             .bind(column(items, |item| item.expected.to_i64()))
             .bind(column(items, |item| millis(item.ttl)))
@@ -168,7 +208,8 @@ impl Dialect for Postgres {
         connection: &mut PgConnection,
         items: &[&DestroyItem],
     ) -> sqlx::Result<Vec<bool>> {
-        let rows = sqlx::query(self.destroy.clone())
+        let rows = self
+            .query(&self.destroy)
             .bind(column(items, |item| bytes(&item.key)))
             .bind(column(items, |item| item.only.map(Revision::to_i64)))
             .fetch_all(connection)
@@ -194,7 +235,7 @@ impl Dialect for Postgres {
     }
 
     async fn gc(&self, connection: &mut PgConnection, limit: i64) -> sqlx::Result<u64> {
-        let query = sqlx::query(self.gc.clone()).bind(limit);
+        let query = self.query(&self.gc).bind(limit);
         Ok(query.execute(connection).await?.rows_affected())
     }
 
@@ -203,20 +244,20 @@ impl Dialect for Postgres {
         connection: &mut PgConnection,
         (owner, after, limit): Page<'_>,
     ) -> sqlx::Result<Vec<Key>> {
-        let query = sqlx::query(self.owned.clone()).bind(owner).bind(after).bind(limit);
+        let query = self.query(&self.owned).bind(owner).bind(after).bind(limit);
         Ok(query.fetch_all(connection).await?.iter().filter_map(key).collect())
     }
 
     async fn migrate(&self, connection: &mut PgConnection) -> sqlx::Result<()> {
-        if sqlx::query_scalar(self.is_complete()).fetch_one(&mut *connection).await? {
+        // In one message each: a pooler may lead two messages to two connections of the server.
+        let complete = sqlx::raw_sql(self.is_complete()).fetch_one(&mut *connection).await?;
+        if complete.try_get(0)? {
             return Ok(());
         }
         // IF NOT EXISTS alone is not safe against another process that is creating the same.
         let mut transaction = connection.begin().await?;
-        sqlx::query("SELECT pg_advisory_xact_lock($1)")
-            .bind(MIGRATION_LOCK)
-            .execute(&mut *transaction)
-            .await?;
+        let lock = format!("SELECT pg_advisory_xact_lock({MIGRATION_LOCK})");
+        sqlx::raw_sql(AssertSqlSafe(lock)).execute(&mut *transaction).await?;
         sqlx::raw_sql(AssertSqlSafe(self.schema())).execute(&mut *transaction).await?;
         transaction.commit().await
     }

@@ -10,10 +10,14 @@ const NOW: &str = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint";
 /// The same at the statement's start: one value for the whole statement, so that an index on it can
 /// be used.
 const START: &str = "floor(extract(epoch FROM statement_timestamp()) * 1000)::bigint";
+/// Tells pgpool to leave a statement that only reads to the primary: a replica may not have the last save.
+const PRIMARY: &str = "/*NO LOAD BALANCE*/";
 
 #[derive(Debug)]
 pub(super) struct Postgres {
     pub(super) table: Table,
+    /// See `Dialect::has_pooler`.
+    pub(super) has_pooler: bool,
     pub(super) load_one: SqlStr,
     pub(super) load: SqlStr,
     pub(super) create: SqlStr,
@@ -32,7 +36,7 @@ impl Postgres {
         let t = table.quoted('"');
         let load = |keys: &str| {
             sql(format!(
-                "SELECT id_hash, revision, owner, payload, expires_at - {START} FROM {t} \
+                "{PRIMARY} SELECT id_hash, revision, owner, payload, expires_at - {START} FROM {t} \
                  WHERE id_hash {keys} AND expires_at > {START}"
             ))
         };
@@ -96,7 +100,7 @@ impl Postgres {
                  WHERE s.id_hash = i.id_hash RETURNING s.id_hash) {outcome}"
             )),
             revision: sql(format!(
-                "SELECT revision FROM {t} WHERE id_hash = $1 AND expires_at > {NOW}"
+                "{PRIMARY} SELECT revision FROM {t} WHERE id_hash = $1 AND expires_at > {NOW}"
             )),
             destroy: sql(format!(
                 "WITH {held} DELETE FROM {t} AS s \
@@ -108,7 +112,7 @@ impl Postgres {
             )),
             // Materialized: otherwise the planner may walk through the keys of all owners in order.
             owned: sql(format!(
-                "WITH owned AS MATERIALIZED (SELECT id_hash FROM {t} \
+                "{PRIMARY} WITH owned AS MATERIALIZED (SELECT id_hash FROM {t} \
                  WHERE owner = $1 AND expires_at > {START}) \
                  SELECT id_hash FROM owned WHERE id_hash > $2 ORDER BY id_hash LIMIT $3"
             )),
@@ -120,8 +124,13 @@ impl Postgres {
                  WHERE expires_at <= {START} ORDER BY expires_at LIMIT $1 \
                  FOR UPDATE SKIP LOCKED)) AND expires_at <= {NOW}"
             )),
+            has_pooler: false,
             table,
         }
+    }
+
+    pub(super) fn through_pooler(self) -> Self {
+        Self { has_pooler: true, ..self }
     }
 
     /// Whether the table and its indexes are there.

@@ -108,6 +108,8 @@ impl Dialect for Sqlite {
     const NAME: &'static str = "sqlite";
     const LOCAL: bool = true;
     const SCHEMAS: bool = false;
+    const SCHEMES: &[&str] = &["sqlite"];
+    const URL: &str = "sqlite:path/to/file";
 
     fn classify(error: &dyn DatabaseError) -> Class {
         let code: i32 = error.code().and_then(|code| code.parse().ok()).unwrap_or(0);

@@ -2,12 +2,14 @@
 #![allow(clippy::unwrap_used)] // also outside of #[test] functions, in their helpers
 
 mod common;
+mod connecting;
 mod deployments;
 mod expiry;
 mod lost;
 mod mariadb;
 mod outages;
 mod plans;
+mod poolers;
 mod postgres;
 mod processes;
 mod runtimes;
