@@ -11,6 +11,7 @@ mod outages;
 mod plans;
 mod poolers;
 mod postgres;
+mod prepared;
 mod processes;
 mod runtimes;
 mod servers;
