@@ -168,7 +168,7 @@ macro_rules! server {
             pub async fn connect(url: &str) -> Result<Self> {
                 let options = Engine::<$dialect>::parse(url)?;
                 let dialect = $dialect::new(Table::default());
-                Self::checked(Engine::own(dialect, options, MAX_CONNECTIONS, true)).await
+                Self::checked(Engine::own(dialect, options, MAX_CONNECTIONS, (true, None))).await
             }
 
             /// Connects with the options that the provider returns. It is called before each new connection,

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::future::{Future, ready};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Database, Pool};
 use tokio::time::{sleep, timeout};
 
 use crate::failure::{After, Class, class_of};
+use crate::place::Place;
 use crate::slots::{Slot, Slots};
 
 /// How long an operation waits for a connection.
@@ -53,6 +55,9 @@ pub(crate) struct Connections<DB: Database> {
     /// Where the database takes one writer at a time.
     writer: Option<Slots>,
     trust: Mutex<Trust>,
+    /// Of a database in a file.
+    place: Option<Place>,
+    in_use: AtomicUsize,
 }
 
 enum Source<DB: Database> {
@@ -116,7 +121,18 @@ impl<DB: Database> Connections<DB> {
             slots: Slots::new(most, OVERDUE),
             writer: local.then(|| Slots::new(1, WRITER_OVERDUE)),
             trust: Mutex::default(),
+            place: None,
+            in_use: AtomicUsize::new(0),
         }
+    }
+
+    pub(crate) fn at(self, place: Option<Place>) -> Self {
+        Self { place, ..self }
+    }
+
+    /// Whether what was written is in the file that others see.
+    pub(crate) fn is_in_place(&self) -> bool {
+        self.place.as_ref().is_none_or(Place::is_same)
     }
 
     pub(crate) fn pool(&self) -> &Pool<DB> {
@@ -204,6 +220,7 @@ impl<DB: Database> Connections<DB> {
         slot: Option<Slot<'a>>,
         writer: Option<Slot<'a>>,
     ) -> Lease<'a, DB> {
+        self.in_use.fetch_add(1, Ordering::AcqRel);
         Lease { home: self, connection: Some(connection), opened, _slots: (slot, writer) }
     }
 
@@ -215,6 +232,9 @@ impl<DB: Database> Connections<DB> {
             }
             Source::Own { options, idle, pool } => (options, idle, pool),
         };
+        if let Some(place) = &self.place {
+            self.follow(place, idle).await?;
+        }
         loop {
             let Some(mut one) = lock(idle).pop() else {
                 break;
@@ -235,6 +255,21 @@ impl<DB: Database> Connections<DB> {
         }
         (self.prepare)(&mut connection).await?;
         Ok((Held::Own(connection), opened))
+    }
+
+    /// Closes what is open if another file is at the place now. Its log has the same name as that of the old one, so
+    /// it is opened when no connection to the old one is left.
+    async fn follow(&self, place: &Place, idle: &Mutex<Vec<Idle<DB>>>) -> sqlx::Result<()> {
+        let is_same = place.is_same();
+        if !is_same {
+            let left = std::mem::take(&mut *lock(idle));
+            for one in left {
+                one.connection.close().await?;
+            }
+        }
+        let none_is_open = lock(idle).is_empty() && self.in_use.load(Ordering::Acquire) == 0;
+        let follows = if none_is_open { place.opens() } else { is_same };
+        if follows { Ok(()) } else { Err(no_file()) }
     }
 
     fn is_trusted(&self, used: Instant) -> bool {
@@ -304,6 +339,7 @@ impl<DB: Database> Lease<'_, DB> {
     pub(crate) fn ends(&mut self, after: After) {
         if let Some(connection) = self.connection.take() {
             self.home.take_back(connection, self.opened, after);
+            self.home.in_use.fetch_sub(1, Ordering::AcqRel);
         }
     }
 }
@@ -313,6 +349,12 @@ impl<DB: Database> Drop for Lease<'_, DB> {
         // The driver's thread of a database in the process ends an exchange before it begins another one.
         self.ends(if self.home.local { After::Keep } else { After::Close });
     }
+}
+
+/// Class `Broken`: what was written is in doubt.
+pub(crate) fn no_file() -> sqlx::Error {
+    let text = "the database's file was removed or replaced";
+    sqlx::Error::Io(std::io::Error::new(std::io::ErrorKind::NotFound, text))
 }
 
 /// The application's pool has the same options from now on.

@@ -9,7 +9,7 @@ use session_core::{Error, ErrorKind, Key, Owner, Result, ttl_millis};
 use sqlx::{Connection as _, Pool};
 use tokio::time::{sleep, timeout};
 
-use crate::connections::Connections;
+use crate::connections::{Connections, no_file};
 use crate::dialect::{Connection, Dialect, Page};
 use crate::failure::{After, Class, Failure};
 use crate::operation::{Operation, Results};
@@ -256,7 +256,11 @@ impl<D: Dialect> Engine<D> {
         let run = self.run(work, lease.connection());
         let outcome = if D::LOCAL {
             // Nothing gets lost on the way, and the driver bounds the waits.
-            run.await.map_err(|error| failed::<D>(&error))
+            let outcome = run.await.map_err(|error| failed::<D>(&error));
+            match W::WRITES && !self.connections.is_in_place() {
+                true => Err(failed::<D>(&no_file())),
+                false => outcome,
+            }
         } else {
             match timeout(STATEMENT_TIMEOUT, run).await {
                 Ok(outcome) => outcome.map_err(|error| failed::<D>(&error)),

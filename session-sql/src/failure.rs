@@ -227,6 +227,8 @@ fn unreachable(error: &sqlx::Error) -> Class {
         sqlx::Error::Io(error) if error.kind() == ErrorKindIo::ConnectionRefused => {
             Class::NothingListens
         }
+        // The file of a database in the process.
+        sqlx::Error::Io(error) if error.kind() == ErrorKindIo::NotFound => Class::NotServing,
         // The standard library has no kind for it.
         sqlx::Error::Io(error) if error.to_string().starts_with("failed to lookup address") => {
             Class::NoHost

@@ -77,6 +77,8 @@ mod mysql;
 mod open;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod operation;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
+mod place;
 #[cfg(feature = "postgres")]
 mod postgres;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]

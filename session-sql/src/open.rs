@@ -10,42 +10,40 @@ use tokio::time::timeout;
 use crate::connections::{Connections, Provided, Provider};
 use crate::dialect::{Connection, Dialect};
 use crate::engine::{Engine, STATEMENT_TIMEOUT, named, not_sent};
+use crate::place::Place;
 
 type Options<D> = <Connection<D> as sqlx::Connection>::Options;
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<D: Dialect> Engine<D> {
-    /// Up to `most` connections of its own. They are opened when they are needed.
-    pub(crate) fn own(dialect: D, options: Options<D>, most: usize, durable: bool) -> Self {
+    /// Up to `most` connections of its own, opened when they are needed. `file` is that of a database in the
+    /// process.
+    pub(crate) fn own(
+        dialect: D,
+        options: Options<D>,
+        most: usize,
+        (durable, file): (bool, Option<Place>),
+    ) -> Self {
         let first = options.clone();
         let provider = move || -> Provided<D::Database> { Box::pin(ready(Ok(options.clone()))) };
-        Self::of(dialect, first, Box::new(provider), most, durable)
+        let connections = connections::<D>(first, Box::new(provider), most).at(file);
+        Self::new(dialect, Arc::new(connections), durable)
     }
 
     /// The provider makes the options of each new connection.
     pub(crate) async fn provided<F, O>(dialect: D, provider: F, most: usize) -> Result<Self>
     where
         F: Fn() -> O + Send + Sync + 'static,
-        O: Future<Output = Result<Options<D>, BoxError>> + Send + 'static,
+        O: Future<Output = std::result::Result<Options<D>, BoxError>> + Send + 'static,
     {
         let provider = move || -> Provided<D::Database> {
             let options = provider();
             Box::pin(async move { options.await.map_err(no_options) })
         };
         let first = provider().await.map_err(|error| not_sent::<D>(&error).error());
-        Ok(Self::of(dialect, named::<D, _>("connect", first)?, Box::new(provider), most, true))
-    }
-
-    fn of(
-        dialect: D,
-        first: Options<D>,
-        provider: Provider<D::Database>,
-        most: usize,
-        durable: bool,
-    ) -> Self {
-        let pool = Pool::connect_lazy_with(first);
-        let connections = Connections::own(provider, pool, most, D::LOCAL, D::prepare, D::classify);
-        Self::new(dialect, Arc::new(connections), durable)
+        let first = named::<D, _>("connect", first)?;
+        let connections = connections::<D>(first, Box::new(provider), most);
+        Ok(Self::new(dialect, Arc::new(connections), true))
     }
 
     pub(crate) fn parse(url: &str) -> Result<Options<D>> {
@@ -88,6 +86,15 @@ impl<D: Dialect> Engine<D> {
         let _ = timeout(STATEMENT_TIMEOUT, other.close()).await;
         named::<D, _>("connect", if mixed.unwrap_or(false) { Err(pooler()) } else { Ok(()) })
     }
+}
+
+fn connections<D: Dialect>(
+    first: Options<D>,
+    provider: Provider<D::Database>,
+    most: usize,
+) -> Connections<D::Database> {
+    let pool = Pool::connect_lazy_with(first);
+    Connections::own(provider, pool, most, D::LOCAL, D::prepare, D::classify)
 }
 
 fn pooler() -> Error {

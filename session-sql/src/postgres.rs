@@ -47,7 +47,7 @@ impl PostgresBackend {
     pub async fn connect_through_pooler(url: &str) -> Result<Self> {
         let options = Engine::<Postgres>::parse(url)?;
         let dialect = Postgres::new(Table::default()).through_pooler();
-        Self::checked(Engine::own(dialect, options, MAX_CONNECTIONS, true)).await
+        Self::checked(Engine::own(dialect, options, MAX_CONNECTIONS, (true, None))).await
     }
 
     /// The same over the application's own pool.

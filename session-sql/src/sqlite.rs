@@ -16,6 +16,7 @@ use crate::backend::backend;
 use crate::connections::ACQUIRE_TIMEOUT;
 use crate::dialect::{Dialect, MAX_BATCH};
 use crate::engine::Engine;
+use crate::place::Place;
 use crate::table::Table;
 
 mod operations;
@@ -53,6 +54,9 @@ impl SqliteBackend {
     /// the last moments, and neither leaves half a record.
     ///
     /// `?mode=ro` opens a database that must exist for reading only, `?mode=rw` one that must exist.
+    /// If the file is replaced or removed while the store is in use, the store closes it, answers `Unavailable` as
+    /// long as there is none, and opens the new one. A write at that very moment is in doubt.
+    ///
     /// In memory, each call opens a database of its own, which clones share.
     ///
     /// # Errors
@@ -79,7 +83,10 @@ impl SqliteBackend {
                 (MAX_CONNECTIONS, true, options.synchronous(SqliteSynchronous::Normal))
             }
         };
-        let engine = Engine::own(Sqlite::new(Table::default()), options, most, durable);
+        let file =
+            (!matches!(mode, Mode::Memory)).then(|| Place::new(options.get_filename().into()));
+        let dialect = Sqlite::new(Table::default());
+        let engine = Engine::own(dialect, options, most, (durable, file));
         // The switch to write-ahead logging waits for nobody, and other processes may be switching, too.
         let give_up = Instant::now() + ACQUIRE_TIMEOUT;
         loop {

@@ -13,6 +13,7 @@ mod poolers;
 mod postgres;
 mod prepared;
 mod processes;
+mod replaced;
 mod runtimes;
 mod servers;
 mod sqlite;
