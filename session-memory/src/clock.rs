@@ -18,9 +18,13 @@ impl Clock {
     }
 
     pub(crate) fn now(&self) -> Moment {
-        let elapsed = self.start.elapsed();
-        elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros())
+        micros(self.start.elapsed())
     }
+}
+
+/// Without the division of 128-bit numbers in `as_micros`.
+fn micros(elapsed: Duration) -> Moment {
+    elapsed.as_secs() * 1_000_000 + u64::from(elapsed.subsec_micros())
 }
 
 /// The moment this many milliseconds after `now`. The type has room for far more than 10,000 years.
@@ -43,6 +47,11 @@ mod tests {
     fn the_longest_life_fits() {
         let millis = ttl_millis(MAX_TTL).unwrap();
         assert_eq!(until(after(5, millis), 5), MAX_TTL);
+    }
+
+    #[test]
+    fn moments_are_microseconds() {
+        assert_eq!(micros(Duration::new(3, 5_999)), 3_000_005);
     }
 
     #[test]

@@ -61,3 +61,17 @@ impl Content {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_its_expiry_it_is_expired() {
+        let record = Record { payload: Bytes::new(), revision: Revision::from_u64(1), owner: None };
+        let mut entry = Entry::new(Key::from_bytes([1; 32]), &record);
+        entry.expires_at = 5;
+        assert!(entry.is_live(4));
+        assert!(!entry.is_live(5));
+    }
+}

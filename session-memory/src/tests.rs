@@ -22,6 +22,13 @@ fn key(number: u64) -> Key {
     Key::from_bytes(bytes)
 }
 
+/// In the same shard, which is chosen by the first byte.
+fn neighbour(number: u64) -> Key {
+    let mut bytes = *key(number).as_bytes();
+    bytes[0] = 7;
+    Key::from_bytes(bytes)
+}
+
 fn record(revision: u64) -> Record {
     Record {
         payload: Bytes::from_static(b"{}"),
@@ -91,6 +98,29 @@ async fn full_store_removes_expired_sessions_before_it_refuses() {
     for number in (0..50).chain(100..150) {
         assert!(store.load(&key(number)).await.unwrap().is_some());
     }
+}
+
+/// A create examines some renewed sessions, then looks for a place again, and finds the expired session.
+#[tokio::test]
+async fn full_store_finds_an_expired_session_behind_many_renewed_ones() {
+    const RENEWED: u64 = 1_500;
+    let store = MemoryBackend::new().max_sessions(1_501);
+    let create = async |key: Key, ttl| store.save(&key, &record(1), Write::Create { ttl }).await;
+    for number in 0..RENEWED {
+        create(neighbour(number), MOMENT * 5).await.unwrap();
+        store.touch(&neighbour(number), Revision::from_u64(1), HOUR).await.unwrap();
+    }
+    create(neighbour(RENEWED), MOMENT * 6).await.unwrap();
+    sleep(MOMENT * 6);
+    create(neighbour(RENEWED + 1), HOUR).await.unwrap();
+    assert!(create(neighbour(RENEWED + 2), HOUR).await.is_err());
+    store.assert_consistent();
+}
+
+/// The suite skips its cases for a store without an owner index.
+#[test]
+fn sessions_of_an_owner_can_be_found() {
+    assert!(MemoryBackend::new().owner_index().is_some());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -266,14 +296,15 @@ fn concurrent_creates_in_a_full_store_of_expired_sessions_both_succeed() {
     }
 }
 
-/// Other tasks run after each batch, with any number of due sessions.
+/// Other tasks run after each batch, with any number of due sessions in one shard.
 #[tokio::test]
 async fn gc_lets_others_run() {
     let store = MemoryBackend::new();
     for number in 0..20_000 {
-        create(&store, number, MOMENT).await.unwrap();
+        let key = neighbour(number);
+        store.save(&key, &record(1), Write::Create { ttl: MOMENT }).await.unwrap();
         if number % 2 == 0 {
-            let _ = touch(&store, number, HOUR).await;
+            let _ = store.touch(&key, Revision::from_u64(1), HOUR).await;
         }
     }
     sleep(MOMENT);
