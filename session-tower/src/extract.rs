@@ -35,17 +35,8 @@ fn handle(parts: &Parts) -> Result<SessionHandle, SessionFailure> {
 
 impl IntoResponse for SessionFailure {
     fn into_response(self) -> Response {
-        let text = match self.status() {
-            http::StatusCode::SERVICE_UNAVAILABLE => {
-                "The session store is unavailable. Please try again in a moment.\n"
-            }
-            http::StatusCode::CONFLICT => {
-                "The session ended or changed meanwhile. Please load the page again.\n"
-            }
-            _ => "The session could not be used.\n",
-        };
         let headers = [(CONTENT_TYPE, "text/plain; charset=utf-8"), (CACHE_CONTROL, "no-store")];
-        let mut response = (self.status(), headers, text).into_response();
+        let mut response = (self.status(), headers, self.text()).into_response();
         response.extensions_mut().insert(self);
         response
     }

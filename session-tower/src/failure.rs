@@ -2,10 +2,10 @@
 
 use std::error::Error as StdError;
 use std::fmt;
-use std::sync::Arc;
 
 use http::StatusCode;
-use session_core::{Error, ErrorKind};
+use session_core::Error;
+use session_http::Failure;
 
 /// A session that could not be loaded, used or saved. The status is 503 when the store is unavailable,
 /// 409 when an explicit save by the handler failed with `Gone` (the session ended) or `Conflict` (other
@@ -17,48 +17,37 @@ use session_core::{Error, ErrorKind};
 /// extensions, so a middleware outside [`SessionLayer`](crate::SessionLayer) can replace the response
 /// with the application's own page.
 #[derive(Debug, Clone)]
-pub struct SessionFailure(Arc<Error>);
+pub struct SessionFailure(Failure);
 
 impl SessionFailure {
     /// The error of the session or its store.
     #[must_use]
     pub fn error(&self) -> &Error {
-        &self.0
+        self.0.error()
     }
 
     /// The status of the response.
     #[must_use]
     pub fn status(&self) -> StatusCode {
-        match self.0.kind() {
-            ErrorKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
-            ErrorKind::Gone | ErrorKind::Conflict => StatusCode::CONFLICT,
-            _ => StatusCode::INTERNAL_SERVER_ERROR,
-        }
+        StatusCode::from_u16(self.0.status()).expect("409, 500 or 503")
+    }
+
+    #[cfg(feature = "axum")]
+    pub(crate) fn text(&self) -> &'static str {
+        self.0.text()
     }
 }
 
 impl From<Error> for SessionFailure {
     fn from(error: Error) -> Self {
-        let failure = Self(Arc::new(error));
-        if failure.status() == StatusCode::CONFLICT {
-            tracing::debug!(kind = ?failure.0.kind(), "the session can't be used: {failure}");
-        } else {
-            log("the session can't be used", &failure.0);
-        }
-        failure
+        Self(error.into())
     }
 }
 
-/// Writes an error and its causes to the log. Errors hold no secrets.
-pub(crate) fn log(what: &str, error: &Error) {
-    let mut causes = String::new();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        causes.push_str(": ");
-        causes.push_str(&next.to_string());
-        cause = next.source();
+impl From<Failure> for SessionFailure {
+    fn from(failure: Failure) -> Self {
+        Self(failure)
     }
-    tracing::error!(kind = ?error.kind(), "{what}: {error}{causes}");
 }
 
 impl fmt::Display for SessionFailure {

@@ -1,17 +1,15 @@
 //! The layer around the application's service.
 
 use std::fmt;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Request, Response};
 use session_core::{Result, SessionStore};
+use session_http::{Exchange, Handle, Shared};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::gc::Gc;
-use crate::shared::Shared;
-use crate::{CookieConfig, ResponseFuture, SessionHandle};
+use crate::{CookieConfig, ResponseFuture, SessionHandle, headers};
 
 /// Gives every request a session. The session is loaded when the handler asks for it, and saved before
 /// the response is sent.
@@ -21,7 +19,7 @@ use crate::{CookieConfig, ResponseFuture, SessionHandle};
 /// tokio runtime.
 #[derive(Clone)]
 pub struct SessionLayer {
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 impl SessionLayer {
@@ -29,9 +27,7 @@ impl SessionLayer {
     /// the name that the store seals its values for.
     #[must_use]
     pub fn new(store: SessionStore) -> Self {
-        let cookie = CookieConfig::default_for(&store);
-        let shared = Shared { store, cookie, gc: Gc::default() };
-        Self { shared: Arc::new(shared) }
+        Self { shared: Shared::new(store) }
     }
 
     /// Sets the cookie's name and attributes.
@@ -40,8 +36,7 @@ impl SessionLayer {
     /// `InvalidConfig` for a combination that browsers reject. With a cookie store also for another name
     /// than that of the store, and for attributes that are longer than the room that it reserves.
     pub fn with_cookie(self, config: CookieConfig) -> Result<Self> {
-        let cookie = config.build(&self.shared.store)?;
-        Ok(self.with(|shared| shared.cookie = cookie))
+        Ok(Self { shared: self.shared.with_cookie(config)? })
     }
 
     /// Sets the probability with which a request that asks for its session starts the removal of expired
@@ -52,14 +47,7 @@ impl SessionLayer {
     /// # Errors
     /// `InvalidConfig` unless the number is between 0 and 1.
     pub fn with_gc_probability(self, probability: f64) -> Result<Self> {
-        let gc = Gc::new(probability)?;
-        Ok(self.with(|shared| shared.gc = gc))
-    }
-
-    fn with(self, change: impl FnOnce(&mut Shared)) -> Self {
-        let mut shared = Arc::unwrap_or_clone(self.shared);
-        change(&mut shared);
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shared: self.shared.with_gc_probability(probability)? })
     }
 }
 
@@ -67,17 +55,13 @@ impl<S> Layer<S> for SessionLayer {
     type Service = SessionService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        SessionService { inner, shared: Arc::clone(&self.shared) }
+        SessionService { inner, shared: self.shared.clone() }
     }
 }
 
 impl fmt::Debug for SessionLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SessionLayer")
-            .field("store", &self.shared.store)
-            .field("cookie", &self.shared.cookie)
-            .field("gc", &self.shared.gc)
-            .finish()
+        f.debug_struct("SessionLayer").field("shared", &self.shared).finish()
     }
 }
 
@@ -85,7 +69,7 @@ impl fmt::Debug for SessionLayer {
 #[derive(Clone)]
 pub struct SessionService<S> {
     inner: S,
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 /// The body must implement `Default` because a response whose session could not be saved is replaced by
@@ -104,9 +88,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let handle = SessionHandle::new(Arc::clone(&self.shared), request.headers());
-        request.extensions_mut().insert(handle.clone());
-        ResponseFuture::new(self.inner.call(request), handle)
+        let handle = Handle::new(self.shared.clone(), &headers::Request(request.headers()));
+        request.extensions_mut().insert(SessionHandle(handle.clone()));
+        ResponseFuture::new(self.inner.call(request), Exchange::new(handle))
     }
 }
 

@@ -13,26 +13,20 @@
 //! | `axum` | yes | `Session` and `OptionalSession` are extractors |
 //! | `serde` | no | [`CookieConfig`] implements `Deserialize` |
 
-mod caching;
-mod candidates;
-mod cookie;
-mod cookie_config;
 #[cfg(feature = "axum")]
 mod extract;
 mod failure;
 mod future;
-mod gc;
 mod handle;
+mod headers;
 mod layer;
 mod optional;
 mod session;
-mod shared;
 
-pub use cookie_config::{CookieConfig, SameSite};
 pub use failure::SessionFailure;
 pub use future::ResponseFuture;
 pub use handle::SessionHandle;
 pub use layer::{SessionLayer, SessionService};
 pub use optional::OptionalSession;
 pub use session::Session;
-pub use session_core;
+pub use session_http::{self, CookieConfig, SameSite, session_core};

@@ -1,15 +1,14 @@
 //! A session for routes that can do without it.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use session_core::{Error, Result};
+use std::ops::Deref;
 
-use crate::{Session, SessionFailure, SessionHandle};
+use crate::SessionHandle;
 
 /// A session that may be unavailable: for pages that can be shown without it.
 ///
-/// A handler that takes it instead of [`Session`] runs even when the store fails. Reads then find
-/// nothing and writes return an error, so no change is lost silently.
+/// A handler that takes it instead of [`Session`](crate::Session) runs even when the store fails. Reads then find
+/// nothing and writes return an error, so no change is lost silently. It has the methods of
+/// [`session_http::OptionalSession`].
 ///
 /// ```
 /// use session_tower::{OptionalSession, SessionFailure};
@@ -21,50 +20,19 @@ use crate::{Session, SessionFailure, SessionHandle};
 /// }
 /// ```
 #[derive(Debug, Clone)]
-pub struct OptionalSession(Result<Session, SessionFailure>);
+pub struct OptionalSession(session_http::OptionalSession);
 
 impl OptionalSession {
     /// Loads the session of this handle's request.
     pub async fn load(handle: &SessionHandle) -> Self {
-        Self(handle.session().await)
+        Self(session_http::OptionalSession::load(&handle.0).await)
     }
+}
 
-    /// Whether the session could be loaded.
-    #[must_use]
-    pub fn is_available(&self) -> bool {
-        self.0.is_ok()
-    }
+impl Deref for OptionalSession {
+    type Target = session_http::OptionalSession;
 
-    /// The value of this name; `None` while the store is unavailable.
-    ///
-    /// # Errors
-    /// As [`session_core::Session::get`].
-    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
-        match &self.0 {
-            Ok(session) => session.get(name),
-            Err(_) => Ok(None),
-        }
-    }
-
-    /// Sets a value.
-    ///
-    /// # Errors
-    /// `Unavailable` while the store is unavailable; otherwise as
-    /// [`session_core::Session::insert`].
-    pub fn insert(&self, name: &str, value: impl Serialize) -> Result<()> {
-        self.session()?.insert(name, value)
-    }
-
-    /// The session, for all other methods.
-    ///
-    /// # Errors
-    /// `Unavailable` while the store is unavailable; the source is the error of the load.
-    pub fn session(&self) -> Result<&Session> {
-        self.0.as_ref().map_err(|failure| {
-            Error::unavailable(
-                "the session of this request could not be loaded: nothing can be written",
-            )
-            .with_source(failure.clone())
-        })
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
 }

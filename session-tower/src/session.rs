@@ -1,14 +1,14 @@
-//! The session of a request.
+//! The session of a request, as a type of this crate: extractors are implemented for it.
 
 use std::fmt;
 use std::ops::Deref;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use session_core::{OwnedSession, Result, SessionStore};
-
 /// The request's session: a [`session_core::Session`] that knows its store. With axum it is an
 /// extractor.
+///
+/// It has the methods of [`session_http::Session`] (`save`, `update_and_save`, `is_alive`,
+/// `account_sessions`, `destroy_others`, `destroy_all`) and those of [`session_core::Session`] (`get`, `insert`,
+/// `update`, `sign_in`, `destroy` and more).
 ///
 /// ```
 /// use session_tower::{Session, SessionFailure};
@@ -17,125 +17,37 @@ use session_core::{OwnedSession, Result, SessionStore};
 ///     let visits = session.update_and_save("visits", |n: Option<u64>| n.unwrap_or(0) + 1).await?;
 ///     Ok(format!("visit number {visits}"))
 /// }
+///
+/// /// "Your devices"
+/// async fn devices(session: Session) -> Result<String, SessionFailure> {
+///     let mut text = String::new();
+///     for device in session.account_sessions().await? {
+///         let here = if device.is(&session) { " (this one)" } else { "" };
+///         text += &format!("{}{here}\n", device.label().unwrap_or("unknown"));
+///     }
+///     Ok(text)
+/// }
 /// ```
 ///
 /// [`SessionLayer`](crate::SessionLayer) saves it after the handler has returned its response. Clones
 /// refer to the same session and can be moved to other tasks; a task that outlives the response calls
-/// [`save`](Self::save).
+/// [`save`](session_http::Session::save).
 ///
 /// While the store is unavailable the handler does not run; the client gets 503 and keeps its cookie.
 /// [`OptionalSession`](crate::OptionalSession) is for routes that can do without the session.
 #[derive(Clone)]
-pub struct Session {
-    session: session_core::Session,
-    store: SessionStore,
-}
-
-impl Session {
-    pub(crate) fn new(session: session_core::Session, store: SessionStore) -> Self {
-        Self { session, store }
-    }
-
-    /// Saves the session now: for tasks that outlive the response, and for handlers that must know
-    /// that it is stored before they continue. The saved changes are kept even if the response is an
-    /// error.
-    ///
-    /// The layer sets the cookie when the handler returns. The cookie can't be set after the response
-    /// was sent, so a task that outlives the response must not give the session a new id.
-    ///
-    /// # Errors
-    /// As [`SessionStore::save`]; `Gone` after a logout.
-    pub async fn save(&self) -> Result<()> {
-        self.store.save(&self.session).await?;
-        Ok(())
-    }
-
-    /// Changes a value, saves the session and returns the value **that was written**: N parallel
-    /// requests that increment a counter get N different numbers. Use it for limits and for counters
-    /// whose value matters.
-    ///
-    /// As with [`save`](Self::save), the change is kept even if the response is an error. A cookie store
-    /// can't merge parallel requests, so there the numbers are not unique.
-    ///
-    /// # Errors
-    /// As [`SessionStore::update`].
-    pub async fn update_and_save<T, F>(&self, name: &str, f: F) -> Result<T>
-    where
-        T: Serialize + DeserializeOwned,
-        F: Fn(Option<T>) -> T + Send + Sync + 'static,
-    {
-        self.store.update(&self.session, name, f).await
-    }
-
-    /// Whether the session is still alive: for tasks that must end with it, for example websockets.
-    /// Costs one call to the store.
-    ///
-    /// # Errors
-    /// As [`SessionStore::is_alive`].
-    pub async fn is_alive(&self) -> Result<bool> {
-        self.store.is_alive(&self.session).await
-    }
-
-    /// The live sessions of the account that is signed in, the oldest sign-in first; none without an owner.
-    /// [`OwnedSession::is`] tells which one is this one.
-    ///
-    /// # Errors
-    /// As [`SessionStore::sessions_of`].
-    ///
-    /// ```
-    /// use session_tower::{Session, SessionFailure};
-    ///
-    /// /// "Your devices"
-    /// async fn devices(session: Session) -> Result<String, SessionFailure> {
-    ///     let mut text = String::new();
-    ///     for device in session.account_sessions().await? {
-    ///         let here = if device.is(&session) { " (this one)" } else { "" };
-    ///         text += &format!("{}{here}\n", device.label().unwrap_or("unknown"));
-    ///     }
-    ///     Ok(text)
-    /// }
-    /// ```
-    pub async fn account_sessions(&self) -> Result<Vec<OwnedSession>> {
-        match self.owner() {
-            Some(owner) => self.store.sessions_of(&owner).await,
-            None => Ok(Vec::new()),
-        }
-    }
-
-    /// Ends all other sessions of the account that is signed in, and returns how many. Call it after a change
-    /// of the password, and [`save`](Self::save) first if the account has signed in during this request.
-    ///
-    /// # Errors
-    /// As [`SessionStore::destroy_others`].
-    pub async fn destroy_others(&self) -> Result<u64> {
-        self.store.destroy_others(&self.session).await
-    }
-
-    /// Ends all sessions of the account that is signed in, this one included, and returns how many others.
-    /// Without an owner, it ends this one.
-    ///
-    /// # Errors
-    /// As [`SessionStore::destroy_all`].
-    pub async fn destroy_all(&self) -> Result<u64> {
-        let owner = self.owner();
-        self.store.destroy(&self.session).await?;
-        match owner {
-            Some(owner) => self.store.destroy_all(&owner).await,
-            None => Ok(0),
-        }
-    }
-}
+pub struct Session(pub(crate) session_http::Session);
 
 impl Deref for Session {
-    type Target = session_core::Session;
+    type Target = session_http::Session;
 
     fn deref(&self) -> &Self::Target {
-        &self.session
+        &self.0
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.session.fmt(f)
+        self.0.fmt(f)
     }
 }

@@ -3,7 +3,7 @@ use session_core::ErrorKind;
 use super::*;
 
 fn header(config: CookieConfig) -> String {
-    config.check(None, None).unwrap().remove().unwrap().to_str().unwrap().to_owned()
+    config.check(None, None).unwrap().remove().unwrap()
 }
 
 fn refusal(config: CookieConfig) -> String {

@@ -1,0 +1,72 @@
+//! What all requests of an application share.
+
+use std::sync::Arc;
+
+use session_core::{Result, SessionStore};
+
+use crate::CookieConfig;
+use crate::cookie::Cookie;
+use crate::gc::Gc;
+
+/// The store and the settings of an adapter. A clone is cheap.
+#[derive(Debug, Clone)]
+pub struct Shared(Arc<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    store: SessionStore,
+    cookie: Cookie,
+    gc: Gc,
+}
+
+impl Shared {
+    /// With the defaults of [`CookieConfig`], which are safe. With a cookie store, the cookie has the name
+    /// that the store seals its values for.
+    #[must_use]
+    pub fn new(store: SessionStore) -> Self {
+        let cookie = CookieConfig::default_for(&store);
+        Self(Arc::new(Inner { store, cookie, gc: Gc::default() }))
+    }
+
+    /// Sets the cookie's name and attributes.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a combination that browsers reject. With a cookie store also for another name
+    /// than that of the store, and for attributes that are longer than the room that it reserves.
+    pub fn with_cookie(self, config: CookieConfig) -> Result<Self> {
+        let cookie = config.build(&self.0.store)?;
+        Ok(self.with(|inner| inner.cookie = cookie))
+    }
+
+    /// Sets the probability with which a request that asks for its session starts the removal of expired
+    /// sessions in the background, from 0 to 1. The default is 0.02. With 0, run
+    /// [`SessionStore::spawn_gc`] instead. Only one removal runs at a time. A store that removes expired
+    /// records by itself never gets one.
+    ///
+    /// # Errors
+    /// `InvalidConfig` unless the number is between 0 and 1.
+    pub fn with_gc_probability(self, probability: f64) -> Result<Self> {
+        let gc = Gc::new(probability)?;
+        Ok(self.with(|inner| inner.gc = gc))
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> &SessionStore {
+        &self.0.store
+    }
+
+    pub(crate) fn cookie(&self) -> &Cookie {
+        &self.0.cookie
+    }
+
+    pub(crate) fn maybe_start_gc(&self) {
+        self.0.gc.maybe_start(&self.0.store);
+    }
+
+    fn with(self, change: impl FnOnce(&mut Inner)) -> Self {
+        let mut inner = Arc::unwrap_or_clone(self.0);
+        change(&mut inner);
+        Self(Arc::new(inner))
+    }
+}
