@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-crates=(session-core session-memory session-cookie session-tower)
+crates=(session-core session-memory session-cookie session-http session-tower)
 
 # A quick run of the suite: most mutants are noticed by the cases for one clause.
 export CONFORMANCE_MODEL_MILLIS="${CONFORMANCE_MODEL_MILLIS:-500}"
@@ -25,6 +25,7 @@ out=$CARGO_TARGET_DIR/mutants
 tests_of() {
     case $1 in
         session-core) echo session-core,session-memory ;;
+        session-http) echo session-http,session-tower ;;
         *) echo "$1" ;;
     esac
 }

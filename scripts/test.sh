@@ -81,7 +81,8 @@ done
 
 if [ "${1:-}" = fast ]; then
     step 'tests without servers'
-    cargo test -p session-core -p session-memory -p session-file -p session-cookie -p session-tower
+    cargo test -p session-core -p session-memory -p session-file -p session-cookie -p session-http \
+        -p session-tower -p session-actix
     exit
 fi
 

@@ -1,10 +1,11 @@
 //! Logs hold no secrets. The test has its own process because a trace log belongs to the whole process.
 #![allow(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
+#[allow(dead_code, unused_imports, reason = "shared with the other tests")]
 #[path = "web/app.rs"]
 mod app;
 #[allow(dead_code, reason = "shared with the other tests")]
-#[path = "web/support.rs"]
+#[path = "../../session-http/web-tests/support.rs"]
 mod support;
 
 use std::io;

@@ -7,7 +7,8 @@ use session_core::{Owner, SessionStore};
 use session_memory::MemoryBackend;
 use session_tower::{Session, SessionFailure};
 
-use crate::support::{Client, quiet, serve};
+use crate::app::{quiet, serve};
+use crate::support::Client;
 
 type Answer = Result<String, SessionFailure>;
 

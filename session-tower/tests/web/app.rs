@@ -1,17 +1,30 @@
 //! The application that the tests talk to.
 
+use std::future::IntoFuture as _;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, State};
+use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use session_core::Owner;
-use session_tower::{OptionalSession, Session, SessionFailure, SessionLayer};
+use session_core::{Config, Owner, SessionStore};
+pub(crate) use session_tower::{CookieConfig, SameSite, SessionLayer};
+use session_tower::{OptionalSession, Session, SessionFailure};
 use tokio::sync::Notify;
 
-use crate::support::{Client, Probe, quiet, serve};
+use crate::support::{Client, Probe};
+
+/// Whether the framework drops a handler whose client has disconnected.
+pub(crate) const DROPS_HANDLERS: bool = true;
+
+/// The page in place of that of a handler whose session could not be saved.
+pub(crate) fn page_of_failed_save(_status: u16) -> &'static str {
+    ""
+}
 
 type Answer = Result<String, SessionFailure>;
 
@@ -35,14 +48,36 @@ pub(crate) fn app_with(layer: SessionLayer, slow: Slow) -> Router {
     routes_with(slow).layer(layer)
 }
 
-/// Without the layer.
-#[allow(dead_code, reason = "not every test uses it")]
-pub(crate) fn routes() -> Router {
+pub(crate) fn app_without_a_layer() -> Router {
     routes_with(Slow::default())
 }
 
+/// A layer without garbage collection, so that calls can be counted.
+pub(crate) fn quiet(store: SessionStore) -> SessionLayer {
+    SessionLayer::new(store).with_gc_probability(0.0).unwrap()
+}
+
+/// Like [`quiet`], with an idle timeout.
+pub(crate) fn quiet_with_idle_timeout(probe: &Probe) -> SessionLayer {
+    let config = Config::default().lifetime(None).idle_timeout(Duration::from_secs(7200));
+    quiet(probe.store().with_config(config).unwrap())
+}
+
+/// Serves the router on a free port until the test ends.
+pub(crate) async fn serve(router: Router) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(axum::serve(listener, router).into_future());
+    address
+}
+
 fn routes_with(slow: Slow) -> Router {
+    let limited = Router::new()
+        .route("/half", get(half))
+        .route("/half-a-logout", get(half_a_logout))
+        .layer(from_fn(time_limit));
     Router::new()
+        .merge(limited)
         .route("/plain", get(|| async { "plain" }))
         .route("/ask", get(|_: Session| async { "asked" }))
         .route("/get/{key}", get(read))
@@ -66,6 +101,11 @@ fn routes_with(slow: Slow) -> Router {
         .route("/optional/set/{value}", get(optional_write))
         .route("/too-large", get(too_large))
         .route("/slow/{value}", get(slow_write))
+        .route("/renew", get(slow_renewal))
+        .route("/clear", get(|session: Session| async move { session.clear() }))
+        .route("/both", get(|_: Session, _: OptionalSession, _: Session| async {}))
+        .route("/own-save", get(own_save))
+        .route("/length/{length}", get(of_length))
         .with_state(slow)
 }
 
@@ -174,4 +214,37 @@ async fn slow_write(
     slow.go_on.notified().await;
     session.insert("value", &value)?;
     Ok(value)
+}
+
+async fn slow_renewal(session: Session, State(slow): State<Slow>) -> &'static str {
+    session.extend();
+    slow.reached.notify_one();
+    slow.go_on.notified().await;
+    "renewed"
+}
+
+async fn own_save(session: Session) -> Result<(), SessionFailure> {
+    session.insert("value", "late")?;
+    Ok(session.save().await?)
+}
+
+async fn of_length(session: Session, Path(length): Path<usize>) -> Result<(), SessionFailure> {
+    Ok(session.insert("value", "x".repeat(length))?)
+}
+
+async fn time_limit(request: Request, next: Next) -> Response {
+    let limited = tokio::time::timeout(Duration::from_millis(50), next.run(request)).await;
+    limited.unwrap_or_else(|_| StatusCode::REQUEST_TIMEOUT.into_response())
+}
+
+async fn half(session: Session) {
+    session.insert("value", "half").unwrap();
+    session.regenerate();
+    std::future::pending::<()>().await;
+}
+
+async fn half_a_logout(session: Session) {
+    session.destroy();
+    session.insert("value", "half").unwrap();
+    std::future::pending::<()>().await;
 }

@@ -5,8 +5,8 @@ use axum::http::header::{CACHE_CONTROL, VARY};
 use axum::routing::get;
 use session_tower::Session;
 
-use crate::app::start;
-use crate::support::{Client, Probe, quiet, serve};
+use crate::app::{quiet, serve, start};
+use crate::support::{Client, Probe};
 
 /// Flask CVE-2023-30861 and CVE-2026-27205: every access to the session counts, not only reading a value.
 #[tokio::test]

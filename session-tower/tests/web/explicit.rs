@@ -7,7 +7,8 @@ use axum::routing::get;
 use session_core::SessionStore;
 use session_tower::{Session, SessionFailure};
 
-use crate::support::{Client, Probe, quiet, serve};
+use crate::app::{quiet, serve};
+use crate::support::{Client, Probe};
 
 async fn login(
     State(store): State<SessionStore>,

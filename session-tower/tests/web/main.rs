@@ -1,20 +1,32 @@
-//! The layer in a web application, over real sockets.
+//! The layer in a web application, over real sockets. The tests in `session-http/web-tests` run on each framework.
 #![allow(clippy::unwrap_used, reason = "a test's helpers are tests")]
 
 mod account;
 mod app;
 mod caching;
-mod calls;
-mod cookies;
-mod endings;
 mod explicit;
-mod failures;
-mod gc;
-mod late;
-mod max_age;
-mod parallel;
+mod own_page;
 mod plain_tower;
 mod several;
-mod support;
-mod unknown;
 mod websocket;
+
+#[path = "../../../session-http/web-tests/calls.rs"]
+mod calls;
+#[path = "../../../session-http/web-tests/cookies.rs"]
+mod cookies;
+#[path = "../../../session-http/web-tests/endings.rs"]
+mod endings;
+#[path = "../../../session-http/web-tests/failures.rs"]
+mod failures;
+#[path = "../../../session-http/web-tests/gc.rs"]
+mod gc;
+#[path = "../../../session-http/web-tests/late.rs"]
+mod late;
+#[path = "../../../session-http/web-tests/max_age.rs"]
+mod max_age;
+#[path = "../../../session-http/web-tests/parallel.rs"]
+mod parallel;
+#[path = "../../../session-http/web-tests/support.rs"]
+mod support;
+#[path = "../../../session-http/web-tests/unknown.rs"]
+mod unknown;

@@ -11,7 +11,8 @@ use session_tower::{SessionFailure, SessionHandle, SessionService};
 use tower_layer::Layer as _;
 use tower_service::Service;
 
-use crate::support::{Probe, quiet};
+use crate::app::quiet;
+use crate::support::Probe;
 
 /// Counts the visits of a session.
 #[derive(Clone)]

@@ -9,8 +9,8 @@ use session_core::{ErrorKind, Level, SessionStore};
 use session_tower::{Session, SessionFailure};
 use tokio::sync::Notify;
 
-use crate::app::start;
-use crate::support::{Client, Probe, eventually, quiet, serve};
+use crate::app::{quiet, serve, start};
+use crate::support::{Client, Probe, eventually};
 
 /// Otherwise the next request would find the other session and be logged in again.
 #[tokio::test]
@@ -68,7 +68,7 @@ async fn a_logout_ends_all_of_them_also_when_something_takes_its_place() {
             .route("/destroyed-by-the-store", get(destroyed_by_the_store))
             .route("/destroyed-and-saved", get(destroyed_and_saved))
             .with_state(store.clone())
-            .merge(crate::app::routes())
+            .merge(crate::app::app_without_a_layer())
             .layer(quiet(store));
         let mut client = Client::new(serve(router).await);
         let (header, values) = two_cookies(&mut client).await;
@@ -94,7 +94,7 @@ async fn a_logout_ends_all_of_them_also_when_the_client_leaves_after_it() {
     let router = Router::new()
         .route("/logout-and-wait", logout)
         .with_state(store.clone())
-        .merge(crate::app::routes())
+        .merge(crate::app::app_without_a_layer())
         .layer(quiet(store));
     let mut client = Client::new(serve(router).await);
     let (header, _) = two_cookies(&mut client).await;
@@ -127,7 +127,7 @@ async fn a_logout_that_could_not_end_all_sessions_is_not_reported_as_done() {
     let router = Router::new()
         .route("/logout-before-an-outage", logout)
         .with_state(store.clone())
-        .merge(crate::app::routes())
+        .merge(crate::app::app_without_a_layer())
         .layer(quiet(store));
     let mut client = Client::new(serve(router).await);
     let (header, _) = two_cookies(&mut client).await;

@@ -9,8 +9,8 @@ use session_tower::Session;
 use tokio_tungstenite::tungstenite;
 use tungstenite::client::IntoClientRequest as _;
 
-use crate::app::app;
-use crate::support::{Client, Probe, quiet, serve};
+use crate::app::{app, quiet, serve};
+use crate::support::{Client, Probe};
 
 /// The session moves into the task of the websocket, which outlives the response. The task reads the
 /// loaded values and saves its own changes.

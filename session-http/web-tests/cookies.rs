@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use session_core::{Config, SessionStore};
-use session_tower::{CookieConfig, SameSite, SessionLayer};
 
-use crate::app::{app, start};
-use crate::support::{Client, Probe, quiet, quiet_with_idle_timeout, serve};
+use crate::app::{
+    CookieConfig, SameSite, SessionLayer, app, quiet, quiet_with_idle_timeout, serve, start,
+};
+use crate::support::{Client, Probe};
 
 /// HTGM sets no `Path`. The cookie must also have all other attributes of a safe cookie.
 #[tokio::test]
@@ -186,18 +187,10 @@ async fn attributes_that_a_cookie_store_keeps_no_room_for_are_refused() {
     assert!(error.message().contains("with_attribute_reserve"), "{error}");
 
     let layer = quiet(store(Some(500))).with_cookie(config()).unwrap();
-    let router = axum::Router::new().route(
-        "/{length}",
-        axum::routing::get(
-            async |session: session_tower::Session, length: axum::extract::Path<usize>| {
-                session.insert("value", "x".repeat(*length)).unwrap();
-            },
-        ),
-    );
-    let client = Client::new(serve(router.layer(layer)).await);
+    let client = Client::new(serve(app(layer)).await);
     let mut longest = 0;
     for length in 2400..2800 {
-        let reply = client.get_with(&format!("/{length}"), None).await;
+        let reply = client.get_with(&format!("/length/{length}"), None).await;
         match reply.set_cookie() {
             Some(cookie) => longest = longest.max(cookie.len()),
             None => assert_eq!(reply.status, 500, "refused before it is sent"),

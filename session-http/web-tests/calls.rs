@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use session_core::Config;
 
-use crate::app::{app, start};
-use crate::support::{Calls, Client, Probe, quiet, serve};
+use crate::app::{app, quiet, serve, start};
+use crate::support::{Calls, Client, Probe};
 
 const NONE: Calls = Calls { loads: 0, saves: 0, touches: 0, destroys: 0 };
 
@@ -77,15 +77,9 @@ async fn sliding_costs_one_touch_per_renewal_window() {
 
 #[tokio::test]
 async fn a_handler_that_asks_twice_loads_once() {
-    use axum::routing::get;
-    use session_tower::{OptionalSession, Session};
     let probe = Probe::default();
-    let router = axum::Router::new()
-        .route("/set", get(|session: Session| async move { session.insert("a", "b").unwrap() }))
-        .route("/both", get(|_: Session, _: OptionalSession, _: Session| async {}))
-        .layer(quiet(probe.store()));
-    let mut client = Client::new(serve(router).await);
-    client.get("/set").await;
+    let mut client = start(&probe).await;
+    client.get("/set/a/b").await;
     probe.calls();
     client.get("/both").await;
     assert_eq!(probe.calls(), Calls { loads: 1, ..NONE });

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use session_core::{Config, SessionStore};
 
-use crate::app::app;
-use crate::support::{Client, Probe, quiet, serve};
+use crate::app::{app, quiet, serve};
+use crate::support::{Client, Probe};
 
 const MINUTE: Duration = Duration::from_secs(60);
 

@@ -1,14 +1,11 @@
 //! Requests with an id that another request replaced a moment ago.
 
-use axum::Router;
-use axum::routing::get;
 use session_cookie::{CookieStore, SecretKey};
 use session_core::SessionStore;
 use session_memory::MemoryBackend;
-use session_tower::{Session, SessionFailure};
 
-use crate::app::app;
-use crate::support::{Client, Probe, quiet, serve};
+use crate::app::{app, quiet, serve};
+use crate::support::{Client, Probe};
 
 /// What browsers send for a top-level navigation, …
 const NAVIGATION: &[(&str, &str)] =
@@ -32,14 +29,7 @@ struct SignedIn {
 
 impl SignedIn {
     async fn new(store: SessionStore) -> Self {
-        let own_save = get(async |session: Session| -> Result<(), SessionFailure> {
-            session.insert("value", "late")?;
-            Ok(session.save().await?)
-        });
-        let layer = quiet(store);
-        let router =
-            app(layer.clone()).merge(Router::new().route("/own-save", own_save).layer(layer));
-        let mut client = Client::new(serve(router).await);
+        let mut client = Client::new(serve(app(quiet(store))).await);
         let old = client.get("/set/value/early").await.session_cookie().unwrap();
         let new = client.get("/sign-in/ann").await.session_cookie().unwrap();
         assert_ne!(old, new);

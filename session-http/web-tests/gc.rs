@@ -3,10 +3,9 @@
 use std::time::Duration;
 
 use session_core::{Config, ErrorKind};
-use session_tower::SessionLayer;
 
-use crate::app::app;
-use crate::support::{Client, Probe, eventually, quiet, serve};
+use crate::app::{SessionLayer, app, quiet, serve};
+use crate::support::{Client, Probe, eventually};
 
 #[tokio::test]
 async fn about_2_percent_of_the_requests_that_use_the_session_start_a_collection() {

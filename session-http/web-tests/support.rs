@@ -1,20 +1,17 @@
-//! A web application over real sockets, and a store that counts its calls and can fail.
+//! A client for web applications over real sockets, and a store that counts its calls and can fail.
 
 use std::collections::HashSet;
-use std::future::IntoFuture as _;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use axum::Router;
 use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
 use session_core::{
-    Backend, Capabilities, Config, Error, ErrorKind, Key, Loaded, Record, Result, Revision,
-    SessionStore, Write, async_trait,
+    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, SessionStore,
+    Write, async_trait,
 };
 use session_memory::MemoryBackend;
-use session_tower::SessionLayer;
 use tokio::sync::Notify;
 
 /// A memory store that counts its calls, and can be told to fail or to wait.
@@ -156,25 +153,6 @@ impl Backend for Probe {
         self.pass_gate().await;
         self.0.memory.gc(limit).await
     }
-}
-
-/// A layer without garbage collection, so that calls can be counted.
-pub(crate) fn quiet(store: SessionStore) -> SessionLayer {
-    SessionLayer::new(store).with_gc_probability(0.0).unwrap()
-}
-
-/// Like [`quiet`], with an idle timeout.
-pub(crate) fn quiet_with_idle_timeout(probe: &Probe) -> SessionLayer {
-    let config = Config::default().lifetime(None).idle_timeout(Duration::from_secs(7200));
-    quiet(probe.store().with_config(config).unwrap())
-}
-
-/// Serves the router on a free port until the test ends.
-pub(crate) async fn serve(router: Router) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(axum::serve(listener, router).into_future());
-    address
 }
 
 /// A client that keeps its session cookie as a browser does.

@@ -1,7 +1,7 @@
 //! Login and logout while other requests are in flight.
 
-use crate::app::{Slow, app_with, start};
-use crate::support::{Client, Probe, Reply, quiet, quiet_with_idle_timeout, serve};
+use crate::app::{Slow, app_with, quiet, quiet_with_idle_timeout, serve, start};
+use crate::support::{Client, Probe, Reply};
 
 async fn start_slow(probe: &Probe) -> (Client, Slow) {
     let slow = Slow::default();
@@ -61,21 +61,10 @@ async fn nextjs_auth0_2335_a_renewal_after_a_logout_or_a_sign_in_sets_no_cookie(
 }
 
 async fn overtaken_renewal(by: &str, sessions: usize) {
-    use axum::routing::get;
-    use session_tower::Session;
     let probe = Probe::default();
     let slow = Slow::default();
-    let waiting = slow.clone();
-    let renewing = get(move |session: Session| async move {
-        session.extend();
-        waiting.reached.notify_one();
-        waiting.go_on.notified().await;
-        "renewed"
-    });
-    let layer = quiet_with_idle_timeout(&probe);
-    let router = app_with(layer.clone(), slow.clone())
-        .merge(axum::Router::new().route("/renew", renewing).layer(layer));
-    let mut client = Client::new(serve(router).await);
+    let app = app_with(quiet_with_idle_timeout(&probe), slow.clone());
+    let mut client = Client::new(serve(app).await);
     client.get("/login/ann").await;
     let mut other = client.clone();
     let request = tokio::spawn(async move { other.get("/renew").await });
@@ -118,14 +107,8 @@ async fn axum_session_another_node_does_not_serve_a_destroyed_session() {
 /// Spring CVE-2023-20862: an emptied session must be stored empty.
 #[tokio::test]
 async fn spring_cve_2023_20862_clear_is_stored() {
-    use axum::routing::get;
-    use session_tower::Session;
     let probe = Probe::default();
-    let layer = quiet(probe.store());
-    let clear = get(|session: Session| async move { session.clear() });
-    let router = app_with(layer.clone(), Slow::default())
-        .merge(axum::Router::new().route("/clear", clear).layer(layer));
-    let mut client = Client::new(serve(router).await);
+    let mut client = start(&probe).await;
     client.get("/login/ann").await;
     client.get("/clear").await;
     assert_eq!(client.get("/state").await.text, "exists: true, empty: true");

@@ -1,0 +1,178 @@
+//! The middleware around the application's handlers.
+
+use std::fmt;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Service, ServiceRequest, ServiceResponse, Transform};
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderMap;
+use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError};
+use session_core::{Result, SessionStore};
+use session_http::{Exchange, Handle, Outcome, Shared};
+
+use crate::{CookieConfig, SessionFailure, SessionHandle, headers};
+
+/// Gives every request a session. The session is loaded when the handler asks for it, and saved before
+/// the response is sent.
+///
+/// A request that does not ask for its session causes no store call and no header. Make it once, outside of the
+/// closure of `HttpServer::new`, and clone it into each worker's `App`.
+#[derive(Clone, Debug)]
+pub struct SessionMiddleware {
+    shared: Shared,
+}
+
+impl SessionMiddleware {
+    /// A middleware with the defaults of [`CookieConfig`], which are safe. With a cookie store, the cookie has
+    /// the name that the store seals its values for.
+    #[must_use]
+    pub fn new(store: SessionStore) -> Self {
+        Self { shared: Shared::new(store) }
+    }
+
+    /// Sets the cookie's name and attributes.
+    ///
+    /// # Errors
+    /// `InvalidConfig` for a combination that browsers reject. With a cookie store also for another name
+    /// than that of the store, and for attributes that are longer than the room that it reserves.
+    pub fn with_cookie(self, config: CookieConfig) -> Result<Self> {
+        Ok(Self { shared: self.shared.with_cookie(config)? })
+    }
+
+    /// Sets the probability with which a request that asks for its session starts the removal of expired
+    /// sessions in the background, from 0 to 1. The default is 0.02. With 0, run
+    /// [`SessionStore::spawn_gc`] instead. Only one removal runs at a time. A store that removes expired
+    /// records by itself never gets one.
+    ///
+    /// # Errors
+    /// `InvalidConfig` unless the number is between 0 and 1.
+    pub fn with_gc_probability(self, probability: f64) -> Result<Self> {
+        Ok(Self { shared: self.shared.with_gc_probability(probability)? })
+    }
+}
+
+impl<S, B> Transform<S, ServiceRequest> for SessionMiddleware
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Transform = SessionService<S>;
+    type InitError = ();
+    type Future = Ready<std::result::Result<Self::Transform, ()>>;
+
+    fn new_transform(&self, inner: S) -> Self::Future {
+        ready(Ok(SessionService { inner: Rc::new(inner), shared: self.shared.clone() }))
+    }
+}
+
+/// The service that [`SessionMiddleware`] creates.
+pub struct SessionService<S> {
+    inner: Rc<S>,
+    shared: Shared,
+}
+
+type Responding<B> =
+    Pin<Box<dyn Future<Output = std::result::Result<ServiceResponse<EitherBody<B>>, Error>>>>;
+
+/// If the future is dropped while the handler runs, the handler's changes to the session are discarded,
+/// except [`destroy`](session_core::Session::destroy). If it is dropped while the session is saved,
+/// the save is still carried out.
+impl<S, B> Service<ServiceRequest> for SessionService<S>
+where
+    S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
+    B: MessageBody + 'static,
+{
+    type Response = ServiceResponse<EitherBody<B>>;
+    type Error = Error;
+    type Future = Responding<B>;
+
+    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<std::result::Result<(), Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&self, request: ServiceRequest) -> Self::Future {
+        let handle = Handle::new(self.shared.clone(), &headers::Request(request.headers()));
+        request.extensions_mut().insert(SessionHandle(handle.clone()));
+        let mut exchange = Exchange::new(handle);
+        let inner = Rc::clone(&self.inner);
+        Box::pin(async move {
+            exchange.runs_here();
+            let response = inner.call(request).await;
+            let failed = response.as_ref().map_or(true, has_failed);
+            let outcome = match exchange.begin_to_save(failed) {
+                Some(save) => Some(exchange.finish(save.await)),
+                None => None,
+            };
+            let response = match response {
+                Ok(response) => response,
+                Err(error) => return Err(Marked::error(error, &exchange, outcome)),
+            };
+            let failure = outcome.as_ref().and_then(|outcome| outcome.failure.clone());
+            let mut response = match failure {
+                Some(failure) if !has_failed(&response) => {
+                    let failed = SessionFailure::from(failure).error_response();
+                    response.into_response(failed.map_into_right_body())
+                }
+                _ => response.map_into_left_body(),
+            };
+            exchange.mark(outcome, &mut headers::Response(response.headers_mut()));
+            Ok(response)
+        })
+    }
+}
+
+/// An error of a middleware inside, whose response has the headers of the session.
+struct Marked {
+    error: Error,
+    headers: HeaderMap,
+}
+
+impl Marked {
+    fn error(error: Error, exchange: &Exchange, outcome: Option<Outcome>) -> Error {
+        let mut response = error.error_response();
+        exchange.mark(outcome, &mut headers::Response(response.headers_mut()));
+        Self { headers: response.headers().clone(), error }.into()
+    }
+}
+
+impl ResponseError for Marked {
+    fn status_code(&self) -> StatusCode {
+        self.error.as_response_error().status_code()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.error.error_response();
+        *response.headers_mut() = self.headers.clone();
+        response
+    }
+}
+
+impl fmt::Display for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl fmt::Debug for Marked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+/// Whether the handler's changes to the session are discarded.
+fn has_failed<B>(response: &ServiceResponse<B>) -> bool {
+    let with_failure = response.response().extensions().get::<SessionFailure>().is_some();
+    session_http::has_failed(response.status().as_u16(), with_failure)
+}
+
+impl<S> fmt::Debug for SessionService<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionService").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! The middleware in a web application, over real sockets. The tests in `session-http/web-tests` run on each
+//! framework.
+#![allow(clippy::unwrap_used, reason = "a test's helpers are tests")]
+
+mod app;
+mod own_page;
+
+#[path = "../../../session-http/web-tests/calls.rs"]
+mod calls;
+#[path = "../../../session-http/web-tests/cookies.rs"]
+mod cookies;
+#[path = "../../../session-http/web-tests/endings.rs"]
+mod endings;
+#[path = "../../../session-http/web-tests/failures.rs"]
+mod failures;
+#[path = "../../../session-http/web-tests/gc.rs"]
+mod gc;
+#[path = "../../../session-http/web-tests/late.rs"]
+mod late;
+#[path = "../../../session-http/web-tests/max_age.rs"]
+mod max_age;
+#[path = "../../../session-http/web-tests/parallel.rs"]
+mod parallel;
+#[path = "../../../session-http/web-tests/support.rs"]
+mod support;
+#[path = "../../../session-http/web-tests/unknown.rs"]
+mod unknown;
