@@ -4,7 +4,6 @@ mod options;
 mod pages;
 mod panel;
 mod routes;
-mod same_origin;
 mod sign_in;
 mod stores;
 mod theme;

@@ -1,23 +1,25 @@
 //! The routes of the application, and the handlers that use the session.
 
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Form, Query, Request, State};
+use axum::extract::{DefaultBodyLimit, Form, Query, State};
 use axum::http::header::{
     CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
-use axum::middleware::{self, Next};
+use axum::middleware;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use maud::Markup;
 use serde::Deserialize;
 use session_core::{Level, Result, SessionStore};
-use session_tower::{CookieConfig, OptionalSession, Session, SessionFailure, SessionLayer};
+use session_tower::{
+    CookieConfig, OptionalSession, SameOriginLayer, Session, SessionFailure, SessionLayer,
+};
 
 use crate::pages::{self, Page};
 use crate::panel::Panel;
+use crate::sign_in;
 use crate::theme::Theme;
-use crate::{same_origin, sign_in};
 
 /// The longest form has three short fields.
 const MAX_FORM_BYTES: usize = 4096;
@@ -27,11 +29,7 @@ pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router
     let members = Router::new()
         .route("/account", get(account))
         .route_layer(middleware::from_fn(sign_in::members_only));
-    let pages = Router::new()
-        .route("/", get(home))
-        .route("/visits", get(visits))
-        .merge(members)
-        .route_layer(middleware::from_fn(head_changes_nothing));
+    let pages = Router::new().route("/", get(home)).route("/visits", get(visits)).merge(members);
     let router = Router::new()
         .merge(pages)
         .route("/theme", post(set_theme))
@@ -51,7 +49,7 @@ pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router
         .with_state(store)
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(sessions)
-        .layer(middleware::from_fn(same_origin::only))
+        .layer(SameOriginLayer)
         .layer(middleware::map_response(own_error_page))
         .layer(middleware::map_response(strict_browser)))
 }
@@ -135,21 +133,6 @@ async fn about(session: OptionalSession) -> Result<Markup, SessionFailure> {
 
 async fn asset(kind: &'static str, text: &'static str) -> impl IntoResponse {
     ([(CONTENT_TYPE, kind)], text)
-}
-
-/// axum answers HEAD with the handler of GET. No visitor sees that page, so the flash messages are kept for
-/// the next one.
-async fn head_changes_nothing(
-    method: Method,
-    session: Session,
-    request: Request,
-    next: Next,
-) -> Response {
-    let response = next.run(request).await;
-    if method == Method::HEAD {
-        session.discard_changes();
-    }
-    response
 }
 
 /// Replaces the plain error response of the layer with a helpful page. The status and the headers stay,

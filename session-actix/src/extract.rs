@@ -34,6 +34,17 @@ impl FromRequest for OptionalSession {
     }
 }
 
+/// For a route that needs the session of a middleware around the innermost one. Fails only when the route has no
+/// [`SessionMiddleware`](crate::SessionMiddleware).
+impl FromRequest for SessionHandle {
+    type Error = SessionFailure;
+    type Future = std::future::Ready<Result<Self, SessionFailure>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(handle(request))
+    }
+}
+
 fn handle(request: &HttpRequest) -> Result<SessionHandle, SessionFailure> {
     request.extensions().get::<SessionHandle>().cloned().ok_or_else(|| {
         Error::invalid_config("this route has no SessionMiddleware: wrap the App or the scope")

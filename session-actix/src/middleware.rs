@@ -43,6 +43,15 @@ impl SessionMiddleware {
         Ok(Self { shared: self.shared.with_cookie(config)? })
     }
 
+    /// Keeps what a POST of another site writes that carries no session cookie, for a sign-in whose answer another
+    /// site sends as a form (SAML, Sign in with Apple). Without it, the cookie of such a response could replace that
+    /// of a live session, which the browser did not send because of `SameSite=Lax`, and another site could sign
+    /// visitors in to an account of its own. Set it for the route of that form only, and check the form's `state`.
+    #[must_use]
+    pub fn with_cross_site_writes(self) -> Self {
+        Self { shared: self.shared.with_cross_site_writes() }
+    }
+
     /// Sets the probability with which a request that asks for its session starts the removal of expired
     /// sessions in the background, from 0 to 1. The default is 0.02. With 0, run
     /// [`SessionStore::spawn_gc`] instead. Only one removal runs at a time. A store that removes expired
@@ -97,7 +106,9 @@ where
     }
 
     fn call(&self, request: ServiceRequest) -> Self::Future {
-        let handle = Handle::new(self.shared.clone(), &headers::Request(request.headers()));
+        let outer = request.extensions().get::<SessionHandle>().map(|outer| outer.0.clone());
+        let (shared, method) = (self.shared.clone(), request.method().as_str());
+        let handle = Handle::new(shared, outer, method, &headers::Request(request.headers()));
         request.extensions_mut().insert(SessionHandle(handle.clone()));
         let mut exchange = Exchange::new(handle);
         let inner = Rc::clone(&self.inner);

@@ -99,6 +99,12 @@ impl SessionHandle {
     pub async fn session(&self) -> Result<Session, SessionFailure> {
         Ok(Session(self.0.session().await?))
     }
+
+    /// The handle of the middleware with this cookie name: this one, or one around it.
+    #[must_use]
+    pub fn named(&self, cookie: &str) -> Option<Self> {
+        self.0.named(cookie).cloned().map(Self)
+    }
 }
 
 impl fmt::Debug for SessionHandle {

@@ -78,6 +78,16 @@ macro_rules! medium {
 }
 
 impl SessionStore {
+    pub(crate) fn shares_ids_with(&self, other: &Self) -> bool {
+        match (&self.0.medium, &other.0.medium) {
+            (Medium::Server(one), Medium::Server(two)) => {
+                Arc::ptr_eq(&one.backend, &two.backend)
+                    && self.config().purpose == other.config().purpose
+            }
+            _ => false,
+        }
+    }
+
     /// A store on a server side backend: the cookie contains the session id. It has the default
     /// settings; see [`with_config`](Self::with_config).
     pub fn new(backend: impl Backend) -> Self {

@@ -77,6 +77,13 @@ impl Web<'_> {
         session.state(|state| state.accessed)
     }
 
+    /// Whether an id of one store is valid in the other: both use the same backend for the same
+    /// [purpose](crate::Config::purpose). A cookie store separates its sessions by the cookie's name.
+    #[must_use]
+    pub fn shares_ids_with(self, other: &SessionStore) -> bool {
+        self.0.shares_ids_with(other)
+    }
+
     /// The cookie name that a cookie store seals its values for; `None` for a server store, which
     /// allows any name.
     #[must_use]

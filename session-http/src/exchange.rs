@@ -76,6 +76,14 @@ impl Exchange {
         let shared = self.handle.shared();
         shared.maybe_start_gc();
         let session = self.handle.loaded()?.clone();
+        if !self.handle.keeps_changes() {
+            if session.changed() {
+                tracing::debug!(
+                    "the changes of a HEAD, prefetch or cross-site request are not stored"
+                );
+            }
+            return None;
+        }
         if failed {
             session.discard_changes();
         }
@@ -159,7 +167,7 @@ impl Drop for Exchange {
         if self.handled {
             return;
         }
-        let Some(session) = self.handle.loaded() else {
+        let Some(session) = self.handle.loaded().filter(|_| self.handle.keeps_changes()) else {
             return;
         };
         session.discard_changes();

@@ -31,6 +31,12 @@ impl Failure {
         }
     }
 
+    /// After how many seconds the client may try again, for the header `Retry-After`: with a 503 only.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u32> {
+        (self.status() == 503).then_some(1)
+    }
+
     /// The body of the response, in plain text. It does not mention the cause.
     #[must_use]
     pub fn text(&self) -> &'static str {

@@ -11,15 +11,31 @@ use tokio::sync::OnceCell;
 use crate::candidates::candidates;
 use crate::failure::log;
 use crate::headers::RequestHeaders;
+use crate::same_origin::is_safe;
 use crate::{Failure, Session, Shared};
 
 /// Loads the session of one request. Adapters put it into the request's extensions. Clones give the same
 /// session.
+///
+/// What the handler changes is not stored, and no cookie is set, for
+/// - a `HEAD` request, for which frameworks run the handler of `GET`;
+/// - a prefetch (`Sec-Purpose: prefetch`), whose page may never be shown: a prefetched link must consume no flash message
+///   and end no session;
+/// - a request of another site that changes something (`Sec-Fetch-Site: cross-site`, not GET) and carries no session
+///   cookie: with `SameSite=Lax` the browser did not send it, and a new cookie would replace that of a live session.
+///   [`Shared::with_cross_site_writes`] allows it.
+///
+/// What the handler saves itself is stored all the same.
 #[derive(Clone)]
 pub struct Handle(Arc<Inner>);
 
 struct Inner {
     shared: Shared,
+    /// The handle of the layer around this one.
+    outer: Option<Handle>,
+    /// Two layers must not share the cookie, nor the ids of their sessions.
+    refused: Option<&'static str>,
+    keeps_changes: bool,
     candidates: Vec<String>,
     is_navigation: bool,
     asked: AtomicBool,
@@ -35,8 +51,17 @@ struct Loaded {
 }
 
 impl Handle {
-    /// The handle of a request with these headers.
-    pub fn new(shared: Shared, headers: &impl RequestHeaders) -> Self {
+    /// The handle of a request with this method (in upper case) and these headers. `outer` is that of a layer around
+    /// this one, which the request's extensions have.
+    ///
+    /// If both have the same cookie name, or their stores the same ids, each call of [`session`](Self::session) is
+    /// `InvalidConfig`.
+    pub fn new(
+        shared: Shared,
+        outer: Option<Handle>,
+        method: &str,
+        headers: &impl RequestHeaders,
+    ) -> Self {
         // Other stores than cookie stores know ids only, so any other value can be left out.
         let ids_only = shared.store().web().cookie_name().is_none();
         let is_plausible = |value: &str| !ids_only || SessionId::parse(value).is_some();
@@ -44,8 +69,17 @@ impl Handle {
         headers.each("cookie", |line| cookies.push(line));
         let candidates = candidates(cookies.into_iter(), shared.cookie().name(), is_plausible);
         let is_navigation = !candidates.is_empty() && is_navigation(headers);
+        let is_speculative = method == "HEAD"
+            || headers.first("sec-purpose").is_some_and(|purpose| purpose.starts_with(b"prefetch"));
+        let is_cross_site = !is_safe(method)
+            && candidates.is_empty()
+            && !shared.allows_cross_site()
+            && headers.first("sec-fetch-site") == Some(&b"cross-site"[..]);
         Self(Arc::new(Inner {
+            refused: outer.as_ref().and_then(|outer| outer.conflict(&shared)),
             shared,
+            outer,
+            keeps_changes: !is_speculative && !is_cross_site,
             candidates,
             is_navigation,
             asked: AtomicBool::new(false),
@@ -73,6 +107,35 @@ impl Handle {
         let loaded = self.0.session.get_or_init(|| self.0.load()).await;
         let loaded = loaded.as_ref().map_err(Clone::clone)?;
         Ok(Session::new(loaded.session.clone(), self.0.shared.store().clone()))
+    }
+
+    /// The handle of the layer with this cookie name: this one, or one around it.
+    #[must_use]
+    pub fn named(&self, cookie: &str) -> Option<&Self> {
+        if self.0.shared.cookie().name() == cookie {
+            return Some(self);
+        }
+        self.0.outer.as_ref()?.named(cookie)
+    }
+
+    /// Why a layer with these settings can't be within this one.
+    fn conflict(&self, inner: &Shared) -> Option<&'static str> {
+        let own = &self.0.shared;
+        if own.cookie().name() == inner.cookie().name() {
+            return Some("two layers around this route have the same cookie name: give them two");
+        }
+        if own.store().web().shares_ids_with(inner.store()) {
+            return Some(
+                "two layers around this route use one store, so a session of one would be one of the \
+                 other: give their stores different purposes (Config::purpose)",
+            );
+        }
+        self.0.outer.as_ref()?.conflict(inner)
+    }
+
+    /// Whether the changes of the handler are stored.
+    pub(crate) fn keeps_changes(&self) -> bool {
+        self.0.keeps_changes
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -118,6 +181,9 @@ impl Inner {
     }
 
     async fn load(&self) -> Result<Loaded, Failure> {
+        if let Some(why) = self.refused {
+            return Err(Error::invalid_config(why).into());
+        }
         let store = self.shared.store();
         let (mut late, mut unreadable) = (None, None);
         for (place, value) in self.candidates.iter().enumerate() {
@@ -151,14 +217,9 @@ impl Inner {
 /// Whether the request is a top-level navigation: not one of an embedded frame, and not a prefetch
 /// (Fetch Metadata, <https://www.w3.org/TR/fetch-metadata/>).
 fn is_navigation(headers: &impl RequestHeaders) -> bool {
-    let first = |name: &str| {
-        let mut first = None;
-        headers.each(name, |value| _ = first.get_or_insert(value));
-        first
-    };
-    first("sec-fetch-mode") == Some(&b"navigate"[..])
-        && first("sec-fetch-dest").is_none_or(|dest| dest == b"document")
-        && first("sec-purpose").is_none()
+    headers.first("sec-fetch-mode") == Some(&b"navigate"[..])
+        && headers.first("sec-fetch-dest").is_none_or(|dest| dest == b"document")
+        && headers.first("sec-purpose").is_none()
 }
 
 impl fmt::Debug for Handle {

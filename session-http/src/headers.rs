@@ -4,6 +4,13 @@
 pub trait RequestHeaders {
     /// Calls `see` with each value of this name, in the order in which the client sent them.
     fn each<'a>(&'a self, name: &str, see: impl FnMut(&'a [u8]));
+
+    /// The first value of this name.
+    fn first(&self, name: &str) -> Option<&[u8]> {
+        let mut first = None;
+        self.each(name, |value| _ = first.get_or_insert(value));
+        first
+    }
 }
 
 /// The headers of a response. Names are in lower case.

@@ -11,6 +11,7 @@ mod gc;
 mod handle;
 mod headers;
 mod optional;
+mod same_origin;
 mod session;
 mod shared;
 
@@ -20,6 +21,7 @@ pub use failure::Failure;
 pub use handle::Handle;
 pub use headers::{RequestHeaders, ResponseHeaders};
 pub use optional::OptionalSession;
+pub use same_origin::is_same_origin;
 pub use session::Session;
 pub use session_core;
 pub use shared::Shared;

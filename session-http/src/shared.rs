@@ -17,6 +17,7 @@ struct Inner {
     store: SessionStore,
     cookie: Cookie,
     gc: Gc,
+    allows_cross_site: bool,
 }
 
 impl Shared {
@@ -25,7 +26,7 @@ impl Shared {
     #[must_use]
     pub fn new(store: SessionStore) -> Self {
         let cookie = CookieConfig::default_for(&store);
-        Self(Arc::new(Inner { store, cookie, gc: Gc::default() }))
+        Self(Arc::new(Inner { store, cookie, gc: Gc::default(), allows_cross_site: false }))
     }
 
     /// Sets the cookie's name and attributes.
@@ -50,10 +51,20 @@ impl Shared {
         Ok(self.with(|inner| inner.gc = gc))
     }
 
+    /// Keeps what a POST of another site writes that carries no session cookie. See [`Handle`](crate::Handle).
+    #[must_use]
+    pub fn with_cross_site_writes(self) -> Self {
+        self.with(|inner| inner.allows_cross_site = true)
+    }
+
     /// The store.
     #[must_use]
     pub fn store(&self) -> &SessionStore {
         &self.0.store
+    }
+
+    pub(crate) fn allows_cross_site(&self) -> bool {
+        self.0.allows_cross_site
     }
 
     pub(crate) fn cookie(&self) -> &Cookie {

@@ -214,3 +214,18 @@ async fn a_missing_layer_is_a_500_that_the_log_explains() {
     let client = Client::new(serve(app_without_a_layer()).await);
     assert_eq!(client.get_with("/ask", None).await.status, 500);
 }
+
+#[tokio::test]
+async fn an_outage_says_when_to_try_again() {
+    let probe = Probe::default();
+    let mut client = start(&probe).await;
+    client.get("/set/value/x").await;
+    for failing in ["load", "save"] {
+        probe.fail(failing, ErrorKind::Unavailable);
+        let reply = client.get("/set/value/y").await;
+        assert_eq!((reply.status, reply.header("retry-after")), (503, Some("1")), "{failing}");
+    }
+    probe.fail("save", ErrorKind::Other);
+    let reply = client.get("/set/value/y").await;
+    assert_eq!((reply.status, reply.header("retry-after")), (500, None));
+}

@@ -32,6 +32,10 @@ impl SessionFailure {
         StatusCode::from_u16(self.0.status()).expect("409, 500 or 503")
     }
 
+    pub(crate) fn retry_after(&self) -> Option<u32> {
+        self.0.retry_after()
+    }
+
     #[cfg(feature = "axum")]
     pub(crate) fn text(&self) -> &'static str {
         self.0.text()

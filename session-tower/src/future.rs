@@ -5,12 +5,12 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::header::CACHE_CONTROL;
+use http::header::{CACHE_CONTROL, RETRY_AFTER};
 use http::{HeaderValue, Response};
 use pin_project_lite::pin_project;
 use session_http::{Exchange, Outcome, Save};
 
-use crate::{SessionFailure, headers};
+use crate::{SessionBody, SessionFailure, headers};
 
 pin_project! {
     /// The future of [`SessionService`](crate::SessionService). It returns the handler's response after
@@ -42,11 +42,10 @@ impl<F, R, E> ResponseFuture<F, R, E> {
 impl<F, B, E> Future for ResponseFuture<F, Response<B>, E>
 where
     F: Future<Output = Result<Response<B>, E>>,
-    B: Default,
 {
-    type Output = F::Output;
+    type Output = Result<Response<SessionBody<B>>, E>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if this.saving.is_none() {
             this.exchange.runs_here();
@@ -55,22 +54,21 @@ where
             match this.exchange.begin_to_save(failed) {
                 Some(save) => *this.saving = Some(Saving { response, save }),
                 None => {
-                    return Poll::Ready(
-                        response.map(|response| mark(this.exchange, None, response)),
-                    );
+                    return Poll::Ready(response.map(|response| {
+                        mark(this.exchange, None, response.map(SessionBody::of_handler))
+                    }));
                 }
             }
         }
         let saving = this.saving.as_mut().expect("it was set above or by an earlier poll");
         let saved = ready!(saving.save.as_mut().poll(cx));
         let Saving { response, .. } = this.saving.take().expect("as above");
-        Poll::Ready(response.map(|mut response| {
+        Poll::Ready(response.map(|response| {
             let outcome = this.exchange.finish(saved);
-            if let Some(failure) = &outcome.failure
-                && !has_failed(&response)
-            {
-                response = failed(failure.clone().into());
-            }
+            let response = match &outcome.failure {
+                Some(failure) if !has_failed(&response) => failed(failure.clone().into()),
+                _ => response.map(SessionBody::of_handler),
+            };
             mark(this.exchange, Some(outcome), response)
         }))
     }
@@ -92,10 +90,13 @@ fn has_failed<B>(response: &Response<B>) -> bool {
 }
 
 /// The response that replaces one whose session could not be saved.
-fn failed<B: Default>(failure: SessionFailure) -> Response<B> {
-    let mut response = Response::new(B::default());
+fn failed<B>(failure: SessionFailure) -> Response<SessionBody<B>> {
+    let mut response = Response::new(SessionBody::default());
     *response.status_mut() = failure.status();
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    if let Some(seconds) = failure.retry_after() {
+        response.headers_mut().insert(RETRY_AFTER, seconds.into());
+    }
     response.extensions_mut().insert(failure);
     response
 }

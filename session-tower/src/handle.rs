@@ -46,6 +46,21 @@ impl SessionHandle {
     pub async fn session(&self) -> Result<Session, SessionFailure> {
         Ok(Session(self.0.session().await?))
     }
+
+    /// The handle of the layer with this cookie name: this one, or one around it.
+    ///
+    /// ```
+    /// use session_tower::{SessionFailure, SessionHandle};
+    ///
+    /// async fn is_admin(handle: SessionHandle) -> Result<bool, SessionFailure> {
+    ///     let admin = handle.named("__Host-admin").expect("there is a layer of this name");
+    ///     Ok(admin.session().await?.owner().is_some())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn named(&self, cookie: &str) -> Option<Self> {
+        self.0.named(cookie).cloned().map(Self)
+    }
 }
 
 impl fmt::Debug for SessionHandle {

@@ -9,14 +9,18 @@ use session_http::{Exchange, Handle, Shared};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{CookieConfig, ResponseFuture, SessionHandle, headers};
+use crate::{CookieConfig, ResponseFuture, SessionBody, SessionHandle, headers};
 
 /// Gives every request a session. The session is loaded when the handler asks for it, and saved before
 /// the response is sent.
 ///
-/// A request that does not ask for its session causes no store call and no header. Layers may be nested
-/// if their cookies differ; a handler then sees the session of the innermost layer. The layer needs a
-/// tokio runtime.
+/// A request that does not ask for its session causes no store call and no header. The layer needs a tokio
+/// runtime.
+///
+/// Layers may be nested if their cookies have different names and their stores different ids, for example two
+/// [purposes](session_core::Config::purpose) over one store. Otherwise a request that asks for its session is
+/// refused with 500. The extractors give the session of the innermost layer, and [`SessionHandle::named`] that
+/// of any layer.
 #[derive(Clone)]
 pub struct SessionLayer {
     shared: Shared,
@@ -37,6 +41,15 @@ impl SessionLayer {
     /// than that of the store, and for attributes that are longer than the room that it reserves.
     pub fn with_cookie(self, config: CookieConfig) -> Result<Self> {
         Ok(Self { shared: self.shared.with_cookie(config)? })
+    }
+
+    /// Keeps what a POST of another site writes that carries no session cookie, for a sign-in whose answer another
+    /// site sends as a form (SAML, Sign in with Apple). Without it, the cookie of such a response could replace that
+    /// of a live session, which the browser did not send because of `SameSite=Lax`, and another site could sign
+    /// visitors in to an account of its own. Set it for the route of that form only, and check the form's `state`.
+    #[must_use]
+    pub fn with_cross_site_writes(self) -> Self {
+        Self { shared: self.shared.with_cross_site_writes() }
     }
 
     /// Sets the probability with which a request that asks for its session starts the removal of expired
@@ -72,14 +85,11 @@ pub struct SessionService<S> {
     shared: Shared,
 }
 
-/// The body must implement `Default` because a response whose session could not be saved is replaced by
-/// one with an empty body.
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for SessionService<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: Default,
 {
-    type Response = S::Response;
+    type Response = Response<SessionBody<ResBody>>;
     type Error = S::Error;
     type Future = ResponseFuture<S::Future, S::Response, S::Error>;
 
@@ -88,7 +98,9 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let handle = Handle::new(self.shared.clone(), &headers::Request(request.headers()));
+        let outer = request.extensions().get::<SessionHandle>().map(|outer| outer.0.clone());
+        let (shared, method) = (self.shared.clone(), request.method().as_str());
+        let handle = Handle::new(shared, outer, method, &headers::Request(request.headers()));
         request.extensions_mut().insert(SessionHandle(handle.clone()));
         ResponseFuture::new(self.inner.call(request), Exchange::new(handle))
     }

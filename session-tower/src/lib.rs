@@ -13,6 +13,7 @@
 //! | `axum` | yes | `Session` and `OptionalSession` are extractors |
 //! | `serde` | no | [`CookieConfig`] implements `Deserialize` |
 
+mod body;
 #[cfg(feature = "axum")]
 mod extract;
 mod failure;
@@ -21,12 +22,15 @@ mod handle;
 mod headers;
 mod layer;
 mod optional;
+mod same_origin;
 mod session;
 
+pub use body::SessionBody;
 pub use failure::SessionFailure;
 pub use future::ResponseFuture;
 pub use handle::SessionHandle;
 pub use layer::{SessionLayer, SessionService};
 pub use optional::OptionalSession;
+pub use same_origin::{SameOrigin, SameOriginFuture, SameOriginLayer};
 pub use session::Session;
 pub use session_http::{self, CookieConfig, SameSite, session_core};

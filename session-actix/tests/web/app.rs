@@ -8,8 +8,8 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::ErrorRequestTimeout;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::web::{self, Data, Path, ServiceConfig, get};
-use actix_web::{App, Error, HttpResponse, HttpServer};
+use actix_web::web::{self, Data, Path, ServiceConfig, post};
+use actix_web::{App, Error, HttpResponse, HttpServer, Route, guard};
 pub(crate) use session_actix::{CookieConfig, SameSite, SessionMiddleware as SessionLayer};
 use session_actix::{OptionalSession, Session, SessionFailure};
 use session_core::{Config, Owner, SessionStore};
@@ -118,6 +118,7 @@ fn routes(slow: Slow) -> impl FnOnce(&mut ServiceConfig) {
             .route("/optional/set/{value}", get().to(optional_write))
             .route("/too-large", get().to(too_large))
             .route("/slow/{value}", get().to(slow_write))
+            .route("/post/{value}", post().to(write_value))
             .route("/renew", get().to(slow_renewal))
             .route("/clear", get().to(clear))
             .route("/both", get().to(async |_: Session, _: OptionalSession, _: Session| ""))
@@ -130,6 +131,11 @@ fn routes(slow: Slow) -> impl FnOnce(&mut ServiceConfig) {
                     .route(get().to(half_a_logout)),
             );
     }
+}
+
+/// As axum does, the handler of GET runs for HEAD, too.
+fn get() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 async fn forget(session: Session) -> &'static str {
@@ -160,6 +166,11 @@ async fn write(session: Session, path: Path<(String, String)>) -> Answer {
     let (key, value) = path.into_inner();
     session.insert(&key, &value)?;
     Ok(value)
+}
+
+async fn write_value(session: Session, value: Path<String>) -> Answer {
+    session.insert("value", &*value)?;
+    Ok(value.into_inner())
 }
 
 async fn count(session: Session) -> Answer {

@@ -15,6 +15,8 @@ mod endings;
 mod failures;
 #[path = "../../../session-http/web-tests/gc.rs"]
 mod gc;
+#[path = "../../../session-http/web-tests/kept_out.rs"]
+mod kept_out;
 #[path = "../../../session-http/web-tests/late.rs"]
 mod late;
 #[path = "../../../session-http/web-tests/max_age.rs"]

@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use session_core::{Config, Owner, SessionStore};
 pub(crate) use session_tower::{CookieConfig, SameSite, SessionLayer};
 use session_tower::{OptionalSession, Session, SessionFailure};
@@ -101,6 +101,7 @@ fn routes_with(slow: Slow) -> Router {
         .route("/optional/set/{value}", get(optional_write))
         .route("/too-large", get(too_large))
         .route("/slow/{value}", get(slow_write))
+        .route("/post/{value}", post(write_value))
         .route("/renew", get(slow_renewal))
         .route("/clear", get(|session: Session| async move { session.clear() }))
         .route("/both", get(|_: Session, _: OptionalSession, _: Session| async {}))
@@ -115,6 +116,11 @@ async fn read(session: Session, Path(key): Path<String>) -> Answer {
 
 async fn write(session: Session, Path((key, value)): Path<(String, String)>) -> Answer {
     session.insert(&key, &value)?;
+    Ok(value)
+}
+
+async fn write_value(session: Session, Path(value): Path<String>) -> Answer {
+    session.insert("value", &value)?;
     Ok(value)
 }
 

@@ -5,6 +5,7 @@ mod account;
 mod app;
 mod caching;
 mod explicit;
+mod layers;
 mod own_page;
 mod plain_tower;
 mod several;
@@ -20,6 +21,8 @@ mod endings;
 mod failures;
 #[path = "../../../session-http/web-tests/gc.rs"]
 mod gc;
+#[path = "../../../session-http/web-tests/kept_out.rs"]
+mod kept_out;
 #[path = "../../../session-http/web-tests/late.rs"]
 mod late;
 #[path = "../../../session-http/web-tests/max_age.rs"]

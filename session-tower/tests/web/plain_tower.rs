@@ -52,7 +52,8 @@ async fn call(service: &mut SessionService<Visits>, cookie: Option<&str>) -> Res
     if let Some(cookie) = cookie {
         request.headers_mut().insert("cookie", cookie.parse().unwrap());
     }
-    service.call(request).await.unwrap()
+    let response = service.call(request).await.unwrap();
+    response.map(|body| body.into_inner().unwrap_or_default())
 }
 
 #[tokio::test]
