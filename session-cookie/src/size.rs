@@ -98,3 +98,15 @@ fn shown(name: &str) -> String {
     }
     format!("{start:?}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut() {
+        let fits = "k".repeat(NAME_CHARS);
+        assert_eq!(shown(&fits), format!("{fits:?}"));
+        assert_eq!(shown(&"k".repeat(NAME_CHARS + 1)), format!("\"{fits}…\""));
+    }
+}

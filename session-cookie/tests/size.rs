@@ -111,3 +111,25 @@ fn the_web_layer_gets_the_attribute_reserve() {
         assert_eq!(make(NAME, &[key()]).with_attribute_reserve(0).attribute_reserve(), 64);
     }
 }
+
+#[test]
+fn a_cookie_of_exactly_4096_bytes_is_sealed_and_one_byte_more_is_not() {
+    for (mode, make) in modes() {
+        let value = sealed(&make(NAME, &[key()]), vec![b'x'; 2_000]).unwrap();
+        let room = 4096 - NAME.len() - "=".len() - value.len();
+        let with = |reserve| {
+            sealed(&make(NAME, &[key()]).with_attribute_reserve(reserve), vec![b'x'; 2_000])
+        };
+        assert!(with(room).is_ok(), "{mode}");
+        assert_eq!(with(room + 1).unwrap_err().kind(), ErrorKind::TooLarge, "{mode}");
+    }
+}
+
+#[test]
+fn debug_shows_the_algorithm_and_the_number_of_keys() {
+    for (mode, make) in modes() {
+        let text = format!("{:?}", make(NAME, &[key(), key(), key()]));
+        let algorithm = if mode == "signed" { "HMAC-SHA256" } else { "AES-256-GCM-SIV" };
+        assert!(text.contains(algorithm) && text.contains("keys: 3"), "{text}");
+    }
+}
