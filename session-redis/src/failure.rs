@@ -79,8 +79,14 @@ impl Failure {
             redis::ErrorKind::ClusterConnectionNotFound => {
                 return Self::new(Unavailable, "no node of the cluster serves this slot").refused();
             }
-            redis::ErrorKind::Io if error.is_connection_refusal() => {
-                (Unavailable, "nothing listens at the address of Redis")
+            redis::ErrorKind::Io if error.is_connection_refusal() => (
+                Unavailable,
+                "nothing listens at the address of Redis: start it, or correct the host and the \
+                     port of the URL",
+            ),
+            // The standard library has no kind for it.
+            redis::ErrorKind::Io if error.to_string().contains("failed to lookup address") => {
+                (Unavailable, "the host name of Redis has no address: correct the host of the URL")
             }
             redis::ErrorKind::Io if error.is_timeout() => {
                 (Unavailable, "Redis did not answer in time")

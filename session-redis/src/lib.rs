@@ -5,6 +5,7 @@
 mod asking;
 mod backend;
 mod confirm;
+mod connect;
 mod exchange;
 mod failure;
 mod layout;

@@ -1,5 +1,7 @@
 //! Where connections come from: one node, Sentinel, a cluster, or the application.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,6 +28,10 @@ const KEEPALIVE: Duration = Duration::from_secs(30);
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const USER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Gives the URL of each new connection.
+pub(crate) type Provider = Box<dyn Fn() -> Provided + Send + Sync>;
+pub(crate) type Provided = Pin<Box<dyn Future<Output = RedisResult<String>> + Send>>;
+
 /// Opens connections to what a URL names.
 pub(crate) enum Source {
     Node(Box<Client>),
@@ -36,6 +42,11 @@ pub(crate) enum Source {
         client: Box<redis::cluster::ClusterClient>,
         /// How any of its nodes is reached, but for the address.
         node: Arc<ConnectionInfo>,
+    },
+    /// The URL may be another one each time, for example with another password.
+    Provided {
+        url: Provider,
+        is_cluster: bool,
     },
     Given {
         connection: Arc<dyn Given>,
@@ -93,19 +104,21 @@ impl Source {
         Ok(Self::Cluster { client: Box::new(client), node })
     }
 
-    /// `redis+sentinel://[user:password@]sentinel:port[,sentinel:port]…/SERVICE[/DATABASE]`. User and
-    /// password are those of the master and of the Sentinels alike.
+    /// `redis+sentinel://[user:password@]sentinel:port[,sentinel:port]…/SERVICE[/DATABASE][?settings]`. User and
+    /// password are those of the master. They are those of the Sentinels, too, unless the settings have
+    /// `sentinel_password` (empty: none) and, where it is not the default one, `sentinel_user`.
     #[cfg(feature = "sentinel")]
     fn sentinel(transport: &str, rest: &str) -> Result<Self> {
         use redis::sentinel::{SentinelClient, SentinelNodeConnectionInfo, SentinelServerType};
 
+        let (rest, settings) = rest.split_once('?').unwrap_or((rest, ""));
         let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
         let (service, database) = path.split_once('/').unwrap_or((path, ""));
         if service.is_empty() {
             return Err(invalid_url("redis+sentinel:// needs the service's name as its path"));
         }
         // A Sentinel has no databases; the master's number is part of how the master is reached.
-        let sentinels = nodes(transport, hosts, "")?;
+        let sentinels = nodes(transport, &of_sentinels(hosts, settings)?, "")?;
         let master = nodes(transport, hosts, database)?.swap_remove(0);
         let mut reach = SentinelNodeConnectionInfo::default()
             .set_redis_connection_info(master.redis_settings().clone())
@@ -121,6 +134,12 @@ impl Source {
         )
         .map_err(Failure::of_connecting)?;
         Ok(Self::Sentinel(Box::new(tokio::sync::Mutex::new(client))))
+    }
+
+    /// What a provider names; it is asked for the first time now.
+    pub(crate) async fn provided(url: Provider) -> Result<Self> {
+        let first = Self::of_url(&url().await.map_err(Failure::of_connecting)?)?;
+        Ok(Self::Provided { is_cluster: first.is_cluster(), url })
     }
 
     /// The application's own.
@@ -145,10 +164,12 @@ impl Source {
 
     /// Whether it is our own connection to a cluster.
     pub(crate) fn is_cluster(&self) -> bool {
-        #[cfg(feature = "cluster")]
-        return matches!(self, Self::Cluster { .. });
-        #[cfg(not(feature = "cluster"))]
-        false
+        match self {
+            #[cfg(feature = "cluster")]
+            Self::Cluster { .. } => true,
+            Self::Provided { is_cluster, .. } => *is_cluster,
+            _ => false,
+        }
     }
 
     /// Opens a connection. An answer may take `patience` on one to a cluster, where that is not to be
@@ -159,8 +180,6 @@ impl Source {
         patience: Option<Duration>,
         closed: impl Fn() + Send + Sync + 'static,
     ) -> RedisResult<Connection> {
-        #[cfg(not(feature = "cluster"))]
-        let _ = patience;
         // With RESP3 the driver says when the connection ends, before anybody sends into the void.
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(limit))
@@ -171,6 +190,16 @@ impl Source {
                 }
                 Ok::<(), redis::aio::SendError>(())
             });
+        self.open_with(config, patience).await
+    }
+
+    async fn open_with(
+        &self,
+        config: AsyncConnectionConfig,
+        patience: Option<Duration>,
+    ) -> RedisResult<Connection> {
+        #[cfg(not(feature = "cluster"))]
+        let _ = patience;
         match self {
             Self::Node(client) => Ok(Connection::Node(
                 client.get_multiplexed_async_connection_with_config(&config).await?,
@@ -192,9 +221,35 @@ impl Source {
                 let newcomers = Arc::new(Newcomers::new(Arc::clone(node)));
                 Ok(Connection::Cluster { connection, newcomers })
             }
+            Self::Provided { url, .. } => {
+                let now = Self::of_url(&url().await?).map_err(std::io::Error::other)?;
+                Box::pin(now.open_with(config, patience)).await
+            }
             Self::Given { connection, .. } => Ok(Connection::Given(Arc::clone(connection))),
         }
     }
+}
+
+/// The Sentinels with their own credentials, if the settings have any.
+#[cfg(feature = "sentinel")]
+fn of_sentinels(hosts: &str, settings: &str) -> Result<String> {
+    let (mut user, mut password) = ("", None);
+    for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
+        match setting.split_once('=') {
+            Some(("sentinel_user", name)) => user = name,
+            Some(("sentinel_password", word)) => password = Some(word),
+            _ => {
+                return Err(invalid_url(
+                    "after the ? of a Sentinel URL come sentinel_user=… and sentinel_password=… only",
+                ));
+            }
+        }
+    }
+    let Some(password) = password else {
+        return Ok(hosts.to_owned());
+    };
+    let hosts = hosts.rsplit_once('@').map_or(hosts, |(_, hosts)| hosts);
+    Ok(if password.is_empty() { hosts.to_owned() } else { format!("{user}:{password}@{hosts}") })
 }
 
 fn invalid_url(message: &'static str) -> Error {

@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use session_core::{Backend, ErrorKind};
@@ -17,6 +18,37 @@ async fn nothing_listening_is_unavailable_at_connect() {
     let error = RedisBackend::connect(server.url()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     assert!(error.to_string().starts_with("redis: connect: "), "{error}");
+    assert!(error.message().contains("nothing listens"), "{error}");
+    let nowhere = RedisBackend::connect("redis://:word@no-such-host.invalid/").await.unwrap_err();
+    assert_eq!(nowhere.kind(), ErrorKind::Unavailable, "{nowhere:?}");
+    assert!(nowhere.message().contains("has no address"), "{nowhere}");
+    assert!(!format!("{nowhere:?}").contains("word"), "{nowhere:?}");
+}
+
+/// The provider may know the new password before the server does, or after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_change() {
+    let Some(server) = redis(Options::default().set("requirepass", "one")).await else { return };
+    let password = Arc::new(Mutex::new("one"));
+    let (current, address) = (Arc::clone(&password), server.address().to_owned());
+    let backend = RedisBackend::connect_with(move || {
+        let url = format!("redis://:{}@{address}/", current.lock().unwrap());
+        async move { Ok::<_, std::io::Error>(url) }
+    });
+    let backend = backend.await.unwrap();
+    create(&backend, 1, 1).await.unwrap();
+    let mut admin = raw(server.url()).await;
+    let set = ["SET", "requirepass", "two"];
+    redis::cmd("CONFIG").arg(&set).exec_async(&mut admin).await.unwrap();
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1), "connections stay");
+    let kill = ["KILL", "TYPE", "normal", "SKIPME", "yes"];
+    redis::cmd("CLIENT").arg(&kill).exec_async(&mut admin).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let refused = load(&backend, 1).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::InvalidConfig, "{refused:?}");
+    *password.lock().unwrap() = "two";
+    support::eventually(Duration::from_secs(2), || load(&backend, 1)).await;
+    update(&backend, 1, 1, 2).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
