@@ -64,6 +64,9 @@ cargo fmt --all --check
 step 'no two files import each other'
 python3 scripts/import-circles.py
 
+step 'the links of the documents, and the tests that they name'
+python3 scripts/check-docs.py
+
 step 'clippy, all features'
 cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings
 

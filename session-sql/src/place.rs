@@ -26,6 +26,7 @@ struct Opened {
 type File = (u64, u64);
 
 impl Place {
+    #[cfg_attr(not(feature = "sqlite"), allow(dead_code, reason = "servers have no file"))]
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, opened: Mutex::default() }
     }
