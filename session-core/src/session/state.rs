@@ -36,6 +36,9 @@ pub(crate) struct State {
     /// The number of the latest change that was given up: it was discarded or late, or its write
     /// remains in doubt.
     pub(crate) given_up: u64,
+    /// A save of this handle gave the session its owner, and has not yet compared the number of the
+    /// owner's sessions with the limit.
+    pub(crate) uncounted: bool,
     /// The unreadable record that this session replaces.
     unreadable: Option<Key>,
 }
@@ -142,6 +145,7 @@ impl State {
             late: false,
             elsewhere: None,
             given_up: 0,
+            uncounted: false,
             unreadable: None,
         }
     }
@@ -168,6 +172,15 @@ impl State {
             Some((_, owner)) => owner.clone(),
             None => self.stored.as_ref()?.owner.clone(),
         }
+    }
+
+    /// The owner that the next save gives to the session, if the session counts as a new one of that
+    /// owner.
+    pub(crate) fn owner_to_get(&self) -> Option<Owner> {
+        let (_, owner) = self.changes.owner.as_ref()?;
+        let is_new = self.changes.sign_in.is_some()
+            || self.live().is_none_or(|stored| stored.owner != *owner);
+        owner.clone().filter(|_| is_new)
     }
 
     /// The flash entries that were delivered to this request, without those that it adds.
@@ -244,6 +257,7 @@ impl State {
         self.delivered.clear();
         self.doubt = None;
         self.late = false;
+        self.uncounted = false;
         self.life += 1;
     }
 
@@ -295,10 +309,14 @@ impl State {
         {
             self.client.session = Some(rotation.new.key);
         }
-        let identity = match (write.new_identity(), self.stored.take()) {
+        let before = self.stored.take();
+        let owner_before = before.as_ref().and_then(|stored| stored.owner.clone());
+        let identity = match (write.new_identity(), before) {
             (Some(new), _) => Some(new.clone()),
             (None, stored) => stored.map(|stored| stored.identity),
         };
+        self.uncounted |= owner.is_some()
+            && (owner != owner_before || write.document.created != self.base.created);
         self.stored = identity.map(|identity| Stored {
             identity,
             revision,

@@ -34,6 +34,11 @@ impl Medium for Sealed {
     }
 
     fn check(&self, config: &Config) -> Result<()> {
+        if config.owner_limit.is_some() {
+            return Err(Error::invalid_config(
+                "owner_limit needs a store on a server: no one has a list of the sessions in cookies",
+            ));
+        }
         if config.purpose.is_empty() {
             return Ok(());
         }

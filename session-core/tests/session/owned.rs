@@ -13,7 +13,7 @@ use crate::support::{config, cookie, load};
 
 /// The store with an index, whose calls it notes, too.
 #[derive(Debug)]
-struct Indexed(Arc<Faulty>);
+pub(crate) struct Indexed(pub(crate) Arc<Faulty>);
 
 #[async_trait]
 impl Backend for Indexed {
@@ -68,17 +68,17 @@ impl OwnerIndex for Indexed {
     }
 }
 
-fn alice() -> Owner {
+pub(crate) fn alice() -> Owner {
     Owner::new("alice").unwrap()
 }
 
-fn indexed() -> (Arc<Faulty>, SessionStore) {
+pub(crate) fn indexed() -> (Arc<Faulty>, SessionStore) {
     let backend = Arc::new(Faulty::default());
     let store = SessionStore::new(Indexed(Arc::clone(&backend)));
     (backend, store.with_config(config()).unwrap())
 }
 
-async fn signed_in(store: &SessionStore) -> (String, Session) {
+pub(crate) async fn signed_in(store: &SessionStore) -> (String, Session) {
     let session = store.create();
     session.sign_in(alice());
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
