@@ -20,6 +20,7 @@ mod merge;
 mod model;
 mod owner;
 mod owner_index;
+mod owner_limit;
 mod races;
 mod refusal;
 mod rotation_races;
@@ -49,6 +50,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         ids::CASES,
         owner::CASES,
         owner_index::CASES,
+        owner_limit::CASES,
         account::CASES,
         session::CASES,
         flash::CASES,

@@ -125,6 +125,35 @@ async fn of_two_at_the_same_moment_one_is_refused() {
     }
 }
 
+/// The account's keys are read before the session gets its new id, and the sessions afterwards.
+#[tokio::test]
+async fn a_session_with_a_new_id_counts_and_a_new_sign_in_is_not_ended_for_it() {
+    for signs_in in [false, true] {
+        let (backend, store) = limited(OwnerLimit::EndOldest(1));
+        let (_, session) = signed_in(&store).await;
+        let (same, handle) = (store.clone(), session.clone());
+        let work = async move {
+            a_moment().await;
+            match signs_in {
+                true => handle.sign_in(alice()),
+                false => handle.regenerate(),
+            }
+            same.save(&handle).await.unwrap();
+        };
+        match signs_in {
+            // The sessions are read, and the oldest is about to end.
+            true => backend.after("load", 2, work),
+            false => backend.before("load", 1, work),
+        }
+        a_moment().await;
+        let other = try_to_sign_in(&store).await;
+        assert_eq!(count(&store).await, 1, "{signs_in}");
+        let (old, new) = (store.cookie_value(&session), store.load(&other.unwrap()).await.unwrap());
+        let old = store.load(&old.unwrap().into_string()).await.unwrap();
+        assert_eq!((old.is_some(), new.is_some()), (signs_in, !signs_in));
+    }
+}
+
 #[tokio::test]
 async fn a_lost_answer_is_counted_by_the_next_save() {
     for limit in [OwnerLimit::Refuse(1), OwnerLimit::EndOldest(1)] {
