@@ -5,6 +5,7 @@ mod attempt;
 mod calls;
 mod context;
 mod deadline;
+mod end_mark;
 mod gc;
 mod limit;
 mod mark;

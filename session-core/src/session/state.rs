@@ -39,6 +39,8 @@ pub(crate) struct State {
     /// A save of this handle gave the session its owner, and has not yet compared the number of the
     /// owner's sessions with the limit.
     pub(crate) uncounted: bool,
+    /// A life that begins does not begin before this time, whatever the clock says.
+    pub(super) not_before: u64,
     /// The unreadable record that this session replaces.
     unreadable: Option<Key>,
 }
@@ -146,8 +148,20 @@ impl State {
             elsewhere: None,
             given_up: 0,
             uncounted: false,
+            not_before: 0,
             unreadable: None,
         }
+    }
+
+    /// The sessions of the owner have ended that signed in until this time. Returns whether this one
+    /// signs in with the next save: then that is later.
+    pub(crate) fn begin_after(&mut self, ended: u64) -> bool {
+        let begins = ended.saturating_add(1);
+        self.not_before = self.not_before.max(begins);
+        if self.stored.is_none() {
+            self.base.created = self.base.created.max(begins);
+        }
+        self.stored.is_none() || self.changes.new_life()
     }
 
     pub(crate) fn exists(&self) -> bool {

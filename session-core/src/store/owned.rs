@@ -129,11 +129,29 @@ impl SessionStore {
     /// that gets a new id at that moment may count twice. To keep new sign-ins out as well, disable the
     /// account first.
     ///
-    /// It costs in proportion to the sessions of the account: two calls of the store for each, and a
+    /// On a server it costs in proportion to the sessions of the account: two calls of the store for each, and a
     /// read of the index for each 500. If the future is dropped, the sessions that were ended so far stay ended.
     ///
+    /// # Sessions in cookies
+    /// A cookie store with a revocation store marks the account with the time: one write, and one load and
+    /// one write more if the account has a mark already. The sessions whose account signed in before
+    /// are dead from then on. Nobody can count them, so it returns 0.
+    ///
+    /// - The time is that of the clock here, and the cookie store's leeway for servers whose clocks
+    ///   are ahead (1 s by default). A session of a server whose clock is ahead by more than that
+    ///   survives if it signed in within that time.
+    /// - A sign-in afterwards works at once, on any server. Its
+    ///   [`created_at`](Session::created_at) may be later than the clock, by the leeway.
+    /// - A session that was there before the call and gets the owner afterwards, by
+    ///   [`set_owner`](Session::set_owner) and without a sign-in, is `Gone`.
+    /// - Each load of a session with an owner reads the mark, and so does each save: one call of the
+    ///   revocation store more. A save that changes the owner reads two.
+    /// - A mark remains for good, about 100 bytes for each account: sessions may have lifetimes of
+    ///   their own, so it is not known when the last cookie expires.
+    ///
     /// # Errors
-    /// `Unsupported` if the store can't find the sessions of an account. `Unavailable` if it is not known
+    /// `Unsupported` if the store can't find the sessions of an account, and for a cookie store
+    /// without a revocation store. `Unavailable` if it is not known
     /// whether all of them ended; call it again.
     ///
     /// ```
@@ -143,7 +161,15 @@ impl SessionStore {
     /// # }
     /// ```
     pub async fn destroy_all(&self, owner: &Owner) -> Result<u64> {
-        let ended = async { self.sweep(owner, None)?.run().await };
+        let ended = async {
+            match &self.0.medium {
+                Medium::Server(_) => self.sweep(owner, None)?.run().await,
+                Medium::Sealed(sealed) => {
+                    sealed.end_all(&self.0.context, owner).await?;
+                    Ok(0)
+                }
+            }
+        };
         ended.await.map_err(|error| self.explain(error, "destroy_all"))
     }
 
