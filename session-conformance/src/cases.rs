@@ -21,6 +21,7 @@ mod merge;
 mod model;
 mod owner;
 mod owner_index;
+mod owner_limit;
 mod owner_pages;
 mod races;
 mod refusal;
@@ -53,6 +54,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         owner::CASES,
         owner_index::CASES,
         owner_pages::CASES,
+        owner_limit::CASES,
         account::CASES,
         session::CASES,
         flash::CASES,

@@ -48,6 +48,7 @@ const DEFAULT_LEEWAY: Duration = Duration::from_secs(1);
 /// ```
 pub struct CookieStore {
     name: CookieName,
+    purpose: String,
     /// The length and the text of the purpose and of the cookie name.
     context: Vec<u8>,
     protection: Box<dyn Protection>,
@@ -98,6 +99,7 @@ impl CookieStore {
 
     fn new(name: CookieName, protection: Box<dyn Protection>) -> Self {
         Self {
+            purpose: DEFAULT_PURPOSE.to_owned(),
             context: context(DEFAULT_PURPOSE, name.as_str()),
             name,
             protection,
@@ -112,12 +114,14 @@ impl CookieStore {
     /// purpose: two applications that share a key and a cookie name must use different purposes.
     #[must_use]
     pub fn with_purpose(mut self, purpose: &str) -> Self {
+        purpose.clone_into(&mut self.purpose);
         self.context = context(purpose, self.name.as_str());
         self
     }
 
-    /// How long after its expiry a value is still accepted, for servers with different clocks
-    /// (default 1 s).
+    /// By how much the clocks of the servers may differ (default 1 s): a value is accepted for so
+    /// long after its expiry, and `destroy_all` ends the sessions of an account that a server
+    /// whose clock is ahead by so much has issued.
     #[must_use]
     pub fn with_leeway(mut self, leeway: Duration) -> Self {
         self.leeway = leeway;
@@ -263,6 +267,10 @@ impl CookieBackend for CookieStore {
 
     fn revocation(&self) -> Option<&dyn Backend> {
         self.revocation.as_deref()
+    }
+
+    fn purpose(&self) -> &str {
+        &self.purpose
     }
 
     fn attribute_reserve(&self) -> usize {

@@ -21,6 +21,26 @@ pub enum FlashMode {
     NextRequest,
 }
 
+/// How many sessions an account may have at once, and what happens beyond that; see
+/// [`Config::owner_limit`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "kebab-case"))]
+pub enum OwnerLimit {
+    /// At most this many: a sign-in beyond it is refused with
+    /// [`ErrorKind::TooManySessions`](crate::ErrorKind::TooManySessions).
+    Refuse(usize),
+    /// At most this many: a sign-in beyond it ends the sessions with the oldest sign-in.
+    EndOldest(usize),
+}
+
+impl OwnerLimit {
+    pub(crate) fn max(self) -> usize {
+        match self {
+            Self::Refuse(max) | Self::EndOldest(max) => max,
+        }
+    }
+}
+
 /// The settings of a store: lifetimes, limits and deadline. The defaults are safe for a login.
 ///
 /// ```
@@ -53,6 +73,7 @@ pub struct Config {
     pub(crate) max_record_size: usize,
     pub(crate) flash: FlashMode,
     pub(crate) random_source: RandomSource,
+    pub(crate) owner_limit: Option<OwnerLimit>,
 }
 
 impl Default for Config {
@@ -67,6 +88,7 @@ impl Default for Config {
             max_record_size: 1 << 20,
             flash: FlashMode::UntilRead,
             random_source: |buffer| Ok(getrandom::fill(buffer)?),
+            owner_limit: None,
         }
     }
 }
@@ -159,6 +181,46 @@ impl Config {
         self
     }
 
+    /// How many sessions an account may have at once (default: `None`, any number; at least 1).
+    ///
+    /// With any number of parallel sign-ins, on any number of nodes with the same limit, at most that many
+    /// sessions of the account are alive once all of the sign-ins have returned. It counts whenever a session gets an
+    /// owner: by [`sign_in`](crate::Session::sign_in) or [`set_owner`](crate::Session::set_owner).
+    ///
+    /// After its write, the save reads the account's sessions and orders them by the time of their
+    /// sign-in, by the clocks of the application servers. The order is the same on each node. It ends
+    /// what is beyond the limit: the oldest with [`OwnerLimit::EndOldest`], the latest with
+    /// [`OwnerLimit::Refuse`].
+    ///
+    /// - `Refuse` also reads the sessions before the write. Where the account has its number of
+    ///   sessions already, the save is `TooManySessions`, nothing is written, and the changes wait for
+    ///   the next save: end another session and save again, or
+    ///   [discard](crate::Session::discard) them. Only where sign-ins run at the same moment, one can
+    ///   lose after its write: it is `TooManySessions`, too, and its session has ended. Its save may
+    ///   also have succeeded a moment before that.
+    /// - With `EndOldest`, a sign-in that others overtake at the same moment is `Gone`.
+    /// - A session that gets a new id at that moment may count twice. So may one whose sign-in crashed
+    ///   or failed after its write, until the next sign-in (`EndOldest`) or its expiry (`Refuse`).
+    /// - Sessions that were there before the limit was set or lowered remain until the next sign-in.
+    /// - It costs one read of the index and one load for each session of the account at each sign-in,
+    ///   twice that with `Refuse`, and two calls for each session that ends. Other saves and loads cost nothing more.
+    ///
+    /// It needs a store that can find the sessions of an account ([`OwnerIndex`](crate::OwnerIndex));
+    /// [`with_config`](crate::SessionStore::with_config) refuses it on another one. It does not count
+    /// the [`records`](crate::SessionStore::records) of other libraries.
+    ///
+    /// ```
+    /// use session_core::{Config, OwnerLimit};
+    ///
+    /// let config = Config::default().owner_limit(OwnerLimit::EndOldest(5));
+    /// # let _ = config;
+    /// ```
+    #[must_use]
+    pub fn owner_limit(mut self, limit: impl Into<Option<OwnerLimit>>) -> Self {
+        self.owner_limit = limit.into();
+        self
+    }
+
     /// Checks the ranges of all settings.
     pub(crate) fn validate(mut self) -> Result<Self> {
         let invalid = |what: &'static str| Err(Error::invalid_config(what));
@@ -181,6 +243,9 @@ impl Config {
         if !(256..=1 << 30).contains(&self.max_record_size) {
             return invalid("max_record_size must be from 256 bytes to 1 GiB");
         }
+        if self.owner_limit.is_some_and(|limit| limit.max() == 0) {
+            return invalid("owner_limit must be at least 1: no account could sign in");
+        }
         self.lifetime = self.lifetime.map(|lifetime| lifetime.min(MAX_TTL));
         self.idle_timeout = self.idle_timeout.map(|timeout| timeout.min(MAX_TTL));
         self.deadline = self.deadline.min(Duration::from_secs(86_400));
@@ -200,6 +265,7 @@ impl fmt::Debug for Config {
             .field("deadline", &self.deadline)
             .field("max_record_size", &self.max_record_size)
             .field("flash", &self.flash)
+            .field("owner_limit", &self.owner_limit)
             .finish_non_exhaustive()
     }
 }
@@ -211,7 +277,7 @@ mod file {
 
     use serde::{Deserialize, Deserializer, de};
 
-    use super::{Config, FlashMode};
+    use super::{Config, FlashMode, OwnerLimit};
 
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -228,6 +294,7 @@ mod file {
         deadline: Option<Duration>,
         max_record_size: Option<usize>,
         flash: Option<FlashMode>,
+        owner_limit: Option<OwnerLimit>,
     }
 
     /// A missing setting has its default. So with an `idle_timeout` and no `lifetime`, the default
@@ -246,6 +313,7 @@ mod file {
                 max_record_size: file.max_record_size.unwrap_or(default.max_record_size),
                 flash: file.flash.unwrap_or(default.flash),
                 random_source: default.random_source,
+                owner_limit: file.owner_limit.or(default.owner_limit),
             }
             .validate()
             .map_err(de::Error::custom)
@@ -258,13 +326,20 @@ mod file {
 
         #[test]
         fn a_file_sets_the_named_settings_and_invalid_ones_are_errors() {
-            let json = r#"{"lifetime":"12h","idle_timeout":"30m","flash":"next-request"}"#;
+            let json = r#"{"lifetime":"12h","idle_timeout":"30m","flash":"next-request",
+                "owner_limit":{"end-oldest":5}}"#;
             let config: Config = serde_json::from_str(json).unwrap();
             assert_eq!(config.lifetime, Some(Duration::from_secs(12 * 3600)));
             assert_eq!(config.idle_timeout, Some(Duration::from_secs(1800)));
             assert_eq!(config.flash, FlashMode::NextRequest);
+            assert_eq!(config.owner_limit, Some(OwnerLimit::EndOldest(5)));
             assert_eq!(config.deadline, Config::default().deadline);
-            for bad in [r#"{"lifetime":"0s"}"#, r#"{"lifetme":"2h"}"#, r#"{"lifetime":2}"#] {
+            for bad in [
+                r#"{"lifetime":"0s"}"#,
+                r#"{"lifetme":"2h"}"#,
+                r#"{"lifetime":2}"#,
+                r#"{"owner_limit":{"refuse":0}}"#,
+            ] {
                 assert!(serde_json::from_str::<Config>(bad).is_err(), "{bad}");
             }
         }

@@ -42,6 +42,12 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
         None
     }
 
+    /// What the values are for (default: empty). Stores of different purposes may share a revocation
+    /// store: the end of all sessions of an account is for one cookie name and purpose.
+    fn purpose(&self) -> &str {
+        ""
+    }
+
     /// How many bytes of attributes may follow name and value in the `Set-Cookie` header (default:
     /// any number). Browsers need not keep more than 4096 bytes of name, value and attributes (RFC
     /// 6265bis, 5.6). The web layer must not use more attributes than this. A number below 64,
@@ -50,7 +56,9 @@ pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
         usize::MAX
     }
 
-    /// How long after its expiry `open` still accepts a value (default: not at all).
+    /// By how much the clocks of the application servers may differ (default: not at all). `open` accepts a
+    /// value for so long after its expiry, and [`destroy_all`](crate::SessionStore::destroy_all)
+    /// ends the sessions that a server whose clock is ahead by so much has issued.
     fn leeway(&self) -> Duration {
         Duration::ZERO
     }

@@ -194,6 +194,9 @@ pub enum ErrorKind {
     InvalidConfig,
     /// The store can't do this.
     Unsupported,
+    /// The account has as many sessions as [`Config::owner_limit`](crate::Config::owner_limit) allows. The
+    /// sign-in was refused.
+    TooManySessions,
     /// Any other error; see its source.
     Other,
 }

@@ -35,6 +35,13 @@ impl Key {
         Self(Sha256::new().chain_update(prefix).chain_update(id).finalize().into())
     }
 
+    /// The key of an owner's mark in the revocation store of a cookie. A cookie name has no zero byte.
+    pub(crate) fn owner_mark(cookie: &str, purpose: &str, owner: &Self) -> Self {
+        let cookie = Sha256::new().chain_update("owner mark\0").chain_update(cookie);
+        let owner = cookie.chain_update("\0").chain_update(owner.0);
+        Self(owner.chain_update(purpose).finalize().into())
+    }
+
     /// The digest of an owner.
     pub(crate) fn owner(name: &str) -> Self {
         Self(Sha256::new().chain_update("session owner\0").chain_update(name).finalize().into())

@@ -54,7 +54,7 @@ pub use {async_trait::async_trait, bytes::Bytes};
 pub use backend::Backend;
 pub use batch::{BatchBackend, BatchLimits, CreateItem, DestroyItem, TouchItem, UpdateItem};
 pub use capabilities::{Capabilities, Guarantees};
-pub use config::{Config, FlashMode, RandomSource};
+pub use config::{Config, FlashMode, OwnerLimit, RandomSource};
 pub use cookie::{CookieBackend, CookieName, CookieValue, Expiry, Opened, Sealed};
 pub use document::{Level, Message};
 pub use error::{Error, ErrorKind, Result};

@@ -1,10 +1,13 @@
 //! The handle that applications hold.
 
+mod account;
 mod attempt;
 mod calls;
 mod context;
 mod deadline;
+mod end_mark;
 mod gc;
+mod limit;
 mod mark;
 mod medium;
 mod observe;
@@ -163,6 +166,7 @@ impl SessionStore {
     /// - `Gone`: the session was destroyed, expired or got a new id meanwhile. Nothing was written;
     ///   logout wins.
     /// - `TooLarge`: beyond [`Config::max_record_size`]. Nothing was written.
+    /// - `TooManySessions`: beyond [`Config::owner_limit`].
     /// - `Conflict`: other requests saved the session again and again until the deadline.
     /// - `Unavailable`: the store refused the write ([nothing was
     ///   written](Error::nothing_was_written)), or the write is in doubt. The session stays

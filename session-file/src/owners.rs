@@ -6,6 +6,7 @@
 //! the bucket of the key. So at every moment, and after the death of a writer, each record has its entry.
 //! An entry without a record may remain; a collection removes it.
 
+use std::collections::BinaryHeap;
 use std::fs::File;
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, chmodat, fchmod, mkdirat, openat, unlinkat};
@@ -71,6 +72,9 @@ pub(crate) fn leave(root: &Root, owner: &Owner, key: &Key) {
 }
 
 /// The keys of this owner's entries, in ascending order.
+///
+/// A directory has no order, so each page reads the names of all entries of the owner. It keeps `limit`
+/// of them in memory, however many there are.
 pub(crate) fn keys_of(
     root: &Root,
     owner: &Owner,
@@ -80,11 +84,21 @@ pub(crate) fn keys_of(
     let Some(owners) = directory(root)? else {
         return Ok(Vec::new());
     };
-    let mut keys = keys_in(&owners, &owner.digest().to_hex())?;
-    keys.retain(|key| after.is_none_or(|after| after < key));
-    keys.sort_unstable();
-    keys.truncate(limit);
-    Ok(keys)
+    let Some(directory) = open_in(&owners, &owner.digest().to_hex())? else {
+        return Ok(Vec::new());
+    };
+    let mut least = BinaryHeap::new();
+    for_each_name(&directory, |name| {
+        if let Some(key) = parse_key(name).filter(|key| after.is_none_or(|after| after < key)) {
+            if least.len() < limit {
+                least.push(key);
+            } else if let Some(mut greatest) = least.peek_mut().filter(|greatest| **greatest > key)
+            {
+                *greatest = key;
+            }
+        }
+    })?;
+    Ok(least.into_sorted_vec())
 }
 
 /// The directory of all owners, if there is one.
@@ -94,16 +108,18 @@ pub(crate) fn directory(root: &Root) -> Result<Option<File>> {
 
 /// The names of the owners' directories.
 pub(crate) fn names(owners: &File) -> Result<Vec<String>> {
-    let is_digest = |name: &String| parse_key(name).is_some();
-    Ok(entries(owners)?.into_iter().filter(is_digest).collect())
+    let mut names = Vec::new();
+    for_each_name(owners, |name| names.extend(parse_key(name).map(|_| name.to_owned())))?;
+    Ok(names)
 }
 
 /// The keys in an owner's directory, in any order.
 pub(crate) fn keys_in(owners: &File, name: &str) -> Result<Vec<Key>> {
-    let Some(entries_of) = open_in(owners, name)? else {
-        return Ok(Vec::new());
-    };
-    Ok(entries(&entries_of)?.iter().filter_map(|entry| parse_key(entry)).collect())
+    let mut keys = Vec::new();
+    if let Some(directory) = open_in(owners, name)? {
+        for_each_name(&directory, |name| keys.extend(parse_key(name)))?;
+    }
+    Ok(keys)
 }
 
 /// Removes an entry, and the directory of its owner with the last one.
@@ -120,13 +136,15 @@ pub(crate) fn remove(owners: &File, name: &str, key: &Key) -> Result<()> {
     Ok(())
 }
 
-fn entries(directory: &File) -> Result<Vec<String>> {
-    let entries = Dir::read_from(directory).map_err(unreadable)?;
-    let name = |entry: rustix::io::Result<rustix::fs::DirEntry>| match entry {
-        Ok(entry) => entry.file_name().to_str().ok().map(|name| Ok(name.to_owned())),
-        Err(errno) => Some(Err(unreadable(errno))),
-    };
-    entries.filter_map(name).collect()
+/// Calls `each` with the name of each entry that is text.
+fn for_each_name(directory: &File, mut each: impl FnMut(&str)) -> Result<()> {
+    for entry in Dir::read_from(directory).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        if let Ok(name) = entry.file_name().to_str() {
+            each(name);
+        }
+    }
+    Ok(())
 }
 
 fn open_in(directory: &File, name: &str) -> Result<Option<File>> {

@@ -20,13 +20,13 @@ impl Failure {
     }
 
     /// The status of the response: 503 when the store is unavailable, 409 when an explicit save by the handler
-    /// failed with `Gone` (the session ended) or `Conflict` (other requests saved it again and again), and
-    /// otherwise 500.
+    /// failed with `Gone` (the session ended) or `Conflict` (other requests saved it again and again), or a sign-in with
+    /// `TooManySessions`, and otherwise 500.
     #[must_use]
     pub fn status(&self) -> u16 {
         match self.0.kind() {
             ErrorKind::Unavailable => 503,
-            ErrorKind::Gone | ErrorKind::Conflict => 409,
+            ErrorKind::Gone | ErrorKind::Conflict | ErrorKind::TooManySessions => 409,
             _ => 500,
         }
     }

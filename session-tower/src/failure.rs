@@ -9,7 +9,8 @@ use session_http::Failure;
 
 /// A session that could not be loaded, used or saved. The status is 503 when the store is unavailable,
 /// 409 when an explicit save by the handler failed with `Gone` (the session ended) or `Conflict` (other
-/// requests saved it again and again), and otherwise 500. The response does not mention the cause.
+/// requests saved it again and again), or a sign-in with `TooManySessions`, and otherwise 500. The response does
+/// not mention the cause.
 ///
 /// The `?` operator converts any [`Error`] of a session into it. The error is logged once, when it is
 /// converted; a 409 is expected in normal operation and logged at debug level only. The unsaved changes

@@ -1,5 +1,7 @@
 //! Stores whose records are correct, and whose index of owners is not.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
@@ -17,6 +19,10 @@ pub(super) struct WrongIndex {
     defect: Defect,
     inner: Arc<Reference>,
     entries: Arc<Mutex<Vec<Entry>>>,
+    /// The first answer of this handle to each owner.
+    remembered: Mutex<HashMap<String, Vec<Key>>>,
+    /// How many keys it has given since the first page.
+    given: AtomicUsize,
 }
 
 #[derive(Debug, Clone)]
@@ -40,7 +46,7 @@ impl WrongIndex {
             shared.push(Arc::default());
         }
         let entries = Arc::clone(shared.last().expect("there is one"));
-        Self { defect, inner, entries }
+        Self { defect, inner, entries, remembered: Mutex::default(), given: AtomicUsize::new(0) }
     }
 
     pub(super) fn has(defect: Defect) -> bool {
@@ -97,10 +103,15 @@ impl Backend for WrongIndex {
             Write::Create { ttl } => Some(ttl),
             Write::Update(update) => update.ttl,
         };
+        let late = self.is(Defect::IndexIsWrittenAfterTheRecord);
+        if late {
+            self.inner.save(key, record, write).await?;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         if let (Some(owner), Some(ttl)) = (&record.owner, ttl) {
             self.enter_or_prolong(key, owner, expiry(ttl)?);
         }
-        self.inner.save(key, record, write).await
+        if late { Ok(()) } else { self.inner.save(key, record, write).await }
     }
 
     async fn touch(&self, key: &Key, expected: Revision, ttl: Duration) -> Result<()> {
@@ -137,6 +148,16 @@ impl OwnerIndex for WrongIndex {
         }
         if self.is(Defect::IndexIsCutAtAThousand) {
             keys.truncate(1_000);
+        }
+        if self.is(Defect::IndexRemembersItsAnswer) {
+            let mut remembered = self.remembered.lock().expect("no case panics meanwhile");
+            keys = remembered.entry(name).or_insert(keys).clone();
+        }
+        if self.is(Defect::IndexCountsPositions) {
+            let first = after.map_or(0, |_| self.given.load(Ordering::SeqCst));
+            keys = keys.into_iter().skip(first).take(limit).collect();
+            self.given.store(first + keys.len(), Ordering::SeqCst);
+            return Ok(keys);
         }
         let later = keys.into_iter().filter(|key| after.is_none_or(|after| after < key));
         Ok(later.take(limit).collect())

@@ -177,7 +177,7 @@ broken! {
     BatchOfUpdatesInKeyOrder: "batch::updates_are_in_order";
     BatchOfTouchesIsGoneOrDone: "batch::touches_are_in_order";
     BatchOfDestroysIgnoresOnly: "batch::destroys_are_in_order";
-    IndexIsOfOneHandle: "owner::index_finds_every_record";
+    IndexIsOfOneHandle: "owner::index_finds_every_record", "owner::limit_refuses_the_new_one";
     IndexFoldsCase: "owner::index_is_byte_exact";
     IndexInOrderOfWrites: "owner::index_gives_pages_in_order";
     IndexKeepsTheOwner: "owner::index_follows_a_change_of_the_owner";
@@ -185,6 +185,10 @@ broken! {
     IndexIsCutAtAThousand: "owner::index_finds_more_than_a_thousand";
     IndexIsWrittenLater: "owner::index_finds_what_was_acknowledged",
         "account::destroy_all_ends_every_session";
+    IndexIsWrittenAfterTheRecord: "owner::index_has_what_loads";
+    IndexCountsPositions: "owner::index_gives_pages_while_records_end";
+    IndexRemembersItsAnswer: "owner::limit_ends_the_oldest",
+        "owner::limit_holds_for_parallel_sign_ins";
     IndexNeverForgets: "owner::index_forgets_what_ended";
     IndexForgetsWhenReopened: "owner::index_is_there_after_reopening";
     BatchEndsWithItsLeader: "concurrency::dropped_writes_take_no_others_along";

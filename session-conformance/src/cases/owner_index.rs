@@ -18,6 +18,8 @@ cases! { "owner":
     "the contract of OwnerIndex" => index_keeps_what_was_renewed,
     "the contract of OwnerIndex" => index_finds_more_than_a_thousand,
     "the contract of OwnerIndex" => index_finds_what_was_acknowledged,
+    "the contract of OwnerIndex" => index_has_what_loads,
+    "the contract of OwnerIndex" => index_gives_pages_while_records_end,
     "the contract of OwnerIndex" => index_forgets_what_ended,
     "the contract of OwnerIndex" => index_is_there_after_reopening,
 }
@@ -233,6 +235,52 @@ async fn index_finds_what_was_acknowledged(cx: &Context) -> CaseResult {
         }
     });
     together(creates).await.into_iter().collect()
+}
+
+/// As soon as a record loads, its entry is there: it is written before the record.
+async fn index_has_what_loads(cx: &Context) -> CaseResult {
+    let (writer, reader) = (cx.backend().await?, cx.backend().await?);
+    index(&*writer)?;
+    for n in 0..12 {
+        let (key, record) = (key(), owned("alice"));
+        let creating = {
+            let (writer, record) = (Arc::clone(&writer), record.clone());
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_micros(n * 300)).await;
+                writer.save(&key, &record, create(LONG)).await
+            })
+        };
+        while reader.load(&key).await?.is_none() {
+            tokio::task::yield_now().await;
+        }
+        let found = index(&*reader)?.keys_of(&owner("alice"), None, PLENTY).await?;
+        creating.await.expect("a store does not panic")?;
+        ensure!(found.contains(&key), "an index must find a record that loads, but does not");
+    }
+    Ok(())
+}
+
+/// Records that end between two pages take no others out of the later pages.
+async fn index_gives_pages_while_records_end(cx: &Context) -> CaseResult {
+    let store = cx.backend().await?;
+    let entries = index(&*store)?;
+    let (alice, keys) = (owner("alice"), stored(&*store, "alice", 12).await?);
+    let mut found = entries.keys_of(&alice, None, 4).await?;
+    ensure!(found == keys[..4], "an index must give its 4 first keys, but does not");
+    for key in &keys[..3] {
+        store.destroy(key, None).await?;
+        entries.forget(&alice, key).await?;
+    }
+    for _ in 0..2 {
+        let next = entries.keys_of(&alice, found.last(), 4).await?;
+        found.extend(next);
+    }
+    let missing = keys[3..].iter().filter(|key| !found.contains(key)).count();
+    ensure!(
+        missing == 0,
+        "an index must find the 9 records that remain between two pages, but not {missing}"
+    );
+    Ok(())
 }
 
 async fn index_forgets_what_ended(cx: &Context) -> CaseResult {

@@ -73,7 +73,7 @@ impl State {
                 (target, renewal)
             }
         };
-        let document = self.changes.encode(&self.base, unix_millis);
+        let document = self.changes.encode(&self.base, || unix_millis().max(self.not_before));
         let payload = document.payload();
         if payload.len() > config.max_record_size {
             return Err(too_large(payload.len(), config.max_record_size));

@@ -36,6 +36,11 @@ pub(crate) struct State {
     /// The number of the latest change that was given up: it was discarded or late, or its write
     /// remains in doubt.
     pub(crate) given_up: u64,
+    /// A save of this handle gave the session its owner, and has not yet compared the number of the
+    /// owner's sessions with the limit.
+    pub(crate) uncounted: bool,
+    /// A life that begins does not begin before this time, whatever the clock says.
+    pub(super) not_before: u64,
     /// The unreadable record that this session replaces.
     unreadable: Option<Key>,
 }
@@ -142,8 +147,21 @@ impl State {
             late: false,
             elsewhere: None,
             given_up: 0,
+            uncounted: false,
+            not_before: 0,
             unreadable: None,
         }
+    }
+
+    /// The sessions of the owner have ended that signed in until this time. Returns whether this one
+    /// signs in with the next save: then that is later.
+    pub(crate) fn begin_after(&mut self, ended: u64) -> bool {
+        let begins = ended.saturating_add(1);
+        self.not_before = self.not_before.max(begins);
+        if self.stored.is_none() {
+            self.base.created = self.base.created.max(begins);
+        }
+        self.stored.is_none() || self.changes.new_life()
     }
 
     pub(crate) fn exists(&self) -> bool {
@@ -168,6 +186,15 @@ impl State {
             Some((_, owner)) => owner.clone(),
             None => self.stored.as_ref()?.owner.clone(),
         }
+    }
+
+    /// The owner that the next save gives to the session, if the session counts as a new one of that
+    /// owner.
+    pub(crate) fn owner_to_get(&self) -> Option<Owner> {
+        let (_, owner) = self.changes.owner.as_ref()?;
+        let is_new = self.changes.sign_in.is_some()
+            || self.live().is_none_or(|stored| stored.owner != *owner);
+        owner.clone().filter(|_| is_new)
     }
 
     /// The flash entries that were delivered to this request, without those that it adds.
@@ -244,6 +271,7 @@ impl State {
         self.delivered.clear();
         self.doubt = None;
         self.late = false;
+        self.uncounted = false;
         self.life += 1;
     }
 
@@ -295,10 +323,14 @@ impl State {
         {
             self.client.session = Some(rotation.new.key);
         }
-        let identity = match (write.new_identity(), self.stored.take()) {
+        let before = self.stored.take();
+        let owner_before = before.as_ref().and_then(|stored| stored.owner.clone());
+        let identity = match (write.new_identity(), before) {
             (Some(new), _) => Some(new.clone()),
             (None, stored) => stored.map(|stored| stored.identity),
         };
+        self.uncounted |= owner.is_some()
+            && (owner != owner_before || write.document.created != self.base.created);
         self.stored = identity.map(|identity| Stored {
             identity,
             revision,

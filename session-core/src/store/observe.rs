@@ -229,6 +229,7 @@ fn failure(error: &Error) -> &'static str {
         ErrorKind::Conflict => "conflict",
         ErrorKind::Corrupt => "corrupt",
         ErrorKind::TooLarge => "too_large",
+        ErrorKind::TooManySessions => "too_many_sessions",
         _ => "failed",
     }
 }

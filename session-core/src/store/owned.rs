@@ -1,22 +1,13 @@
 //! The sessions of an account.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use super::calls::Calls;
+use super::account::{Member, Sweep, members, unsupported};
 use super::server::Server;
 use super::{Medium, SessionStore};
 use crate::clock::unix_millis;
-use crate::document::{Content, Document};
-use crate::{Error, ErrorKind, Key, Loaded, Owner, OwnerIndex, Result, Session};
-
-/// How many keys are read from the index at once.
-const PAGE: usize = 500;
-/// How often the index is read again while other requests begin sessions.
-const MAX_PASSES: u32 = 100;
-/// How often a session is loaded again after another request saved it.
-const MAX_CONFLICTS: u32 = 20;
+use crate::{Error, Key, Owner, Result, Session};
 
 /// A live session of an account, as [`SessionStore::sessions_of`] found it. It contains no session id.
 ///
@@ -82,9 +73,9 @@ impl OwnedSession {
     /// As [`SessionStore::destroy_all`].
     pub async fn end(&self) -> Result<bool> {
         let ended = async {
-            let mut sweep = Sweep::new(&self.store, &self.owner, None)?;
-            sweep.end(self.key).await?;
-            Ok(sweep.ended > 0)
+            let mut sweep = self.store.sweep(&self.owner, None)?;
+            sweep.end(self.key, None).await?;
+            Ok(sweep.ended() > 0)
         };
         ended.await.map_err(|error| self.store.explain(error, "end"))
     }
@@ -123,7 +114,11 @@ impl SessionStore {
     /// }
     /// ```
     pub async fn sessions_of(&self, owner: &Owner) -> Result<Vec<OwnedSession>> {
-        let found = async { self.0.server()?.list(self, owner).await };
+        let found = async {
+            let mut found = members(self.server()?, &self.0.context, owner).await?;
+            found.sort_by_key(Member::order);
+            Ok(found.into_iter().map(|member| owned(self, owner, member)).collect())
+        };
         found.await.map_err(|error| self.explain(error, "sessions_of"))
     }
 
@@ -134,11 +129,29 @@ impl SessionStore {
     /// that gets a new id at that moment may count twice. To keep new sign-ins out as well, disable the
     /// account first.
     ///
-    /// It costs in proportion to the sessions of the account: two calls of the store for each, and a
+    /// On a server it costs in proportion to the sessions of the account: two calls of the store for each, and a
     /// read of the index for each 500. If the future is dropped, the sessions that were ended so far stay ended.
     ///
+    /// # Sessions in cookies
+    /// A cookie store with a revocation store marks the account with the time: one write, and one load and
+    /// one write more if the account has a mark already. The sessions whose account signed in before
+    /// are dead from then on. Nobody can count them, so it returns 0.
+    ///
+    /// - The time is that of the clock here, and the cookie store's leeway for servers whose clocks
+    ///   are ahead (1 s by default). A session of a server whose clock is ahead by more than that
+    ///   survives if it signed in within that time.
+    /// - A sign-in afterwards works at once, on any server. Its
+    ///   [`created_at`](Session::created_at) may be later than the clock, by the leeway.
+    /// - A session that was there before the call and gets the owner afterwards, by
+    ///   [`set_owner`](Session::set_owner) and without a sign-in, is `Gone`.
+    /// - Each load of a session with an owner reads the mark, and so does each save: one call of the
+    ///   revocation store more. A save that changes the owner reads two.
+    /// - A mark remains for good, about 100 bytes for each account: sessions may have lifetimes of
+    ///   their own, so it is not known when the last cookie expires.
+    ///
     /// # Errors
-    /// `Unsupported` if the store can't find the sessions of an account. `Unavailable` if it is not known
+    /// `Unsupported` if the store can't find the sessions of an account, and for a cookie store
+    /// without a revocation store. `Unavailable` if it is not known
     /// whether all of them ended; call it again.
     ///
     /// ```
@@ -148,7 +161,15 @@ impl SessionStore {
     /// # }
     /// ```
     pub async fn destroy_all(&self, owner: &Owner) -> Result<u64> {
-        let ended = async { Sweep::new(self, owner, None)?.run().await };
+        let ended = async {
+            match &self.0.medium {
+                Medium::Server(_) => self.sweep(owner, None)?.run().await,
+                Medium::Sealed(sealed) => {
+                    sealed.end_all(&self.0.context, owner).await?;
+                    Ok(0)
+                }
+            }
+        };
         ended.await.map_err(|error| self.explain(error, "destroy_all"))
     }
 
@@ -169,160 +190,27 @@ impl SessionStore {
             });
             let Some(owner) = owner else { return Ok(0) };
             match key.filter(|_| settled) {
-                Some(key) => Sweep::new(self, &owner, Some(key))?.run().await,
+                Some(key) => self.sweep(&owner, Some(key))?.run().await,
                 None => Err(Error::invalid_value("save the session before its others are ended")),
             }
         };
         ended.await.map_err(|error| self.explain(error, "destroy_others"))
     }
-}
 
-impl super::Inner {
     fn server(&self) -> Result<&Server> {
-        match &self.medium {
+        match &self.0.medium {
             Medium::Server(server) => Ok(server),
             Medium::Sealed(_) => Err(unsupported()),
         }
     }
-}
 
-impl Server {
-    fn index(&self) -> Result<&dyn OwnerIndex> {
-        self.backend.owner_index().ok_or_else(unsupported)
-    }
-
-    /// All keys of the owner, page by page.
-    async fn page(
-        &self,
-        calls: &Calls<'_>,
-        owner: &Owner,
-        after: Option<&Key>,
-    ) -> Result<Vec<Key>> {
-        calls.deadline.limit(self.index()?.keys_of(owner, after, PAGE)).await
-    }
-
-    async fn list(&self, store: &SessionStore, owner: &Owner) -> Result<Vec<OwnedSession>> {
-        let mut sessions = Vec::new();
-        let mut after = None;
-        loop {
-            let keys = self.page(&self.calls(&store.0.context), owner, after.as_ref()).await?;
-            for key in &keys {
-                let Some(found) = self.calls(&store.0.context).load(key).await? else { continue };
-                if found.record.owner.as_ref() != Some(owner) {
-                    continue;
-                }
-                match Content::decode(found.record.payload) {
-                    Ok(Content::Session(document)) => {
-                        sessions.push(owned(store, owner, *key, &document, found.expires_in));
-                    }
-                    Ok(Content::Tombstone(_)) => {}
-                    Err(error) => tracing::warn!(%error, "a session of an account can't be read"),
-                }
-            }
-            after = keys.last().copied();
-            if keys.len() < PAGE {
-                break;
-            }
-        }
-        sessions.sort_by_key(|session| (session.created, session.key));
-        Ok(sessions)
+    fn sweep<'a>(&'a self, owner: &'a Owner, keep: Option<Key>) -> Result<Sweep<'a>> {
+        Ok(Sweep::new(self.server()?, &self.0.context, owner, keep))
     }
 }
 
-/// The end of an account's sessions.
-///
-/// A pass visits each key of the index. Whoever gives a session a new id meanwhile first creates the new
-/// record, which the index then has, too, and then replaces the old record by a tombstone, which keeps the
-/// owner and leads to the new key. So a session that is not found under one key is found under the other
-/// one, or by the next pass, because its key is new.
-struct Sweep<'a> {
-    server: &'a Server,
-    store: &'a SessionStore,
-    owner: &'a Owner,
-    keep: Option<Key>,
-    seen: HashSet<Key>,
-    /// What was destroyed, and tombstones, which never change.
-    settled: HashSet<Key>,
-    ended: u64,
-    again: bool,
-}
-
-impl<'a> Sweep<'a> {
-    fn new(store: &'a SessionStore, owner: &'a Owner, keep: Option<Key>) -> Result<Self> {
-        let server = store.0.server()?;
-        let (seen, settled) = (HashSet::new(), HashSet::new());
-        Ok(Self { server, store, owner, keep, seen, settled, ended: 0, again: false })
-    }
-
-    fn calls(&self) -> Calls<'a> {
-        self.server.calls(&self.store.0.context)
-    }
-
-    /// Ends all sessions but the one to keep, until a pass sees no new key.
-    async fn run(mut self) -> Result<u64> {
-        for _ in 0..MAX_PASSES {
-            self.again = false;
-            let mut after = None;
-            loop {
-                let keys = self.server.page(&self.calls(), self.owner, after.as_ref()).await?;
-                for key in &keys {
-                    self.again |= self.seen.insert(*key);
-                    self.end(*key).await?;
-                }
-                after = keys.last().copied();
-                if keys.len() < PAGE {
-                    break;
-                }
-            }
-            if !self.again {
-                return Ok(self.ended);
-            }
-        }
-        Err(Error::unavailable("the account began sessions again and again meanwhile"))
-    }
-
-    /// Ends the session under this key, or under the new key to which its tombstone leads.
-    async fn end(&mut self, mut key: Key) -> Result<()> {
-        let calls = self.calls();
-        let mut conflicts = 0;
-        while Some(key) != self.keep && !self.settled.contains(&key) {
-            let Some(Loaded { record, .. }) = calls.load(&key).await? else {
-                break;
-            };
-            match Content::decode(record.payload) {
-                Ok(Content::Tombstone(tombstone)) => {
-                    self.settled.insert(key);
-                    key = tombstone.key;
-                    continue;
-                }
-                // It belongs to another account since.
-                _ if record.owner.as_ref() != Some(self.owner) => break,
-                // A record that can't be read is removed, too.
-                Ok(Content::Session(_)) | Err(_) => {}
-            }
-            // Other requests save the session again and again: it is destroyed whatever it is now. If it
-            // is a tombstone, the next pass finds the session under its new key.
-            let only = (conflicts < MAX_CONFLICTS).then_some(record.revision);
-            if calls.destroy(&key, only).await? {
-                self.settled.insert(key);
-                self.ended += 1;
-                self.again |= only.is_none();
-                calls.forget(self.owner, &key).await;
-                break;
-            }
-            conflicts += 1;
-        }
-        Ok(())
-    }
-}
-
-fn owned(
-    store: &SessionStore,
-    owner: &Owner,
-    key: Key,
-    document: &Document,
-    expires_in: Duration,
-) -> OwnedSession {
+fn owned(store: &SessionStore, owner: &Owner, member: Member) -> OwnedSession {
+    let Member { key, document, expires_in } = member;
     let life = document.lifetime.map(Duration::from_millis).or(store.config().idle_timeout);
     let renewed = match life {
         Some(life) => {
@@ -338,17 +226,10 @@ fn owned(
         created: document.created,
         renewed: renewed.max(document.created),
         expires_in,
-        label: document.label.clone(),
+        label: document.label,
     }
 }
 
 fn at(millis: u64) -> SystemTime {
     UNIX_EPOCH.checked_add(Duration::from_millis(millis)).unwrap_or(UNIX_EPOCH)
-}
-
-fn unsupported() -> Error {
-    Error::new(
-        ErrorKind::Unsupported,
-        "this store can't find the sessions of an account: its backend has no owner index",
-    )
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::attempt::in_doubt;
 use super::calls::Calls;
 use super::context::Context;
+use super::end_mark::ended_until;
 use super::mark::{age_of, rotation_of};
 use super::outcome::{Done, Saved};
 use super::rebase::become_late;
@@ -93,6 +94,13 @@ impl<'a> SaveSealed<'a> {
                     self.session.state(|state| state.set_gone(write.version));
                     return Err(Error::gone());
                 }
+                NotSealed::SignedInBefore(ended) => {
+                    let begins = self.session.state(|state| state.begin_after(ended));
+                    if !begins {
+                        self.session.state(|state| state.set_gone(write.version));
+                        return Err(Error::gone());
+                    }
+                }
                 NotSealed::Failed(error) | NotSealed::InDoubt(error) => return Err(error),
             }
         }
@@ -135,7 +143,10 @@ impl<'a> SaveSealed<'a> {
         {
             return Err(NotSealed::because_of(&mark));
         }
-        // After the load of the mark: otherwise a slow revocation store could let a cookie outlive
+        if let Some(calls) = &self.calls {
+            self.check_owners(calls, write).await?;
+        }
+        // After the load of the marks: otherwise a slow revocation store could let a cookie outlive
         // a mark.
         let expiry = match (write.ttl_now(), &before) {
             (Some(ttl), _) => Expiry::After(ttl),
@@ -157,6 +168,33 @@ impl<'a> SaveSealed<'a> {
         }
         let (value, expires_at) = (sealed.value.into(), sealed.expires_at);
         Ok(SealedAs { value, expires_at, reseal: false })
+    }
+
+    /// Whether all sessions of the owner, or of the owner before, have ended.
+    async fn check_owners(&self, calls: &Calls<'_>, write: &Prepared) -> Result<(), NotSealed> {
+        let (before, signed_in) = self.session.state(|state| {
+            let before = state.live().and_then(|stored| stored.owner.clone());
+            (before, state.base.created)
+        });
+        let after = write.record.owner.as_ref();
+        let new = write.document.created;
+        if let Some(owner) = &before
+            && let Some(ended) = ended_until(calls, self.cookie, owner).await?
+        {
+            if signed_in <= ended {
+                return Err(NotSealed::Gone);
+            }
+            if after == Some(owner) && new <= ended {
+                return Err(NotSealed::SignedInBefore(ended));
+            }
+        }
+        if let Some(owner) = after.filter(|owner| before.as_ref() != Some(owner))
+            && let Some(ended) = ended_until(calls, self.cookie, owner).await?
+            && new <= ended
+        {
+            return Err(NotSealed::SignedInBefore(ended));
+        }
+        Ok(())
     }
 
     /// Revokes the old id of a rotation. Of two rotations one succeeds, and none succeeds after a
@@ -250,6 +288,8 @@ impl<'a> SaveSealed<'a> {
 /// Why a session could not be sealed.
 enum NotSealed {
     Gone,
+    /// The sessions of the owner have ended that signed in until this time.
+    SignedInBefore(u64),
     /// Another request gave the session a new id, with this key.
     Rotated(Key),
     /// The mark of the rotation may be in the revocation store, or may still arrive there.

@@ -8,6 +8,7 @@ use tokio::sync::MutexGuard;
 use super::calls::Calls;
 use super::context::Context;
 use super::deadline::Deadline;
+use super::end_mark::{end_all, ended_until};
 use super::mark::{age_of, rotation_of};
 use super::medium::Medium;
 use super::outcome::{Found, Saved};
@@ -15,13 +16,45 @@ use super::save_sealed::SaveSealed;
 use crate::clock::{Instant, later, unix_millis};
 use crate::document::Document;
 use crate::session::{Identity, SealedAs, Session, State, Stored};
-use crate::{Backend, Config, CookieBackend, CookieName, CookieValue, Error, Guarantees, Result};
+use crate::{
+    Backend, Config, CookieBackend, CookieName, CookieValue, Error, ErrorKind, Guarantees, Owner,
+    Result,
+};
 
 /// The least reserve for attributes: enough for the defaults of the web layer.
 const LEAST_ATTRIBUTE_RESERVE: usize = 64;
 
 #[derive(Clone)]
 pub(super) struct Sealed(pub(super) Arc<dyn CookieBackend>);
+
+impl Sealed {
+    /// Whether the sessions of the owner have ended, and this one signed in before.
+    async fn has_ended(
+        &self,
+        context: &Context,
+        owner: Option<&Owner>,
+        signed_in: u64,
+    ) -> Result<bool> {
+        let (Some(revocation), Some(owner)) = (self.0.revocation(), owner) else {
+            return Ok(false);
+        };
+        let calls = Calls::new(revocation, None, context.config.deadline);
+        let ended = ended_until(&calls, &*self.0, owner).await?;
+        Ok(ended.is_some_and(|ended| signed_in <= ended))
+    }
+
+    /// Ends all sessions of the owner.
+    pub(super) async fn end_all(&self, context: &Context, owner: &Owner) -> Result<()> {
+        let Some(revocation) = self.0.revocation() else {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "a cookie store needs a revocation store to end the sessions of an account",
+            ));
+        };
+        let calls = Calls::new(revocation, None, context.config.deadline);
+        end_all(&calls, &*self.0, owner).await
+    }
+}
 
 impl Medium for Sealed {
     fn name(&self) -> &'static str {
@@ -34,6 +67,11 @@ impl Medium for Sealed {
     }
 
     fn check(&self, config: &Config) -> Result<()> {
+        if config.owner_limit.is_some() {
+            return Err(Error::invalid_config(
+                "owner_limit needs a store on a server: no one has a list of the sessions in cookies",
+            ));
+        }
         if config.purpose.is_empty() {
             return Ok(());
         }
@@ -60,6 +98,9 @@ impl Medium for Sealed {
             }
         }
         let document = Document::decode(opened.record.payload)?;
+        if self.has_ended(context, opened.record.owner.as_ref(), document.created).await? {
+            return Ok(Found::Nothing);
+        }
         let limit = context.config.lifetime.filter(|_| document.lifetime.is_none());
         if let Some(limit) = limit {
             let end = Duration::from_millis(document.created).saturating_add(limit);
@@ -98,9 +139,10 @@ impl Medium for Sealed {
     async fn is_alive(&self, context: &Context, session: &Session) -> Result<bool> {
         let stored = session.state(|state| {
             let stored = state.live()?;
-            Some((stored.identity.key, stored.expires_in(Instant::now())))
+            let left = stored.expires_in(Instant::now());
+            Some((stored.identity.key, left, stored.owner.clone(), state.base.created))
         });
-        let Some((key, left)) = stored else {
+        let Some((key, left, owner, signed_in)) = stored else {
             return Ok(false);
         };
         let is_revoked = match self.0.revocation() {
@@ -109,7 +151,9 @@ impl Medium for Sealed {
             }
             None => false,
         };
-        Ok(!is_revoked && !left.is_zero())
+        Ok(!is_revoked
+            && !left.is_zero()
+            && !self.has_ended(context, owner.as_ref(), signed_in).await?)
     }
 
     fn instead_of(&self, _: &Context, _: &str) -> Session {

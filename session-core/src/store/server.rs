@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::calls::Calls;
 use super::context::Context;
+use super::limit;
 use super::medium::Medium;
 use super::outcome::{Found, Saved};
 use super::save::Save;
@@ -12,7 +13,7 @@ use crate::clock::{Instant, later};
 use crate::document::Content;
 use crate::session::{Identity, Session, State, Stored};
 use crate::{
-    Backend, Capabilities, Config, CookieName, CookieValue, Guarantees, Result, SessionId,
+    Backend, Capabilities, Config, CookieName, CookieValue, Error, Guarantees, Result, SessionId,
 };
 
 #[derive(Clone)]
@@ -42,8 +43,14 @@ impl Medium for Server {
         Guarantees { detects_conflicts: true, revocable: true, durable, expires_natively }
     }
 
-    fn check(&self, _: &Config) -> Result<()> {
-        Ok(())
+    fn check(&self, config: &Config) -> Result<()> {
+        if config.owner_limit.is_none() || self.backend.owner_index().is_some() {
+            return Ok(());
+        }
+        Err(Error::invalid_config(
+            "owner_limit needs a store that can find the sessions of an account: this one has no \
+             owner index",
+        ))
     }
 
     async fn find(&self, context: &Context, value: &str) -> Result<Found> {
@@ -76,7 +83,13 @@ impl Medium for Server {
     async fn save(&self, context: &Context, session: &Session) -> Result<Saved> {
         let save = Save::new(context, self.calls(context), session);
         let _guard = save.lock().await?;
-        save.run().await
+        if context.config.owner_limit.is_none() {
+            return save.run().await;
+        }
+        limit::check(self, context, session).await?;
+        let saved = save.run().await?;
+        limit::enforce(self, context, session).await?;
+        Ok(saved)
     }
 
     async fn destroy(&self, context: &Context, session: &Session) -> Result<()> {

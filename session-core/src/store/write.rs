@@ -118,7 +118,14 @@ impl Save<'_> {
                 Ok(if created { Progress::Done { moved: None } } else { Progress::Replan })
             }
             Target::Update { key, expected } => {
-                self.enter_owner(write, key).await?;
+                if let Err(error) = self.enter_owner(write, key).await {
+                    if ask_first {
+                        return Err(in_doubt(error));
+                    }
+                    // The write was never sent, and an entry without a record does no harm.
+                    self.end_doubt();
+                    return Err(error.as_refusal());
+                }
                 self.update(write, key, *expected, ask_first).await
             }
             Target::Rotate(rotation) => {
@@ -150,10 +157,7 @@ impl Save<'_> {
             is_new.then(|| stored.expires_in(Instant::now()))
         });
         match left {
-            Some(left) => {
-                let entered = self.calls.prolong(owner, key, left.max(Duration::from_millis(1)));
-                entered.await.map_err(in_doubt)
-            }
+            Some(left) => self.calls.prolong(owner, key, left.max(Duration::from_millis(1))).await,
             None => Ok(()),
         }
     }

@@ -48,6 +48,8 @@ pub(crate) struct Faulty {
     pub(crate) failing_loads: AtomicUsize,
     /// How many of the next loads are refused.
     pub(crate) refused_loads: AtomicUsize,
+    /// How many of the next calls of `prolong` fail.
+    pub(crate) failing_prolongs: AtomicUsize,
     /// No call is carried out or answered.
     pub(crate) silent: AtomicBool,
     pub(crate) failing_gcs: AtomicUsize,
@@ -143,6 +145,15 @@ impl Faulty {
         self.calls.lock().unwrap().push(name);
         self.run_hooks((When::Before, name)).await;
         self.run_hooks((When::After, name)).await;
+    }
+
+    /// The entry of the owner index, which needs no work here.
+    pub(crate) async fn prolong(&self) -> Result<()> {
+        self.note("prolong").await;
+        match count_down(&self.failing_prolongs) {
+            true => Err(Error::unavailable("the request was lost")),
+            false => Ok(()),
+        }
     }
 
     /// The keys of the owner's live records, in ascending order.

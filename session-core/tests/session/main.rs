@@ -11,6 +11,7 @@ mod flash;
 mod interleave;
 mod late;
 mod life;
+mod limit;
 mod owned;
 mod races;
 mod records;

@@ -1,6 +1,7 @@
 //! The sessions of an account: what it costs to end them, and what happens at the same moment.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use session_core::{
@@ -13,7 +14,7 @@ use crate::support::{config, cookie, load};
 
 /// The store with an index, whose calls it notes, too.
 #[derive(Debug)]
-struct Indexed(Arc<Faulty>);
+pub(crate) struct Indexed(pub(crate) Arc<Faulty>);
 
 #[async_trait]
 impl Backend for Indexed {
@@ -58,8 +59,7 @@ impl OwnerIndex for Indexed {
     }
 
     async fn prolong(&self, _: &Owner, _: &Key, _: Duration) -> Result<()> {
-        self.0.note("prolong").await;
-        Ok(())
+        self.0.prolong().await
     }
 
     async fn forget(&self, _: &Owner, _: &Key) -> Result<()> {
@@ -68,17 +68,17 @@ impl OwnerIndex for Indexed {
     }
 }
 
-fn alice() -> Owner {
+pub(crate) fn alice() -> Owner {
     Owner::new("alice").unwrap()
 }
 
-fn indexed() -> (Arc<Faulty>, SessionStore) {
+pub(crate) fn indexed() -> (Arc<Faulty>, SessionStore) {
     let backend = Arc::new(Faulty::default());
     let store = SessionStore::new(Indexed(Arc::clone(&backend)));
     (backend, store.with_config(config()).unwrap())
 }
 
-async fn signed_in(store: &SessionStore) -> (String, Session) {
+pub(crate) async fn signed_in(store: &SessionStore) -> (String, Session) {
     let session = store.create();
     session.sign_in(alice());
     assert_eq!(store.save(&session).await.unwrap(), Saved::Issued);
@@ -128,6 +128,19 @@ async fn an_entry_is_prolonged_before_its_record() {
     session.insert("n", 1).unwrap();
     store.save(&session).await.unwrap();
     assert_eq!(backend.take_calls(), ["save"], "the entry is there");
+}
+
+#[tokio::test]
+async fn an_entry_that_fails_leaves_no_doubt() {
+    let (backend, store) = indexed();
+    let (_, session) = signed_in(&store).await;
+    backend.take_calls();
+    backend.failing_prolongs.store(1, Ordering::SeqCst);
+    session.set_owner(Some(Owner::new("bob").unwrap()));
+    let error = store.save(&session).await.unwrap_err();
+    assert_eq!((error.kind(), error.nothing_was_written()), (ErrorKind::Unavailable, true));
+    store.save(&session).await.unwrap();
+    assert_eq!(backend.take_calls(), ["prolong", "prolong", "save"]);
 }
 
 /// The index is read before the session gets its new id, and the session is looked for afterwards.
