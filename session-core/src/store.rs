@@ -20,6 +20,7 @@ mod save;
 mod save_sealed;
 mod sealed;
 mod server;
+mod server_medium;
 mod together;
 mod write;
 
