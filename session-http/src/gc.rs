@@ -35,9 +35,16 @@ impl Gc {
         let store = store.clone();
         tokio::spawn(async move {
             let _running = running;
-            match store.gc().await {
-                Ok(removed) => tracing::debug!(removed, "removed expired sessions"),
-                Err(error) => log("expired sessions were not removed", &error),
+            // A task of its own, for panics.
+            match tokio::spawn(async move { store.gc().await }).await {
+                Ok(Ok(removed)) => tracing::debug!(removed, "removed expired sessions"),
+                Ok(Err(error)) => log("expired sessions were not removed", &error),
+                Err(error) if error.is_panic() => {
+                    tracing::error!(
+                        "the removal of expired sessions panicked; a later request tries again"
+                    );
+                }
+                Err(_) => {}
             }
         });
     }
