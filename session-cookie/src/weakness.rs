@@ -181,3 +181,14 @@ const BEGINS_WORD: [bool; 256] = {
     }
     begins
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_are_words_only_if_most_of_them_are_small() {
+        assert!(of_text(b"correcthorsebatterystaplEisamemorablesentence").is_some());
+        assert_eq!(of_text(b"aEbOcIdUfAgEhOiUkAlEmOnUpAqErOsUtAvEwOxUyAzE"), None);
+    }
+}
