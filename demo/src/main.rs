@@ -1,5 +1,6 @@
 //! A small web application on any session store: run `cargo run -p demo` and open the printed URL.
 
+mod devices;
 mod options;
 mod pages;
 mod panel;

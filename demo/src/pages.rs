@@ -5,6 +5,7 @@ use maud::{DOCTYPE, Markup, html};
 use session_core::{Level, Message, Result};
 use session_tower::Session;
 
+use crate::devices::Devices;
 use crate::panel::Panel;
 use crate::sign_in::Form;
 use crate::theme::Theme;
@@ -157,7 +158,7 @@ pub(crate) fn visits(page: &Page, visits: u64, panel: &Panel) -> Markup {
     page.render("Visits", &main, panel)
 }
 
-pub(crate) fn account(page: &Page, panel: &Panel) -> Markup {
+pub(crate) fn account(page: &Page, devices: &Devices, panel: &Panel) -> Markup {
     let main = html! {
         h1 { "Account" }
         section {
@@ -167,6 +168,7 @@ pub(crate) fn account(page: &Page, panel: &Panel) -> Markup {
             }
             form method="post" action="/sign-out" { button { "Sign out" } }
         }
+        (devices.render())
     };
     page.render("Account", &main, panel)
 }

@@ -16,6 +16,7 @@ use session_tower::{
     CookieConfig, OptionalSession, SameOriginLayer, Session, SessionFailure, SessionLayer,
 };
 
+use crate::devices::{self, Devices};
 use crate::pages::{self, Page};
 use crate::panel::Panel;
 use crate::sign_in;
@@ -28,6 +29,9 @@ pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router
     let sessions = SessionLayer::new(store.clone()).with_cookie(cookie)?;
     let members = Router::new()
         .route("/account", get(account))
+        .route("/account/end", post(devices::end))
+        .route("/account/end-others", post(devices::end_others))
+        .route("/account/end-all", post(devices::end_all))
         .route_layer(middleware::from_fn(sign_in::members_only));
     let pages = Router::new().route("/", get(home)).route("/visits", get(visits)).merge(members);
     let router = Router::new()
@@ -93,7 +97,8 @@ async fn account(
     State(store): State<SessionStore>,
 ) -> Result<Markup, SessionFailure> {
     let panel = Panel::new(&session, &store)?;
-    Ok(pages::account(&Page::of(&session)?, &panel))
+    let devices = Devices::of(&session).await?;
+    Ok(pages::account(&Page::of(&session)?, &devices, &panel))
 }
 
 #[derive(Deserialize)]

@@ -1,12 +1,15 @@
 //! Sign-in, sign-out, and the guard of the members' pages.
 
 use axum::extract::{Form as FormBody, Request};
+use axum::http::HeaderMap;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::{Deserialize, Serialize};
 use session_core::{Level, Owner, Result};
 use session_tower::{Session, SessionFailure};
 use std::time::Duration;
+
+use crate::devices;
 
 /// The maximum length of a refused name that is shown in the form again.
 const SHOWN_CHARS: usize = 80;
@@ -70,6 +73,7 @@ impl Input {
 
 pub(crate) async fn sign_in(
     session: Session,
+    headers: HeaderMap,
     FormBody(input): FormBody<Input>,
 ) -> Result<Redirect, SessionFailure> {
     let errors = input.errors();
@@ -85,6 +89,7 @@ pub(crate) async fn sign_in(
     }
     // The session gets a new id, so an attacker who knows the old one is not signed in.
     session.sign_in(Owner::new(name)?);
+    session.set_label(Some(&devices::label(&headers)))?;
     session.insert("name", name)?;
     if input.remember.is_some() {
         session.set_lifetime(REMEMBERED)?;

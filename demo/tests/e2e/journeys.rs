@@ -18,6 +18,43 @@ impl Directory {
     }
 }
 
+/// Two browsers of one account: each sees the other one's session, and can end it.
+pub(crate) async fn two_devices(browser: Browser) {
+    let directory = Directory::new();
+    let server = Server::start(&["--store", &directory.store()]).await;
+    let page = |path: &str| format!("{}{path}", server.url);
+    let other = Browser::start("the other device", true).await;
+    for browser in [&browser, &other] {
+        browser.go(&page("/")).await;
+        sign_in(browser, "ann").await;
+    }
+    browser.go(&page("/account")).await;
+    let listed = browser.text("#devices").await;
+    assert_eq!(listed.matches("Chrome on Linux").count(), 2, "{listed}");
+    assert_eq!(listed.matches("(this one)").count(), 1, "{listed}");
+    browser.picture("4-devices").await;
+    browser.submit("button.end").await;
+    assert_eq!(browser.text(".flash").await, "The session has ended.");
+    other.go(&page("/account")).await;
+    assert_eq!(other.path().await, "/", "it was ended elsewhere");
+
+    sign_in(&other, "ann").await;
+    other.go(&page("/account")).await;
+    other.submit("#end-others").await;
+    assert_eq!(other.text(".flash").await, "One other session has ended.");
+    browser.go(&page("/account")).await;
+    assert_eq!(browser.path().await, "/");
+
+    sign_in(&browser, "ann").await;
+    other.go(&page("/account")).await;
+    other.submit("#end-all").await;
+    for browser in [&browser, &other] {
+        browser.go(&page("/account")).await;
+        assert_eq!(browser.path().await, "/");
+    }
+    other.close().await;
+}
+
 async fn sign_in(browser: &Browser, name: &str) {
     browser.type_into("#name", name).await;
     browser.type_into("#password", "hunter2").await;

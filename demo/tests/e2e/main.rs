@@ -20,7 +20,7 @@ use browser::Browser;
 
 type Journey = fn(Browser) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-const JOURNEYS: [(&str, Journey); 9] = [
+const JOURNEYS: [(&str, Journey); 10] = [
     ("a_visitor_signs_in_survives_a_restart_and_signs_out", |browser| {
         Box::pin(journeys::sign_in_restart_sign_out(browser))
     }),
@@ -31,6 +31,7 @@ const JOURNEYS: [(&str, Journey); 9] = [
     ("everything_but_the_increments_works_without_javascript", |browser| {
         Box::pin(journeys::without_javascript(browser))
     }),
+    ("an_account_sees_and_ends_its_sessions", |browser| Box::pin(journeys::two_devices(browser))),
     ("an_outage_of_the_store_shows_a_helpful_page", |browser| Box::pin(journeys::outage(browser))),
     ("a_late_request_of_another_tab_leaves_a_sign_in_alone", |browser| {
         Box::pin(late::two_tabs(browser))
