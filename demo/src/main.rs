@@ -34,8 +34,9 @@ async fn run(options: Options) -> Result<(), Box<dyn Error>> {
     let listener = tokio::net::TcpListener::bind(options.listen).await?;
     let address = listener.local_addr()?;
     writeln!(stdout(), "http://{address}/ (sessions in: {})", store.backend_name())?;
-    // There is no graceful shutdown: every session is saved before its response is sent.
-    axum::serve(listener, router).await?;
+    // Every session is saved before its response is sent, so this is for the visitors only.
+    let end = async { tokio::signal::ctrl_c().await.unwrap_or_default() };
+    axum::serve(listener, router).with_graceful_shutdown(end).await?;
     Ok(())
 }
 

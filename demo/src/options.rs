@@ -9,6 +9,7 @@ use session_tower::CookieConfig;
 
 /// A small web application that shows sessions on any store. Open the printed URL in a browser.
 #[derive(Debug, Parser)]
+#[command(version)]
 pub(crate) struct Options {
     /// Where sessions live.
     ///

@@ -95,9 +95,10 @@ fn sign_in(page: &Page, form: &Form) -> Markup {
 
 fn field(name: &str, label: &str, kind: &str, value: &str, error: Option<&str>) -> Markup {
     let error_id = format!("{name}-error");
+    let completes = if kind == "password" { "current-password" } else { "username" };
     html! {
         label for=(name) { (label) }
-        input #(name) name=(name) type=(kind) value=(value) autocomplete="off"
+        input #(name) name=(name) type=(kind) value=(value) autocomplete=(completes) autofocus[error.is_some()]
             aria-invalid=[error.map(|_| "true")]
             aria-describedby=[error.map(|_| error_id.as_str())];
         @if let Some(error) = error { p.error #(error_id) { (error) } }
@@ -115,6 +116,7 @@ fn theme(theme: Theme) -> Markup {
         section {
             h2 { "Theme" }
             form.choice method="post" action="/theme" {
+                (choice("system", "System", Theme::System))
                 (choice("light", "Light", Theme::Light))
                 (choice("dark", "Dark", Theme::Dark))
             }
@@ -212,7 +214,7 @@ pub(crate) fn about(theme: Theme, available: bool) -> Markup {
 pub(crate) fn signed_out() -> Markup {
     layout(
         "Signed out",
-        Theme::Light,
+        Theme::System,
         &html! {
             main {
                 h1 { "Signed out" }
@@ -228,12 +230,25 @@ pub(crate) fn signed_out() -> Markup {
     )
 }
 
+pub(crate) fn not_found() -> Markup {
+    layout(
+        "Not found",
+        Theme::System,
+        &html! {
+            main {
+                h1 { "There is no such page" }
+                section { p { "Go " a href="/" { "home" } "." } }
+            }
+        },
+    )
+}
+
 pub(crate) fn failure(status: StatusCode) -> Markup {
     let unavailable = status == StatusCode::SERVICE_UNAVAILABLE;
     let title = if unavailable { "Back in a moment" } else { "Something went wrong" };
     layout(
         title,
-        Theme::Light,
+        Theme::System,
         &html! {
             main {
                 h1 { (title) }
@@ -261,6 +276,7 @@ pub(crate) fn failure(status: StatusCode) -> Markup {
 
 fn layout(title: &str, theme: Theme, content: &Markup) -> Markup {
     let theme = match theme {
+        Theme::System => "system",
         Theme::Light => "light",
         Theme::Dark => "dark",
     };

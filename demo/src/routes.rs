@@ -43,6 +43,7 @@ pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router
         .route("/increments/reset", post(reset_increments))
         .route("/about", get(about))
         // These don't ask for the session: no store call, no cookie, no `Vary`.
+        .fallback(async || (StatusCode::NOT_FOUND, pages::not_found()))
         .route("/signed-out", get(|| async { pages::signed_out() }))
         .route("/style.css", get(|| asset("text/css", include_str!("../assets/style.css"))))
         .route(

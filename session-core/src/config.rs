@@ -195,7 +195,7 @@ impl Config {
     /// - `Refuse` also reads the sessions before the write. Where the account has its number of
     ///   sessions already, the save is `TooManySessions`, nothing is written, and the changes wait for
     ///   the next save: end another session and save again, or
-    ///   [discard](crate::Session::discard) them. Only where sign-ins run at the same moment, one can
+    ///   [discard](crate::Session::discard_changes) them. Only where sign-ins run at the same moment, one can
     ///   lose after its write: it is `TooManySessions`, too, and its session has ended. Its save may
     ///   also have succeeded a moment before that.
     /// - With `EndOldest`, a sign-in that others overtake at the same moment is `Gone`.

@@ -1,6 +1,8 @@
 //! How a store is opened: from a URL or from options, with connections of its own.
 
-use std::future::{Future, ready};
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+use std::future::Future;
+use std::future::ready;
 use std::sync::Arc;
 
 use session_core::{Error, Result};
@@ -13,6 +15,7 @@ use crate::engine::{Engine, STATEMENT_TIMEOUT, named, not_sent};
 use crate::place::Place;
 
 type Options<D> = <Connection<D> as sqlx::Connection>::Options;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 impl<D: Dialect> Engine<D> {
@@ -31,6 +34,7 @@ impl<D: Dialect> Engine<D> {
     }
 
     /// The provider makes the options of each new connection.
+    #[cfg(any(feature = "mysql", feature = "postgres"))]
     pub(crate) async fn provided<F, O>(dialect: D, provider: F, most: usize) -> Result<Self>
     where
         F: Fn() -> O + Send + Sync + 'static,
@@ -105,6 +109,7 @@ fn pooler() -> Error {
 }
 
 /// The provider may reach another server, so it is tried again like a connection.
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 fn no_options(error: BoxError) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(error))
 }

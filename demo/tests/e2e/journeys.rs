@@ -123,7 +123,7 @@ pub(crate) async fn sign_in_restart_sign_out(browser: Browser) {
     assert!(replayed.contains("You have no session yet"), "{replayed}");
     browser.go(&format!("{}/account", server.url)).await;
     assert_eq!(browser.path().await, "/");
-    assert_eq!(browser.attribute("html", "data-theme").await.as_deref(), Some("light"));
+    assert_eq!(browser.attribute("html", "data-theme").await.as_deref(), Some("system"));
 }
 
 /// The home page for a client that sends this cookie by hand.
