@@ -21,6 +21,7 @@ cases! { "account":
     "the promise that an account's sessions end" => one_of_the_list_can_be_ended,
     "the promise that an account's sessions end" => destroy_all_ends_what_is_rotated_meanwhile,
     "the promise that an account's sessions end" => destroy_all_follows_a_new_id,
+    "the promise that an account's sessions end" => destroy_all_ends_all_that_began_before,
     "the promise that an account's sessions end" => without_an_index_it_is_unsupported,
 }
 
@@ -257,6 +258,48 @@ async fn destroy_all_follows_a_new_id(cx: &Context) -> CaseResult {
     is_out(&visitor, "after its end under its old id").await
 }
 
+/// On every store, also without a list: what began before is dead, what begins afterwards lives.
+async fn destroy_all_ends_all_that_began_before(cx: &Context) -> CaseResult {
+    cx.needs_revocation()?;
+    if !cx.is_cookie() {
+        index(&*cx.backend().await?)?;
+    }
+    let (store, other) = (cx.store(patient()).await?, cx.store(patient()).await?);
+    let (bob, anonymous) = (signed_in(&store, "bob").await?, Visitor::known(&store).await?);
+    let mut latest = signed_in(&other, "alice").await?;
+    for _ in 0..3 {
+        let idle = signed_in(&store, "alice").await?;
+        let loaded = latest.session().await?;
+        let rotated = [signed_in(&store, "alice").await?, signed_in(&other, "alice").await?];
+        let mut handles = Vec::new();
+        for visitor in &rotated {
+            handles.push(visitor.session().await?);
+        }
+        other.destroy_all(&owner("alice")).await?;
+        for visitor in rotated.iter().chain([&idle, &latest]) {
+            is_out(visitor, "after destroy_all").await?;
+        }
+        ensure!(!store.is_alive(&loaded).await?, "a session must not be alive after destroy_all");
+        // What was loaded before is dead, too, whatever it does.
+        loaded.insert("late", 1)?;
+        refused(store.save(&loaded).await, ErrorKind::Gone, "a save after destroy_all")?;
+        handles[0].regenerate();
+        refused(store.save(&handles[0]).await, ErrorKind::Gone, "a new id after destroy_all")?;
+        handles[1].sign_in(owner("alice"));
+        refused(other.save(&handles[1]).await, ErrorKind::Gone, "a dead session's sign-in")?;
+        // At once, and again while it is new.
+        latest = signed_in(&store, "alice").await?;
+        let session = latest.session().await?;
+        session.sign_in(owner("alice"));
+        latest.save(&session).await?;
+        ensure!(store.is_alive(&session).await?, "a sign-in after destroy_all must live");
+    }
+    latest.session().await?;
+    bob.session().await?;
+    anonymous.session().await?;
+    Ok(())
+}
+
 async fn without_an_index_it_is_unsupported(cx: &Context) -> CaseResult {
     if !cx.is_cookie() && cx.backend().await?.owner_index().is_some() {
         return Ok(());
@@ -264,6 +307,11 @@ async fn without_an_index_it_is_unsupported(cx: &Context) -> CaseResult {
     let store = cx.store(Config::default()).await?;
     let kind = ErrorKind::Unsupported;
     refused(store.sessions_of(&owner("alice")).await, kind, "a list without an index")?;
-    refused::<u64>(store.destroy_all(&owner("alice")).await, kind, "destroy_all without an index")?;
+    if cx.is_cookie() && cx.is_revocable() {
+        store.destroy_all(&owner("alice")).await?;
+    } else {
+        let ended = store.destroy_all(&owner("alice")).await;
+        refused::<u64>(ended, kind, "destroy_all without an index")?;
+    }
     Ok(())
 }

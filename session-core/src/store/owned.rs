@@ -178,6 +178,9 @@ impl SessionStore {
     ///
     /// Save the session first if it has just signed in: otherwise it is not known which one to keep.
     ///
+    /// Sessions in cookies can't be told apart: end them all with [`destroy_all`](Self::destroy_all),
+    /// [`destroy`](Session::destroy) this one, and sign in again in its place.
+    ///
     /// # Errors
     /// As [`destroy_all`](Self::destroy_all). `InvalidValue` if the session is not stored or has a change
     /// of its id or owner that is not saved.

@@ -1,5 +1,6 @@
 //! Sessions in the cookie: rotations against logouts, with and without a revocation store.
 
+mod account;
 mod late;
 mod marks;
 mod sealing;
