@@ -1,6 +1,7 @@
 //! The cases, with one module for each group.
 
 mod account;
+mod account_schedules;
 mod batch;
 mod batch_items;
 mod calls;
@@ -56,6 +57,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
         owner_pages::CASES,
         owner_limit::CASES,
         account::CASES,
+        account_schedules::CASES,
         session::CASES,
         flash::CASES,
         cookie_value::CASES,

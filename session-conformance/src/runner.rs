@@ -17,7 +17,7 @@ use crate::outcome::Outcome;
 use crate::report::Report;
 use crate::{Fixture, Harness};
 
-/// The time limit of a case.
+/// The time limit of a case, unless `CONFORMANCE_CASE_SECONDS` is set: for cases that are told to run longer.
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Most cases wait most of the time, so more cases than cores can run concurrently.
@@ -217,13 +217,15 @@ fn is_strict() -> bool {
 /// Runs the case in its own task, so that a panic of the store becomes a failure of the case.
 async fn carry_out(case: &'static Case, context: Context) -> CaseResult {
     let mut task = tokio::spawn((case.run)(Arc::new(context)));
-    match tokio::time::timeout(TIME_LIMIT, &mut task).await {
+    let limit = std::env::var("CONFORMANCE_CASE_SECONDS").ok().and_then(|limit| limit.parse().ok());
+    let limit = limit.map_or(TIME_LIMIT, Duration::from_secs);
+    match tokio::time::timeout(limit, &mut task).await {
         Ok(Ok(result)) => result,
         Ok(Err(error)) => Err(Failure::Failed(format!("the store panicked: {error}"))),
         Err(_) => {
             task.abort();
             Err(Failure::Failed(format!(
-                "an operation hangs: the case did not end within {TIME_LIMIT:?}"
+                "an operation hangs: the case did not end within {limit:?}"
             )))
         }
     }

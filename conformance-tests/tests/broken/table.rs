@@ -184,7 +184,7 @@ broken! {
     IndexKeepsTheFirstExpiry: "owner::index_keeps_what_was_renewed";
     IndexIsCutAtAThousand: "owner::index_finds_more_than_a_thousand";
     IndexIsWrittenLater: "owner::index_finds_what_was_acknowledged",
-        "account::destroy_all_ends_every_session";
+        "account::destroy_all_ends_every_session", "account::schedules_of_everything_leave_none";
     IndexIsWrittenAfterTheRecord: "owner::index_has_what_loads";
     IndexCountsPositions: "owner::index_gives_pages_while_records_end";
     IndexRemembersItsAnswer: "owner::limit_ends_the_oldest",

@@ -25,7 +25,7 @@ cases! { "account":
     "the promise that an account's sessions end" => without_an_index_it_is_unsupported,
 }
 
-async fn accounts(cx: &Context) -> CaseResult<SessionStore> {
+pub(super) async fn accounts(cx: &Context) -> CaseResult<SessionStore> {
     if !cx.is_cookie() {
         index(&*cx.backend().await?)?;
     }
@@ -33,7 +33,7 @@ async fn accounts(cx: &Context) -> CaseResult<SessionStore> {
     cx.store(patient()).await
 }
 
-async fn signed_in(store: &SessionStore, name: &str) -> CaseResult<Visitor> {
+pub(super) async fn signed_in(store: &SessionStore, name: &str) -> CaseResult<Visitor> {
     let mut visitor = Visitor::known(store).await?;
     let session = visitor.session().await?;
     session.sign_in(owner(name));

@@ -21,8 +21,12 @@ const CALLS: usize = 60;
 /// How long the case searches for a difference, unless `CONFORMANCE_MODEL_MILLIS` is set.
 const TIME: Duration = Duration::from_millis(2_500);
 
+/// The number in an environment variable, if there is one.
+pub(super) fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
 async fn random_calls_agree(cx: &Context) -> CaseResult {
-    let number = |name: &str| env::var(name).ok().and_then(|value| value.parse::<u64>().ok());
     let time = number("CONFORMANCE_MODEL_MILLIS").map_or(TIME, Duration::from_millis);
     if time.is_zero() {
         return Err(skip("CONFORMANCE_MODEL_MILLIS=0"));
