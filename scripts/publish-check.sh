@@ -34,4 +34,8 @@ for package in metadata["packages"]:
 sys.exit("\n".join(faults) or None)
 PYTHON
 
-cargo publish --workspace --dry-run --allow-dirty --quiet "$@"
+# In a new directory each time: cargo takes what it unpacked and built of a version for unchanged, and a second run
+# would build against the crates of the first one.
+target=$(mktemp -d)
+trap 'rm -rf "$target"' EXIT
+CARGO_TARGET_DIR=$target cargo publish --workspace --dry-run --allow-dirty --quiet "$@"
