@@ -1,7 +1,8 @@
 //! Measures stores with many sessions: `cargo run --release -p benchmarks --bin scale -- --help`.
 //!
 //! For each backend: the latency of loads with 10,000 sessions, with many more sessions, and while gc removes
-//! expired ones; and the storage that a session takes.
+//! expired ones; how long it takes to end the ten sessions of an account among them; and the storage that a
+//! session takes.
 
 mod place;
 
@@ -12,12 +13,15 @@ use std::time::{Duration, Instant};
 use bench_harness::{Contender, Operation, Ours, Slice, Subject, Timing};
 use clap::Parser;
 use indicatif::ProgressBar;
-use session_core::SessionStore;
+use session_core::{Owner, SessionStore};
 
 use self::place::Place;
 
 /// The number of sessions of the small store, with which the large one is compared.
 const SMALL: usize = 10_000;
+/// The number of sessions of an account, and of accounts, that are ended.
+const OF_ACCOUNT: usize = 10;
+const ACCOUNTS: usize = 50;
 /// The number of tasks that load.
 const TASKS: usize = 2;
 
@@ -73,6 +77,14 @@ async fn measure(name: &str, args: &Args) {
     println(&progress, &format!("  bytes per session: {room}"));
     println(&progress, &line(&format!("load, {SMALL} sessions"), small, small));
     println(&progress, &line(&format!("load, {} sessions", args.sessions), large, small));
+    let mut ends = end_accounts(store).await;
+    ends.sort_unstable();
+    let millis = |time: Duration| time.as_secs_f64() * 1000.0;
+    let (median, longest) = (millis(ends[ends.len() / 2]), millis(ends[ends.len() - 1]));
+    let account = format!(
+        "  destroy_all of {OF_ACCOUNT} sessions: median {median:.2} ms, longest {longest:.2} ms"
+    );
+    println(&progress, &account);
     if !store.guarantees().expires_natively {
         let expiring = Ours::new(store.clone());
         for _ in 0..args.expired {
@@ -109,6 +121,24 @@ async fn loads(contender: &Contender, time: Duration) -> Timing {
         total.follow(&slice);
     }
     total.timing()
+}
+
+/// Signs in to accounts and ends their sessions. How long each end takes.
+async fn end_accounts(store: &SessionStore) -> Vec<Duration> {
+    let mut ends = Vec::new();
+    for account in 0..ACCOUNTS {
+        let owner = Owner::new(format!("account {account}")).expect("a short name");
+        for _ in 0..OF_ACCOUNT {
+            let session = store.create();
+            session.sign_in(owner.clone());
+            store.save(&session).await.expect("a new session is saved");
+        }
+        let begun = Instant::now();
+        let ended = store.destroy_all(&owner).await.expect("the store has an owner index");
+        ends.push(begun.elapsed());
+        assert_eq!(ended, OF_ACCOUNT as u64);
+    }
+    ends
 }
 
 /// Measures loads in periods of some milliseconds, until a collection has ended.
