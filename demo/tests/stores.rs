@@ -165,7 +165,7 @@ async fn nothing_is_left_for_the_next_account() {
 
     visitor.post("/sign-in", "name=Bob&password=hunter2").await;
     let page = visitor.get("/").await;
-    assert!(page.contains("Hello Bob") && page.contains("data-theme=\"light\""));
+    assert!(page.contains("Hello Bob") && page.contains("data-theme=\"system\""));
     assert!(page.contains("1 h 59 min"), "Ann's life is not Bob's: {page}");
     visitor.cookie = ann;
     assert!(visitor.get("/").await.contains("You have no session yet"), "Ann's session is dead");

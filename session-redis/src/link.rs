@@ -17,6 +17,10 @@ use crate::source::{Connection, Source};
 const SILENCE: Duration = Duration::from_millis(250);
 /// The time limit of an attempt to connect. The operation that began it may end sooner.
 const OPENING: Duration = Duration::from_secs(5);
+/// After this time, an operation begins another attempt beside one that has no answer: it may have begun while the
+/// network lost everything, and would wait for its own end, long after the network works again. One to a cluster
+/// may take as long as it takes.
+const ANOTHER_ATTEMPT: Duration = Duration::from_secs(1);
 /// A silent node ends a connection to a cluster only after this age, because a new one opens
 /// connections to all nodes.
 const CLUSTER_PATIENCE: Duration = Duration::from_secs(3);
@@ -184,7 +188,7 @@ impl Link {
             && attempt.borrow().is_none()
             // Its runtime lives, and has not come to rest.
             && attempt.has_changed().is_ok()
-            && began.elapsed() < OPENING
+            && began.elapsed() < if self.source.is_cluster() { OPENING } else { ANOTHER_ATTEMPT }
         {
             return (attempt.clone(), true);
         }

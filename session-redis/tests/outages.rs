@@ -3,12 +3,12 @@
 
 mod support;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use session_core::{Backend, BatchBackend, CreateItem, ErrorKind, TouchItem, UpdateItem};
 use session_redis::RedisBackend;
+use support::proxy::Proxy;
 use support::{all_fail, create, eventually, key, kind, load, name, raw, redis, touch, update};
 use test_servers::Options;
 use tokio::net::{TcpListener, TcpStream};
@@ -111,40 +111,6 @@ async fn many_at_once_are_unavailable_in_time() {
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
 }
 
-/// Forwards connections until told to stop; what is open then stays open and silent.
-struct Proxy {
-    url: String,
-    stopped: Arc<AtomicBool>,
-}
-
-impl Proxy {
-    async fn to(server: &str) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("redis://{}/", listener.local_addr().unwrap());
-        let stopped = Arc::new(AtomicBool::new(false));
-        let (server, current) = (server.to_owned(), Arc::clone(&stopped));
-        tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                let server = TcpStream::connect(&server).await.unwrap();
-                tokio::spawn(forward(client, server, Arc::clone(&current)));
-            }
-        });
-        Self { url, stopped }
-    }
-}
-
-async fn forward(mut client: TcpStream, mut server: TcpStream, stopped: Arc<AtomicBool>) {
-    let until_stopped = async {
-        while !stopped.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::select! {
-        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
-        () = until_stopped => tokio::time::sleep(Duration::from_secs(60)).await,
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_half_open_connection_is_given_up() {
     let Some(server) = redis(Options::default()).await else { return };
@@ -172,6 +138,24 @@ async fn a_half_open_connection_is_given_up_when_the_caller_gives_up_first() {
     let started = Instant::now();
     assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
     assert!(started.elapsed() < SHORT, "{:?}", started.elapsed());
+}
+
+/// An attempt to connect that began while the network lost everything ends late: nobody waits for it afterwards.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_to_connect_that_is_lost_holds_up_nobody_for_long() {
+    let Some(server) = redis(Options::default()).await else { return };
+    let proxy = Proxy::to(server.address()).await;
+    let backend = RedisBackend::connect(&proxy.url).await.unwrap().timeout(SHORT);
+    create(&backend, 1, 1).await.unwrap();
+    proxy.stopped.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    // The first finds the connection dead, the second begins an attempt.
+    for _ in 0..2 {
+        assert_eq!(kind(load(&backend, 1).await), Some(ErrorKind::Unavailable));
+    }
+    proxy.stopped.store(false, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(load(&backend, 1).await.unwrap(), Some(1));
 }
 
 /// Forwards connections, each from `delay` after it was accepted.

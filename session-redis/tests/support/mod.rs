@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub(crate) mod cluster;
+pub(crate) mod proxy;
 
 use std::time::{Duration, Instant};
 
