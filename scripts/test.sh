@@ -21,6 +21,7 @@ needed=(
     mariadbd:mariadb-server
     postgres:postgresql
     pgbouncer:pgbouncer
+    pgpool:pgpool2
     chromium:chromium
     chromedriver:chromium-driver
 )
@@ -66,6 +67,9 @@ python3 scripts/import-circles.py
 
 step 'the links of the documents, and the tests that they name'
 python3 scripts/check-docs.py
+
+step 'the broken changes of the simulation apply'
+for patch in simulation/broken/*.patch; do git apply --check "$patch"; done
 
 step 'clippy, all features'
 cargo clippy --workspace --all-targets --all-features --quiet -- -D warnings

@@ -31,6 +31,11 @@ pub(crate) struct Options {
     #[arg(long, default_value = "127.0.0.1:0")]
     pub(crate) listen: SocketAddr,
 
+    /// How many servers run on the store, each with its own connections. The second one and the following
+    /// ones listen on free ports.
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub(crate) servers: u8,
+
     /// Use a cookie named `id` without `Secure`, for browsers that reject `Secure` cookies from
     /// `http://127.0.0.1`, such as Safari.
     #[arg(long)]
@@ -42,6 +47,11 @@ impl Options {
         Config::default()
             .lifetime(Duration::from_secs(self.lifetime))
             .idle_timeout(self.idle_timeout.map(Duration::from_secs))
+    }
+
+    /// Whether the sessions, or the key of their cookies, are in this process only.
+    pub(crate) fn is_in_process(&self) -> bool {
+        matches!(self.store.as_str(), "memory:" | "memory" | "cookie:" | "cookie")
     }
 
     pub(crate) fn cookie_name(&self) -> &'static str {

@@ -27,7 +27,7 @@ impl Page {
         })
     }
 
-    fn render(&self, title: &str, main: &Markup, panel: &Panel) -> Markup {
+    pub(crate) fn render(&self, title: &str, main: &Markup, panel: &Panel) -> Markup {
         layout(
             title,
             self.theme,
@@ -138,9 +138,24 @@ fn increments(loses_updates: bool) -> Markup {
                 }
             }
             button #increment type="button" { "Send 50 increments" }
+            div #bars hidden {
+                (bar("kept", "this store"))
+                (bar("naive-kept", "a store without compare-and-swap"))
+            }
             output #increments aria-live="polite" {}
             noscript { p.note { "Only this button needs JavaScript." } }
             script src="/increments.js" defer {}
+        }
+    }
+}
+
+fn bar(id: &str, label: &str) -> Markup {
+    html! {
+        p {
+            label for=(id) { (label) }
+            meter #(id) min="0" max="50" value="0" {}
+            " "
+            span {}
         }
     }
 }
@@ -163,6 +178,11 @@ pub(crate) fn visits(page: &Page, visits: u64, panel: &Panel) -> Markup {
 pub(crate) fn account(page: &Page, devices: &Devices, panel: &Panel) -> Markup {
     let main = html! {
         h1 { "Account" }
+        p #ended.flash data-level="warning" role="alert" hidden {
+            "This session was ended elsewhere, for example on another device. "
+            a href="/" { "Sign in again" }
+        }
+        script src="/watch.js" defer {}
         section {
             p #account {
                 "This page is for members, and you are " b { (page.name.as_deref().unwrap_or_default()) }
@@ -295,7 +315,10 @@ fn layout(title: &str, theme: Theme, content: &Markup) -> Markup {
                     a.brand href="/" { "sessions" }
                     nav {
                         @for (href, label) in
-                            [("/", "Home"), ("/visits", "Visits"), ("/account", "Account"), ("/about", "About")]
+                            [
+                                ("/", "Home"), ("/visits", "Visits"), ("/lab", "Try it"),
+                                ("/account", "Account"), ("/about", "About"),
+                            ]
                         {
                             a href=(href) aria-current=[(label == title).then_some("page")] { (label) }
                         }

@@ -16,31 +16,42 @@ use session_tower::{
     CookieConfig, OptionalSession, SameOriginLayer, Session, SessionFailure, SessionLayer,
 };
 
+use crate::app::App;
 use crate::devices::{self, Devices};
+use crate::lab;
 use crate::pages::{self, Page};
 use crate::panel::Panel;
 use crate::sign_in;
 use crate::theme::Theme;
+use crate::watch;
 
 /// The longest form has three short fields.
 const MAX_FORM_BYTES: usize = 4096;
 
-pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router> {
-    let sessions = SessionLayer::new(store.clone()).with_cookie(cookie)?;
+pub(crate) fn router(app: App, cookie: CookieConfig) -> Result<Router> {
+    let sessions = SessionLayer::new(app.store.clone()).with_cookie(cookie)?;
     let members = Router::new()
         .route("/account", get(account))
+        .route("/account/watch", get(watch::watch))
+        .route("/account/slow", post(lab::slow))
         .route("/account/end", post(devices::end))
         .route("/account/end-others", post(devices::end_others))
         .route("/account/end-all", post(devices::end_all))
         .route_layer(middleware::from_fn(sign_in::members_only));
-    let pages = Router::new().route("/", get(home)).route("/visits", get(visits)).merge(members);
+    let pages = Router::new()
+        .route("/", get(home))
+        .route("/visits", get(visits))
+        .route("/lab", get(lab::page))
+        .merge(members);
     let router = Router::new()
         .merge(pages)
         .route("/theme", post(set_theme))
         .route("/sign-in", post(sign_in::sign_in))
         .route("/sign-out", post(sign_in::sign_out))
-        .route("/increments", get(increments).post(increment))
-        .route("/increments/reset", post(reset_increments))
+        .route("/increments", get(lab::increments).post(lab::increment))
+        .route("/increments/naive", get(lab::naive_increments).post(lab::naive_increment))
+        .route("/increments/reset", post(lab::reset))
+        .route("/lab/stop", post(lab::stop))
         .route("/about", get(about))
         // These don't ask for the session: no store call, no cookie, no `Vary`.
         .fallback(async || (StatusCode::NOT_FOUND, pages::not_found()))
@@ -49,9 +60,12 @@ pub(crate) fn router(store: SessionStore, cookie: CookieConfig) -> Result<Router
         .route(
             "/increments.js",
             get(|| asset("text/javascript", include_str!("../assets/increments.js"))),
-        );
+        )
+        .route("/race.js", get(|| asset("text/javascript", include_str!("../assets/race.js"))))
+        .route("/watch.js", get(|| asset("text/javascript", include_str!("../assets/watch.js"))))
+        .route("/metrics", get(lab::metrics));
     Ok(router
-        .with_state(store)
+        .with_state(app)
         .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
         .layer(sessions)
         .layer(SameOriginLayer)
@@ -114,21 +128,6 @@ async fn set_theme(
     session.insert("theme", form.theme)?;
     session.flash().message(Level::Info, "Your theme is saved.");
     Ok(Redirect::to("/"))
-}
-
-async fn increments(session: Session) -> Result<String, SessionFailure> {
-    Ok(session.get::<u64>("increments")?.unwrap_or(0).to_string())
-}
-
-async fn increment(session: Session) -> Result<String, SessionFailure> {
-    let increments = session.update_and_save("increments", |n: Option<u64>| n.unwrap_or(0) + 1);
-    Ok(increments.await?.to_string())
-}
-
-/// Also makes sure that there is a session: each of 50 requests without a cookie would begin one.
-async fn reset_increments(session: Session) -> Result<StatusCode, SessionFailure> {
-    session.insert("increments", 0)?;
-    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Worth showing without a session, so an outage of the store only costs it the theme.

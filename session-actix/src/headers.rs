@@ -31,6 +31,13 @@ impl ResponseHeaders for Response<'_> {
         self.0.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
 
+    fn set_secret(&mut self, name: &str, value: &str) {
+        let name = HeaderName::from_bytes(name.as_bytes()).expect("SessionHeader checks its names");
+        let mut value = HeaderValue::from_str(value).expect("session-http checks what it sets");
+        value.set_sensitive(true);
+        self.0.insert(name, value);
+    }
+
     fn remove(&mut self, name: &'static str) {
         self.0.remove(name);
     }

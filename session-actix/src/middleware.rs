@@ -14,7 +14,7 @@ use actix_web::{Error, HttpMessage as _, HttpResponse, ResponseError};
 use session_core::{Result, SessionStore};
 use session_http::{Exchange, Handle, Outcome, Shared};
 
-use crate::{CookieConfig, SessionFailure, SessionHandle, headers};
+use crate::{CookieConfig, SessionBody, SessionFailure, SessionHandle, SessionHeader, headers};
 
 /// Gives every request a session. The session is loaded when the handler asks for it, and saved before
 /// the response is sent.
@@ -43,6 +43,19 @@ impl SessionMiddleware {
         Ok(Self { shared: self.shared.with_cookie(config)? })
     }
 
+    /// Clients that are no browsers may send the session id in a header instead of the cookie. The cookies of a request
+    /// that has the header are ignored, and its response sets none.
+    #[must_use]
+    pub fn with_header(self, header: SessionHeader) -> Self {
+        Self { shared: self.shared.with_header(header) }
+    }
+
+    /// All clients send the session id in a header. There is no cookie.
+    #[must_use]
+    pub fn with_header_only(self, header: SessionHeader) -> Self {
+        Self { shared: self.shared.with_header_only(header) }
+    }
+
     /// Keeps what a POST of another site writes that carries no session cookie, for a sign-in whose answer another
     /// site sends as a form (SAML, Sign in with Apple). Without it, the cookie of such a response could replace that
     /// of a live session, which the browser did not send because of `SameSite=Lax`, and another site could sign
@@ -69,7 +82,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = Responded<B>;
     type Error = Error;
     type Transform = SessionService<S>;
     type InitError = ();
@@ -86,8 +99,8 @@ pub struct SessionService<S> {
     shared: Shared,
 }
 
-type Responding<B> =
-    Pin<Box<dyn Future<Output = std::result::Result<ServiceResponse<EitherBody<B>>, Error>>>>;
+type Responded<B> = ServiceResponse<EitherBody<SessionBody<B>>>;
+type Responding<B> = Pin<Box<dyn Future<Output = std::result::Result<Responded<B>, Error>>>>;
 
 /// If the future is dropped while the handler runs, the handler's changes to the session are discarded,
 /// except [`destroy`](session_core::Session::destroy). If it is dropped while the session is saved,
@@ -97,7 +110,7 @@ where
     S: Service<ServiceRequest, Response = ServiceResponse<B>, Error = Error> + 'static,
     B: MessageBody + 'static,
 {
-    type Response = ServiceResponse<EitherBody<B>>;
+    type Response = Responded<B>;
     type Error = Error;
     type Future = Responding<B>;
 
@@ -113,7 +126,6 @@ where
         let mut exchange = Exchange::new(handle);
         let inner = Rc::clone(&self.inner);
         Box::pin(async move {
-            exchange.runs_here();
             let response = inner.call(request).await;
             let failed = response.as_ref().map_or(true, has_failed);
             let outcome = match exchange.begin_to_save(failed) {
@@ -125,15 +137,20 @@ where
                 Err(error) => return Err(Marked::error(error, &exchange, outcome)),
             };
             let failure = outcome.as_ref().and_then(|outcome| outcome.failure.clone());
-            let mut response = match failure {
-                Some(failure) if !has_failed(&response) => {
-                    let failed = SessionFailure::from(failure).error_response();
-                    response.into_response(failed.map_into_right_body())
+            let replaced = failure.clone().filter(|_| !failed);
+            let mut response = match replaced {
+                Some(failure) => {
+                    let page = SessionFailure::from(failure).error_response();
+                    response.into_response(page.map_into_right_body())
                 }
-                _ => response.map_into_left_body(),
+                None => response.map_body(|_, body| SessionBody::new(body)).map_into_left_body(),
             };
             exchange.mark(outcome, &mut headers::Response(response.headers_mut()));
-            Ok(response)
+            let trailing = exchange.into_trailing(failed || failure.is_some());
+            Ok(response.map_body(|_, body| match body {
+                EitherBody::Left { body } => EitherBody::left(body.with(trailing)),
+                page => page,
+            }))
         })
     }
 }

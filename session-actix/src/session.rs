@@ -31,6 +31,13 @@ use crate::SessionFailure;
 #[derive(Clone)]
 pub struct Session(session_http::Session);
 
+#[cfg(feature = "testing")]
+impl Session {
+    pub(crate) fn of(session: session_http::Session) -> Self {
+        Self(session)
+    }
+}
+
 impl Deref for Session {
     type Target = session_http::Session;
 

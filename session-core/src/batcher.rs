@@ -21,6 +21,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use self::batch::{Batch, no_answer};
 use self::kinds::{Creates, Destroys, Kind, Loads, Touches, Updates};
 use self::queue::{Entered, Queue};
+use crate::measure::BatchSizes;
 use crate::{
     Backend, BatchLimits, CreateItem, DestroyItem, Error, Key, Loaded, Record, Result, Revision,
     TouchItem, UpdateItem, Write,
@@ -102,13 +103,15 @@ impl Batcher {
 struct Shared<K: Kind> {
     backend: Arc<dyn Backend>,
     limits: BatchLimits,
+    sizes: BatchSizes,
     /// One queue for each runtime that has outstanding operations.
     queues: Mutex<Vec<(Id, Queue<K>)>>,
 }
 
 impl<K: Kind> Shared<K> {
     fn new(backend: &Arc<dyn Backend>, limits: BatchLimits) -> Arc<Self> {
-        Arc::new(Self { backend: Arc::clone(backend), limits, queues: Mutex::default() })
+        let (backend, sizes) = (Arc::clone(backend), BatchSizes::default());
+        Arc::new(Self { backend, limits, sizes, queues: Mutex::default() })
     }
 
     /// Locks the queue of a runtime for `work`. The queue of an idle runtime is removed, because
@@ -198,6 +201,7 @@ impl<K: Kind> Flight<K> {
         let Some(backend) = self.shared.backend.batch() else {
             return batch.answer(items.len(), Vec::new());
         };
+        self.shared.sizes.sent(self.shared.backend.name(), K::NAME, items.len());
         let mut work = K::together(backend, &items);
         while let Some(earliest) = batch.earliest() {
             let check = Instant::now() + DEADLINE_CHECK;

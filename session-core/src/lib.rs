@@ -39,6 +39,11 @@ pub mod global;
 mod id;
 mod json;
 mod key;
+#[cfg(feature = "metrics")]
+mod measure;
+#[cfg(not(feature = "metrics"))]
+#[path = "no_measure.rs"]
+mod measure;
 mod owner_index;
 mod record;
 mod session;

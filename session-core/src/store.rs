@@ -52,7 +52,8 @@ use crate::{
 /// Each operation has a `tracing` span with the fields `store`, `key` and `outcome`, of the level
 /// `DEBUG` and the target `session_core`. `key` is a fingerprint that leads neither to the session id
 /// nor to the key in the store. The target `session_core::events` has an event for each session that
-/// was created, signed in, rotated, renewed or ended. The page `docs/observability.md` lists them.
+/// was created, signed in, rotated, renewed or ended. With the feature `metrics`, operations are also
+/// counted and timed. The page `docs/observability.md` lists everything.
 ///
 /// Every operation, and each step of [`gc`](Self::gc), ends within [`Config::deadline`]; beyond it
 /// the error is `Unavailable`. The operations need a tokio runtime with its timer enabled.
@@ -142,8 +143,8 @@ impl SessionStore {
     }
 
     pub(crate) async fn find(&self, cookie_value: &str) -> Result<Found> {
-        let context = &self.0.context;
-        let operation = Operation::load(self.backend_name());
+        let context = self.context();
+        let operation = Operation::load(self.context(), self.backend_name());
         operation.begins_with(context, cookie_value);
         let found =
             medium!(self, medium => operation.run(pin!(medium.find(context, cookie_value))).await);
@@ -179,9 +180,9 @@ impl SessionStore {
     /// ([`changed`](Session::changed) is `false`). After any other error they wait for the next save,
     /// which is `Gone` again if the session is.
     pub async fn save(&self, session: &Session) -> Result<Saved> {
-        let operation = Operation::save(self.backend_name());
+        let operation = Operation::save(self.context(), self.backend_name());
         let before = operation.before(session);
-        let saved = medium!(self, medium => operation.run(pin!(medium.save(&self.0.context, session))).await);
+        let saved = medium!(self, medium => operation.run(pin!(medium.save(self.context(), session))).await);
         let saved = saved.map_err(|error| self.explain_in(&operation, error, "save"))?;
         if let Some(before) = before {
             operation.saved(&before, session, saved);
@@ -250,9 +251,9 @@ impl SessionStore {
     /// [`save`](Self::save) or `destroy` of it tries again.
     pub async fn destroy(&self, session: &Session) -> Result<()> {
         session.destroy();
-        let operation = Operation::destroy(self.backend_name());
+        let operation = Operation::destroy(self.context(), self.backend_name());
         let before = operation.before(session);
-        let destroyed = medium!(self, medium => operation.run(pin!(medium.destroy(&self.0.context, session))).await);
+        let destroyed = medium!(self, medium => operation.run(pin!(medium.destroy(self.context(), session))).await);
         destroyed.map_err(|error| self.explain_in(&operation, error, "destroy"))?;
         if let Some(before) = before {
             operation.destroyed(&before);
@@ -269,9 +270,9 @@ impl SessionStore {
     /// # Errors
     /// `Unavailable` if the store can't be reached; `Corrupt`.
     pub async fn is_alive(&self, session: &Session) -> Result<bool> {
-        let operation = Operation::is_alive(self.backend_name());
+        let operation = Operation::is_alive(self.context(), self.backend_name());
         operation.before(session);
-        let alive = medium!(self, medium => operation.run(pin!(medium.is_alive(&self.0.context, session))).await);
+        let alive = medium!(self, medium => operation.run(pin!(medium.is_alive(self.context(), session))).await);
         let alive = alive.map_err(|error| self.explain_in(&operation, error, "load"))?;
         operation.alive(alive);
         Ok(alive)
@@ -311,25 +312,23 @@ impl SessionStore {
 
     pub(crate) fn cookie_change(&self, session: &Session) -> CookieChange {
         session.state(|state| {
-            let value = state
-                .live()
-                .and_then(|stored| medium!(self, medium => medium.cookie_value(stored)));
-            let key = state.live().map(|stored| stored.identity.key);
-            match value {
-                Some(value) if state.client.cookie != key => CookieChange::Set(value),
-                Some(value) => match state.client.stale {
-                    Staleness::Nothing => CookieChange::Keep,
-                    Staleness::Expiry => CookieChange::Renew(value),
-                    Staleness::Value => CookieChange::Set(value),
-                },
-                None if state.stored.is_none()
-                    && state.client.ended
-                    && state.client.cookie.is_some() =>
-                {
-                    CookieChange::Remove
-                }
-                None => CookieChange::Keep,
-            }
+            let Some(stored) = state.live() else {
+                let is_removed = state.stored.is_none() && state.client.ended;
+                return match is_removed && state.client.cookie.is_some() {
+                    true => CookieChange::Remove,
+                    false => CookieChange::Keep,
+                };
+            };
+            let has_other = state.client.cookie != Some(stored.identity.key);
+            let change = match state.client.stale {
+                _ if has_other => CookieChange::Set,
+                // Most requests end here. The value is not computed for them.
+                Staleness::Nothing => return CookieChange::Keep,
+                Staleness::Expiry => CookieChange::Renew,
+                Staleness::Value => CookieChange::Set,
+            };
+            let value = medium!(self, medium => medium.cookie_value(stored));
+            value.map_or(CookieChange::Keep, change)
         })
     }
 
@@ -341,12 +340,16 @@ impl SessionStore {
         medium!(self, medium => medium.backend())
     }
 
+    fn context(&self) -> &Context {
+        &self.0.context
+    }
+
     fn collecting(&self) -> &AtomicBool {
         &self.0.collecting
     }
 
     /// [`explain`](Self::explain) in the span of the operation.
-    fn explain_in(&self, operation: &Operation, error: Error, name: &'static str) -> Error {
+    fn explain_in(&self, operation: &Operation<'_>, error: Error, name: &'static str) -> Error {
         operation.inside(|| self.explain(error, name))
     }
 

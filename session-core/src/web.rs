@@ -70,6 +70,16 @@ impl Web<'_> {
         session.state(|state| state.base.lifetime.is_some())
     }
 
+    /// Whether saving the changes of the session would give the client another cookie value: the session
+    /// is new, is to get a new id, or is in the cookie itself.
+    #[must_use]
+    pub fn needs_another_cookie(self, session: &Session) -> bool {
+        let in_cookie = self.0.cookie().is_some();
+        session.state(|state| {
+            state.changes.any() && (in_cookie || !state.exists() || state.changes.new_id())
+        })
+    }
+
     /// Whether this request read or changed the session. The response then depends on the cookie
     /// (`Vary: Cookie`).
     #[must_use]

@@ -133,6 +133,18 @@ async fn each_operation_has_a_span_with_its_outcome_and_each_step_an_event() {
 }
 
 #[tokio::test]
+async fn the_records_of_another_library_have_spans() {
+    let (log, _guard) = Log::listen();
+    let (_, store) = store();
+    let records = store.records("theirs").unwrap();
+    let key = records.key(b"an id of the other library");
+    assert!(records.load(&key).await.unwrap().is_none());
+    assert_parts(&log.take(), &["session.load store=", "key=", "outcome=\"unknown\""]);
+    records.destroy(&key).await.unwrap();
+    assert_parts(&log.take(), &["session.destroy store=", "key=", "outcome=\"ended\""]);
+}
+
+#[tokio::test]
 async fn the_fingerprint_names_a_session_and_contains_no_part_of_its_id_or_key() {
     let (log, _guard) = Log::listen();
     let (_, store) = store();

@@ -6,15 +6,16 @@ use crate::headers::ResponseHeaders;
 /// `cdn-cache-control` (RFC 9213) are recognised by this ending.
 const OVERRULING: [&str; 3] = ["surrogate-control", "x-accel-expires", "edge-control"];
 
-/// Tells caches that the response depends on the cookie, so that they do not send it to other clients.
-pub(crate) fn vary_on_cookie(headers: &mut impl ResponseHeaders) {
+/// Tells caches that the response depends on this header of the request, so that they do not send it to other
+/// clients.
+pub(crate) fn vary_on(headers: &mut impl ResponseHeaders, name: &str) {
     let mut said = false;
     headers.each("vary", |value| {
-        said |=
-            directives(value).any(|field| field == b"*" || field.eq_ignore_ascii_case(b"cookie"));
+        said |= directives(value)
+            .any(|field| field == b"*" || field.eq_ignore_ascii_case(name.as_bytes()));
     });
     if !said {
-        headers.append("vary", "Cookie");
+        headers.append("vary", name);
     }
 }
 
@@ -68,6 +69,10 @@ mod tests {
             self.append(name, value);
         }
 
+        fn set_secret(&mut self, name: &str, value: &str) {
+            self.0.push((name.to_owned(), value.to_owned()));
+        }
+
         fn remove(&mut self, name: &'static str) {
             self.0.retain(|(there, _)| there != name);
         }
@@ -99,7 +104,7 @@ mod tests {
             (&[("vary", "x-cookie")], &["x-cookie", "Cookie"]),
         ] {
             let mut headers = Headers::new(before);
-            vary_on_cookie(&mut headers);
+            vary_on(&mut headers, "Cookie");
             assert_eq!(headers.values("vary"), after);
         }
     }

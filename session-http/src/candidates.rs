@@ -11,14 +11,15 @@ const MAX_CANDIDATES: usize = 4;
 /// comparison would accept another cookie as a `__Host-` cookie (CVE-2020-7070, CVE-2022-31629,
 /// CVE-2023-23934). Values that are not `is_plausible`, or that have a character which the server never
 /// sends, are left out and do not count towards the limit.
-pub(crate) fn candidates<'a>(
-    cookie_headers: impl Iterator<Item = &'a [u8]>,
+///
+/// `cookies` are the values of all `Cookie` headers, with a semicolon between two of them.
+pub(crate) fn candidates(
+    cookies: &[u8],
     name: &str,
     is_plausible: impl Fn(&str) -> bool,
 ) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
-    let pairs = cookie_headers.flat_map(|line| line.split(|byte| *byte == b';'));
-    for pair in pairs {
+    for pair in cookies.split(|byte| *byte == b';') {
         let pair = pair.strip_prefix(b" ").unwrap_or(pair);
         let Some(value) = value_of(pair, name.as_bytes()) else {
             continue;
@@ -36,7 +37,11 @@ pub(crate) fn candidates<'a>(
 /// The value of the pair, if the pair has this name and the value has only the characters of an unquoted
 /// value (RFC 6265bis, 4.1.1).
 fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a str> {
-    let value = pair.strip_prefix(name)?.strip_prefix(b"=")?;
+    well_formed(pair.strip_prefix(name)?.strip_prefix(b"=")?)
+}
+
+/// The value, if it has only the characters that the server sends.
+pub(crate) fn well_formed(value: &[u8]) -> Option<&str> {
     let allowed =
         |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\');
     if value.is_empty() || !value.iter().all(allowed) {
@@ -52,8 +57,7 @@ mod tests {
     use super::*;
 
     fn found(lines: &[&str]) -> Vec<String> {
-        let lines = lines.iter().map(|line| line.as_bytes());
-        candidates(lines, "__Host-id", |value| value.len() < 10)
+        candidates(lines.join(";").as_bytes(), "__Host-id", |value| value.len() < 10)
     }
 
     #[test]
@@ -100,7 +104,7 @@ mod tests {
             assert!(found(&[&format!("__Host-id={value}")]).is_empty(), "{value:?}");
         }
         let raw = &b"__Host-id=\xff\xfe"[..];
-        assert!(candidates([raw].into_iter(), "__Host-id", |_| true).is_empty());
+        assert!(candidates(raw, "__Host-id", |_| true).is_empty());
     }
 
     #[test]
@@ -115,7 +119,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
-            for found in candidates([&line[..]].into_iter(), "a", |_| true) {
+            for found in candidates(&line, "a", |_| true) {
                 let pair = format!("a={found}");
                 prop_assert!(line.windows(pair.len()).any(|part| part == pair.as_bytes()));
             }

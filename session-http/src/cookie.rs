@@ -12,7 +12,7 @@ const MAX_AGE: Duration = Duration::from_secs(400 * 86_400);
 const MAX_BYTES: usize = 4096;
 
 /// The length of a session id.
-const ID_CHARS: usize = 43;
+pub(crate) const ID_CHARS: usize = 43;
 
 /// The longest `Max-Age` attribute, see [`MAX_AGE`].
 const LONGEST_MAX_AGE: &str = "; Max-Age=34560000";
@@ -31,8 +31,8 @@ impl Cookie {
         Self { name, attributes, expire_on_close }
     }
 
-    pub(crate) fn name(&self) -> &str {
-        self.name.as_str()
+    pub(crate) fn name(&self) -> &CookieName {
+        &self.name
     }
 
     pub(crate) fn expires_on_close(&self) -> bool {
@@ -49,7 +49,7 @@ impl Cookie {
                  for them: configure it using with_attribute_reserve({attributes})"
             )));
         }
-        if self.name().len() + "=".len() + ID_CHARS + attributes > MAX_BYTES {
+        if self.name.as_str().len() + "=".len() + ID_CHARS + attributes > MAX_BYTES {
             return Err(Error::invalid_config(
                 "the cookie's name and attributes are too long: browsers would reject the cookie",
             ));
@@ -60,7 +60,7 @@ impl Cookie {
     /// The `Set-Cookie` that gives the client this value, for the time `life` or, if it is `None`, until
     /// the browser is closed.
     pub(crate) fn set(&self, value: &CookieValue, life: Option<Duration>) -> Result<String> {
-        let mut text = format!("{}={}{}", self.name(), value.as_str(), self.attributes);
+        let mut text = format!("{}={}{}", self.name.as_str(), value.as_str(), self.attributes);
         if let Some(life) = life {
             text.push_str(&format!("; Max-Age={}", max_age(life)));
         }
@@ -75,7 +75,7 @@ impl Cookie {
 
     /// The `Set-Cookie` that removes the cookie.
     pub(crate) fn remove(&self) -> Result<String> {
-        header(format!("{}={}; Max-Age=0", self.name(), self.attributes))
+        header(format!("{}={}; Max-Age=0", self.name.as_str(), self.attributes))
     }
 }
 
@@ -88,7 +88,7 @@ fn max_age(life: Duration) -> u64 {
 }
 
 /// Fails for what no header can hold.
-fn header(text: String) -> Result<String> {
+pub(crate) fn header(text: String) -> Result<String> {
     if text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
         return Ok(text);
     }

@@ -1,10 +1,17 @@
 //! The settings of the session's cookie.
 
+#[cfg(feature = "serde")]
+mod file;
+
 use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::Once;
 
 use session_core::{CookieName, Error, Result, SessionStore};
 
+use crate::RequestHead;
 use crate::cookie::Cookie;
+use crate::per_request::PerRequest;
 
 /// Browsers ignore a longer attribute value (RFC 6265bis, 5.6).
 const MAX_ATTRIBUTE_BYTES: usize = 1024;
@@ -24,6 +31,7 @@ const DEFAULT_NAME: &str = "__Host-id";
 /// | [`domain`](Self::domain) | none: the cookie is sent only to the host that set it |
 /// | [`partitioned`](Self::partitioned) | no |
 /// | [`expire_on_close`](Self::expire_on_close) | no: `Max-Age` is the remaining life of the session |
+/// | [`domain_for`](Self::domain_for), [`secure_for`](Self::secure_for) | none: the same for all requests |
 ///
 /// With the feature `serde` it can be read from a configuration file. A missing setting has its default.
 /// An unknown setting and a value that browsers would reject are errors.
@@ -40,6 +48,7 @@ pub struct CookieConfig {
     domain: Option<Cow<'static, str>>,
     partitioned: bool,
     expire_on_close: bool,
+    per_request: PerRequest,
 }
 
 /// Which requests from other sites carry the cookie (RFC 6265bis, 5.6.7).
@@ -68,7 +77,23 @@ impl CookieConfig {
             domain: None,
             partitioned: false,
             expire_on_close: false,
+            per_request: PerRequest { domain: None, secure: None },
         }
+    }
+
+    /// For the development of an application over plain HTTP, in every browser: the cookie `id`, without `Secure`.
+    /// Safari, unlike others, does not accept the default cookie on `http://localhost`. The layer warns once in
+    /// the log, because everyone on the network could read this cookie.
+    ///
+    /// ```
+    /// use session_http::CookieConfig;
+    ///
+    /// # fn layer() -> CookieConfig {
+    /// if cfg!(debug_assertions) { CookieConfig::for_plain_http() } else { CookieConfig::new() }
+    /// # }
+    /// ```
+    pub fn for_plain_http() -> Self {
+        Self::new().name("id").secure(false)
     }
 
     /// The cookie's name, a [`CookieName`]. The prefixes `__Host-`, `__Secure-`, `__Http-` and
@@ -109,6 +134,49 @@ impl CookieConfig {
         self
     }
 
+    /// The domain for each request, for example that of the tenant; `None` sends the cookie only to the host that set
+    /// it. The name must not begin with `__Host-`. A domain that is not valid is a failure of the request.
+    ///
+    /// Browsers reject a domain to which the host of the request does not belong. Choose among domains that you know,
+    /// and never one that other people's applications share.
+    ///
+    /// ```
+    /// use session_http::CookieConfig;
+    ///
+    /// let tenants = ["acme.example", "initech.example"];
+    /// let config = CookieConfig::new().name("__Secure-id").domain_for(move |request| {
+    ///     let host = request.header("host")?;
+    ///     let tenant = tenants.iter().find(|tenant| host == **tenant || host.ends_with(&format!(".{tenant}")))?;
+    ///     Some((*tenant).to_owned())
+    /// });
+    /// ```
+    pub fn domain_for(
+        mut self,
+        choose: impl Fn(&RequestHead<'_>) -> Option<String> + Send + Sync + 'static,
+    ) -> Self {
+        self.per_request.domain = Some(Arc::new(choose));
+        self
+    }
+
+    /// Whether the cookie is sent over TLS only, for each request: for an application that is reached with TLS and
+    /// without, where a proxy ends TLS. The name must have no prefix that requires `Secure`.
+    ///
+    /// ```
+    /// use session_http::CookieConfig;
+    ///
+    /// // The proxy sets this header for each request, whatever the client sent.
+    /// let config = CookieConfig::new()
+    ///     .name("id")
+    ///     .secure_for(|request| request.header("x-forwarded-proto") == Some("https"));
+    /// ```
+    pub fn secure_for(
+        mut self,
+        choose: impl Fn(&RequestHead<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        self.per_request.secure = Some(Arc::new(choose));
+        self
+    }
+
     /// Whether an embedded page has a separate cookie for each site that embeds it (CHIPS).
     pub fn partitioned(mut self, partitioned: bool) -> Self {
         self.partitioned = partitioned;
@@ -134,6 +202,11 @@ impl CookieConfig {
         default.cookie(name.unwrap_or_else(default_name))
     }
 
+    /// Whether the cookie depends on the request.
+    pub(crate) fn is_per_request(&self) -> bool {
+        self.per_request.domain.is_some() || self.per_request.secure.is_some()
+    }
+
     /// The cookie with these settings. A cookie store determines its name and the room for attributes.
     pub(crate) fn build(self, store: &SessionStore) -> Result<Cookie> {
         self.check(store.web().cookie_name(), store.web().attribute_reserve())
@@ -154,8 +227,49 @@ impl CookieConfig {
             (None, None) => default_name(),
         };
         self.check_prefix(name.as_str())?;
+        self.check_functions(name.as_str())?;
+        if !self.secure {
+            // Once in a process: actix-web makes the middleware for each of its workers.
+            static WARNS: Once = Once::new();
+            WARNS.call_once(|| {
+                tracing::warn!(
+                    "the session's cookie is sent over plain HTTP, too, where everyone on the network can read it"
+                );
+            });
+        }
         let cookie = self.cookie(name);
         cookie.check_room(reserve)?;
+        Ok(cookie)
+    }
+
+    /// The functions can't choose what browsers would reject with this name.
+    fn check_functions(&self, name: &str) -> Result<()> {
+        let secure = Self { secure: self.per_request.secure.is_none(), ..self.clone() };
+        secure.check_values()?;
+        secure.check_prefix(name)?;
+        if self.per_request.domain.is_some() {
+            Self { domain: Some("example.org".into()), ..self.clone() }.check_prefix(name)?;
+        }
+        Ok(())
+    }
+
+    /// The cookie of this name for one request.
+    pub(crate) fn cookie_for(
+        &self,
+        request: &RequestHead<'_>,
+        store: &SessionStore,
+        name: &CookieName,
+    ) -> Result<Cookie> {
+        let mut config = Self { per_request: PerRequest::default(), ..self.clone() };
+        if let Some(choose) = &self.per_request.domain {
+            config.domain = choose(request).map(Cow::Owned);
+        }
+        if let Some(choose) = &self.per_request.secure {
+            config.secure = choose(request);
+        }
+        config.check_values()?;
+        let cookie = config.cookie(name.clone());
+        cookie.check_room(store.web().attribute_reserve())?;
         Ok(cookie)
     }
 
@@ -271,47 +385,6 @@ fn check_domain(domain: &str) -> Result<()> {
         )));
     }
     Ok(())
-}
-
-/// The settings as they are in a configuration file.
-#[cfg(feature = "serde")]
-mod file {
-    use session_core::{Error, Result};
-
-    use super::{CookieConfig, SameSite};
-
-    #[derive(serde::Deserialize)]
-    #[serde(deny_unknown_fields)]
-    pub(super) struct File {
-        name: Option<String>,
-        secure: Option<bool>,
-        http_only: Option<bool>,
-        same_site: Option<SameSite>,
-        path: Option<String>,
-        domain: Option<String>,
-        partitioned: Option<bool>,
-        expire_on_close: Option<bool>,
-    }
-
-    impl TryFrom<File> for CookieConfig {
-        type Error = Error;
-
-        fn try_from(file: File) -> Result<Self> {
-            let default = Self::new();
-            let config = Self {
-                name: file.name.map(Into::into),
-                secure: file.secure.unwrap_or(default.secure),
-                http_only: file.http_only.unwrap_or(default.http_only),
-                same_site: file.same_site.unwrap_or(default.same_site),
-                path: file.path.map_or(default.path, Into::into),
-                domain: file.domain.map(Into::into),
-                partitioned: file.partitioned.unwrap_or(default.partitioned),
-                expire_on_close: file.expire_on_close.unwrap_or(default.expire_on_close),
-            };
-            config.check_values()?;
-            Ok(config)
-        }
-    }
 }
 
 #[cfg(test)]

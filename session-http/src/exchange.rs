@@ -1,24 +1,28 @@
 //! The session of a request, from the start of the handler to the end of the response's head.
 
-use std::future::Future;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::task::Poll;
 
 use session_core::web::CookieChange;
-use session_core::{Error, ErrorKind, Result, Session};
-use tokio::runtime::Handle as Runtime;
+use session_core::{Error, ErrorKind, Result};
 use tracing::Instrument as _;
 
-use crate::caching::{keep_out_of_shared_caches, vary_on_cookie};
+use crate::caching::{keep_out_of_shared_caches, vary_on};
+use crate::cookie::header;
 use crate::failure::log;
 use crate::headers::ResponseHeaders;
-use crate::{Failure, Handle};
+use crate::{Failure, Handle, Trailing};
 
 /// What an adapter does with the session of a request:
 ///
 /// 1. [`new`](Self::new), before the handler runs, with the [`Handle`] that the handler gets;
 /// 2. [`begin_to_save`](Self::begin_to_save), when the handler has responded, and await the save;
 /// 3. [`finish`](Self::finish), and replace the response if it returns a failure;
-/// 4. [`mark`](Self::mark) the response.
+/// 4. [`mark`](Self::mark) the response;
+/// 5. keep what [`into_trailing`](Self::into_trailing) returns beside the body of the response.
 ///
 /// Dropped before the second step, because the handler panicked or the client disconnected, it does what happens
 /// after a failed response: the handler's changes are discarded, and only a `destroy` is carried out.
@@ -28,18 +32,34 @@ pub struct Exchange {
     handled: bool,
     /// The handler did not change the session, so the save can only renew it.
     only_read: bool,
-    /// Where the handler runs; the request may be dropped elsewhere.
-    runtime: Option<Runtime>,
 }
 
 /// A save that is under way.
 pub type Save = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
 
+/// A new session id, or an empty one, for the client.
+enum Issued {
+    /// The value of `Set-Cookie`.
+    Cookie(String),
+    /// The value of the header for session ids.
+    Header(String),
+}
+
+/// Does not show the id.
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cookie(_) => "Cookie",
+            Self::Header(_) => "Header",
+        })
+    }
+}
+
 /// What becomes of the response.
 #[derive(Debug)]
 #[must_use]
 pub struct Outcome {
-    set_cookie: Option<String>,
+    issued: Option<Issued>,
     /// The session could not be saved: the response of a handler that did not fail itself is replaced.
     pub failure: Option<Failure>,
 }
@@ -48,20 +68,13 @@ impl Exchange {
     /// The request is about to be handled.
     #[must_use]
     pub fn new(handle: Handle) -> Self {
-        Self { handle, handled: false, only_read: false, runtime: None }
+        Self { handle, handled: false, only_read: false }
     }
 
     /// The handle of the request.
     #[must_use]
     pub fn handle(&self) -> &Handle {
         &self.handle
-    }
-
-    /// The handler runs on the tokio runtime of the caller, if there is one.
-    pub fn runs_here(&mut self) {
-        if self.runtime.is_none() {
-            self.runtime = Runtime::try_current().ok();
-        }
     }
 
     /// The handler has responded; `failed` is what [`has_failed`] says of the response. Returns the save that
@@ -88,9 +101,9 @@ impl Exchange {
             session.discard_changes();
         }
         self.only_read = !session.changed() && !shared.store().web().ended(&session);
-        let save = save(self.handle.clone(), session);
-        // The handler's changes are saved even if the client disconnects meanwhile: a spawned task is not
-        // cancelled. A session that was only read needs no task.
+        let save = self.handle.clone().save(session);
+        // The handler's changes are saved even if the client disconnects meanwhile. The renewal of a session that was
+        // only read may be cancelled.
         Some(if self.only_read { Box::pin(save) } else { Box::pin(in_a_task(save)) })
     }
 
@@ -98,8 +111,8 @@ impl Exchange {
     pub fn finish(&self, saved: Result<()>) -> Outcome {
         // The cookie depends on the state of the session and not on this save: the handler may have
         // saved, renewed or destroyed the session before.
-        let (set_cookie, outcome) = match self.set_cookie() {
-            Ok(cookie) => (cookie, saved),
+        let (issued, outcome) = match self.issue() {
+            Ok(issued) => (issued, saved),
             Err(error) => (None, Err(error)),
         };
         let failure = match outcome {
@@ -118,22 +131,40 @@ impl Exchange {
             }
             Err(error) => Some(Failure::from(error)),
         };
-        Outcome { set_cookie, failure }
+        Outcome { issued, failure }
     }
 
     /// Adds the cookie, if the client gets another one, and tells caches that the response depends on it. `outcome`
     /// is `None` if there was nothing to save.
     pub fn mark(&self, outcome: Option<Outcome>, headers: &mut impl ResponseHeaders) {
-        if let Some(cookie) = outcome.and_then(|outcome| outcome.set_cookie) {
-            headers.append("set-cookie", &cookie);
+        if let Some(issued) = outcome.and_then(|outcome| outcome.issued) {
+            match (issued, self.handle.response_header()) {
+                (Issued::Cookie(cookie), _) => headers.append("set-cookie", &cookie),
+                (Issued::Header(id), Some(name)) => headers.set_secret(name, &id),
+                (Issued::Header(_), None) => {}
+            }
             keep_out_of_shared_caches(headers);
         }
         if self.handle.was_asked() {
-            vary_on_cookie(headers);
+            let shared = self.handle.shared();
+            if shared.uses_cookies() {
+                vary_on(headers, "Cookie");
+            }
+            if let Some(header) = shared.header() {
+                vary_on(headers, header.request());
+            }
         }
     }
 
-    fn set_cookie(&self) -> Result<Option<String>> {
+    /// What has to be kept until the body of the response has ended. `None` if the response failed, or if what the
+    /// handler changes is not stored.
+    #[must_use]
+    pub fn into_trailing(self, failed: bool) -> Option<Trailing> {
+        let keeps = self.handled && !failed && self.handle.keeps_changes();
+        keeps.then(|| Trailing { handle: self.handle.clone() })
+    }
+
+    fn issue(&self) -> Result<Option<Issued>> {
         let shared = self.handle.shared();
         let Some(session) = self.handle.loaded() else {
             return Ok(None);
@@ -143,14 +174,26 @@ impl Exchange {
         // ("remember me").
         let survives = !shared.cookie().expires_on_close() || web.is_persistent(session);
         let life = session.expires_in().filter(|_| survives);
-        match web.cookie_change(session) {
+        let change = web.cookie_change(session);
+        if self.handle.response_header().is_some() {
+            return match change {
+                // The client has this id, and does not know when it expires.
+                CookieChange::Keep | CookieChange::Renew(_) => Ok(None),
+                CookieChange::Set(value) => {
+                    header(value.as_str().to_owned()).map(Issued::Header).map(Some)
+                }
+                CookieChange::Remove => Ok(Some(Issued::Header(String::new()))),
+            };
+        }
+        let cookie = self.handle.cookie();
+        match change {
             CookieChange::Keep => Ok(None),
             // A cookie without `Max-Age` does not depend on the expiry of the session.
             CookieChange::Renew(_) if !survives => Ok(None),
             CookieChange::Set(value) | CookieChange::Renew(value) => {
-                shared.cookie().set(&value, life).map(Some)
+                cookie.set(&value, life).map(Issued::Cookie).map(Some)
             }
-            CookieChange::Remove => shared.cookie().remove().map(Some),
+            CookieChange::Remove => cookie.remove().map(Issued::Cookie).map(Some),
         }
     }
 }
@@ -174,13 +217,13 @@ impl Drop for Exchange {
         if !session.changed() && !self.handle.shared().store().web().ended(session) {
             return;
         }
-        let Some(runtime) = &self.runtime else {
+        let Some(runtime) = self.handle.runtime() else {
             tracing::error!(
                 "a session was not destroyed: its request ran outside of a tokio runtime"
             );
             return;
         };
-        let save = save(self.handle.clone(), session.clone());
+        let save = self.handle.clone().save(session.clone());
         runtime.spawn(async move {
             if let Err(error) = save.await {
                 log("a session was not destroyed", &error);
@@ -189,20 +232,57 @@ impl Drop for Exchange {
     }
 }
 
-/// Saves the session. If the client's session was destroyed, by this save or by the handler, the sessions
-/// of its other cookies are destroyed, too, even if a new session took its place.
-async fn save(handle: Handle, session: Session) -> Result<()> {
-    let store = handle.shared().store();
-    store.save(&session).await?;
-    if store.web().ended(&session) {
-        handle.destroy_others().await?;
+/// Carries the save out also if the returned future is dropped. A save that ends when it is polled first, as with a
+/// store in memory, needs no task for that.
+async fn in_a_task(save: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+    const NOT_ENDED: &str = "saving the session did not end";
+    let mut save = Box::pin(save.in_current_span());
+    let begin =
+        poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| save.as_mut().poll(cx)))));
+    match begin.await {
+        Ok(Poll::Ready(saved)) => saved,
+        Ok(Poll::Pending) => tokio::spawn(save).await.unwrap_or_else(|error| {
+            Err(Error::new(ErrorKind::Other, NOT_ENDED).with_source(error))
+        }),
+        Err(_) => Err(Error::new(ErrorKind::Other, NOT_ENDED)),
     }
-    Ok(())
 }
 
-async fn in_a_task(save: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
-    let task = tokio::spawn(save.in_current_span());
-    task.await.unwrap_or_else(|error| {
-        Err(Error::new(ErrorKind::Other, "saving the session did not end").with_source(error))
-    })
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    use tokio::time::{sleep, timeout};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_save_that_is_under_way_goes_on_without_its_caller() {
+        let ended = Arc::new(AtomicBool::new(false));
+        let save = {
+            let ended = Arc::clone(&ended);
+            async move {
+                sleep(Duration::from_millis(20)).await;
+                ended.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        };
+        timeout(Duration::from_millis(1), in_a_task(save)).await.unwrap_err();
+        assert!(!ended.load(Ordering::Relaxed));
+        sleep(Duration::from_millis(100)).await;
+        assert!(ended.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn a_save_that_panics_is_an_error_whenever_it_does() {
+        let at_once = in_a_task(async { panic!("at once") }).await;
+        assert_eq!(at_once.unwrap_err().kind(), ErrorKind::Other);
+        let later = in_a_task(async {
+            sleep(Duration::from_millis(1)).await;
+            panic!("later")
+        });
+        assert_eq!(later.await.unwrap_err().kind(), ErrorKind::Other);
+    }
 }

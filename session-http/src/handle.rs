@@ -1,14 +1,16 @@
 //! Loading the session of a request.
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use session_core::web::Found;
-use session_core::{Error, ErrorKind, SessionId};
+use session_core::{Error, ErrorKind};
+use tokio::runtime::Handle as Runtime;
 use tokio::sync::OnceCell;
 
-use crate::candidates::candidates;
+use crate::candidates::{candidates, well_formed};
+use crate::cookie::{Cookie, ID_CHARS};
 use crate::failure::log;
 use crate::headers::RequestHeaders;
 use crate::same_origin::is_safe;
@@ -35,10 +37,22 @@ struct Inner {
     outer: Option<Handle>,
     /// Two layers must not share the cookie, nor the ids of their sessions.
     refused: Option<&'static str>,
-    keeps_changes: bool,
-    candidates: Vec<String>,
+    /// The request is a `HEAD` or a prefetch.
+    is_speculative: bool,
+    /// The request is a change that another site requests.
+    is_cross_site: bool,
+    /// The request has the session id in a header, and the response has a new one there.
+    by_header: bool,
+    /// The cookie of this request, if it depends on the request.
+    cookie: Result<Option<Cookie>, Failure>,
+    /// The values of the request's `Cookie` headers, or that of the header for session ids. Most requests don't ask
+    /// for their session, so it is parsed, and taken out, when one does.
+    sent: Mutex<Vec<u8>>,
+    candidates: OnceLock<Vec<String>>,
     is_navigation: bool,
     asked: AtomicBool,
+    /// Where the handler runs; the request may be dropped elsewhere.
+    runtime: OnceLock<Runtime>,
     session: OnceCell<Result<Loaded, Failure>>,
 }
 
@@ -54,7 +68,8 @@ impl Handle {
     /// The handle of a request with this method (in upper case) and these headers. `outer` is that of a layer around
     /// this one, which the request's extensions have.
     ///
-    /// If both have the same cookie name, or their stores the same ids, each call of [`session`](Self::session) is
+    /// If both have the same cookie name (also where no cookie is used, because [`named`](Self::named) finds a layer by
+    /// it), the same header for ids, or stores with the same ids, each call of [`session`](Self::session) is
     /// `InvalidConfig`.
     pub fn new(
         shared: Shared,
@@ -62,27 +77,44 @@ impl Handle {
         method: &str,
         headers: &impl RequestHeaders,
     ) -> Self {
-        // Other stores than cookie stores know ids only, so any other value can be left out.
-        let ids_only = shared.store().web().cookie_name().is_none();
-        let is_plausible = |value: &str| !ids_only || SessionId::parse(value).is_some();
-        let mut cookies = Vec::new();
-        headers.each("cookie", |line| cookies.push(line));
-        let candidates = candidates(cookies.into_iter(), shared.cookie().name(), is_plausible);
-        let is_navigation = !candidates.is_empty() && is_navigation(headers);
+        let header = shared.header();
+        let sent_id = header.and_then(|header| header.sent(headers));
+        let by_header = sent_id.is_some() || !shared.uses_cookies();
+        let sent = if by_header {
+            sent_id.unwrap_or_default().to_vec()
+        } else {
+            let mut sent = Vec::new();
+            headers.each("cookie", |line| {
+                if !sent.is_empty() {
+                    sent.push(b';');
+                }
+                sent.extend_from_slice(line);
+            });
+            sent
+        };
+        let cookie = match by_header {
+            true => Ok(None),
+            false => shared.cookie_for(headers).transpose().map_err(Failure::from),
+        };
         let is_speculative = method == "HEAD"
             || headers.first("sec-purpose").is_some_and(|purpose| purpose.starts_with(b"prefetch"));
         let is_cross_site = !is_safe(method)
-            && candidates.is_empty()
+            && !by_header
             && !shared.allows_cross_site()
             && headers.first("sec-fetch-site") == Some(&b"cross-site"[..]);
         Self(Arc::new(Inner {
             refused: outer.as_ref().and_then(|outer| outer.conflict(&shared)),
             shared,
             outer,
-            keeps_changes: !is_speculative && !is_cross_site,
-            candidates,
-            is_navigation,
+            is_speculative,
+            is_cross_site,
+            by_header,
+            cookie,
+            is_navigation: !by_header && !sent.is_empty() && is_navigation(headers),
+            sent: Mutex::new(sent),
+            candidates: OnceLock::new(),
             asked: AtomicBool::new(false),
+            runtime: OnceLock::new(),
             session: OnceCell::new(),
         }))
     }
@@ -92,8 +124,7 @@ impl Handle {
     /// Only the first call loads from the store, and only if the request has a cookie.
     ///
     /// Call it before the response is returned. If a streaming body makes the first call, the head of the
-    /// response was sent already: it has no `Vary: Cookie` and sets no cookie, and the layer does not save
-    /// the session.
+    /// response was sent already: it has no `Vary: Cookie` and sets no cookie. See [`Trailing`](crate::Trailing).
     ///
     /// # Errors
     /// The error of the store; every call of this request returns the same one. An outage never looks
@@ -104,6 +135,12 @@ impl Handle {
     /// A dropped call has no effect; the next one loads the session.
     pub async fn session(&self) -> Result<Session, Failure> {
         self.0.asked.store(true, Ordering::Relaxed);
+        if self.0.runtime.get().is_none()
+            && let Ok(runtime) = Runtime::try_current()
+        {
+            // Another call may have set the same one.
+            let _ = self.0.runtime.set(runtime);
+        }
         let loaded = self.0.session.get_or_init(|| self.0.load()).await;
         let loaded = loaded.as_ref().map_err(Clone::clone)?;
         Ok(Session::new(loaded.session.clone(), self.0.shared.store().clone()))
@@ -112,7 +149,7 @@ impl Handle {
     /// The handle of the layer with this cookie name: this one, or one around it.
     #[must_use]
     pub fn named(&self, cookie: &str) -> Option<&Self> {
-        if self.0.shared.cookie().name() == cookie {
+        if self.0.shared.cookie().name().as_str() == cookie {
             return Some(self);
         }
         self.0.outer.as_ref()?.named(cookie)
@@ -123,6 +160,13 @@ impl Handle {
         let own = &self.0.shared;
         if own.cookie().name() == inner.cookie().name() {
             return Some("two layers around this route have the same cookie name: give them two");
+        }
+        if let (Some(own), Some(inner)) = (own.header(), inner.header())
+            && own.shares_a_header_with(inner)
+        {
+            return Some(
+                "two layers around this route have the session id in the same header: name two",
+            );
         }
         if own.store().web().shares_ids_with(inner.store()) {
             return Some(
@@ -135,11 +179,28 @@ impl Handle {
 
     /// Whether the changes of the handler are stored.
     pub(crate) fn keeps_changes(&self) -> bool {
-        self.0.keeps_changes
+        let is_kept_out = || self.0.is_cross_site && self.0.candidates().is_empty();
+        !self.0.is_speculative && !is_kept_out()
+    }
+
+    /// The tokio runtime in which the handler has asked for the session, if there was one.
+    pub(crate) fn runtime(&self) -> Option<&Runtime> {
+        self.0.runtime.get()
     }
 
     pub(crate) fn shared(&self) -> &Shared {
         &self.0.shared
+    }
+
+    /// The header in which the client gets a new id, if that is not in a cookie.
+    pub(crate) fn response_header(&self) -> Option<&str> {
+        Some(self.0.shared.header().filter(|_| self.0.by_header)?.response())
+    }
+
+    /// The cookie of this request.
+    pub(crate) fn cookie(&self) -> &Cookie {
+        let own = self.0.cookie.as_ref().ok().and_then(Option::as_ref);
+        own.unwrap_or_else(|| self.0.shared.cookie())
     }
 
     /// Whether anything asked for the session.
@@ -152,12 +213,23 @@ impl Handle {
         Some(&self.0.loaded()?.session)
     }
 
+    /// Saves the session. If the client's session was destroyed, by this save or by the handler, the sessions
+    /// of its other cookies are destroyed, too, even if a new session took its place.
+    pub(crate) async fn save(self, session: session_core::Session) -> Result<(), Error> {
+        let store = self.0.shared.store();
+        store.save(&session).await?;
+        if store.web().ended(&session) {
+            self.destroy_others().await?;
+        }
+        Ok(())
+    }
+
     /// Destroys the sessions of the client's other cookies of this name. The next request after a logout
     /// would find them.
     pub(crate) async fn destroy_others(&self) -> Result<(), Error> {
         let store = self.0.shared.store();
         let own = self.0.loaded().and_then(|loaded| loaded.candidate);
-        for (place, value) in self.0.candidates.iter().enumerate() {
+        for (place, value) in self.0.candidates().iter().enumerate() {
             if Some(place) == own {
                 continue;
             }
@@ -180,13 +252,32 @@ impl Inner {
         self.session.get()?.as_ref().ok()
     }
 
+    /// The values under which the client may have a session.
+    fn candidates(&self) -> &[String] {
+        self.candidates.get_or_init(|| {
+            // Other stores than cookie stores know ids only, so any other value can be left out.
+            let ids_only = self.shared.store().web().cookie_name().is_none();
+            let is_plausible = |value: &str| !ids_only || looks_like_an_id(value);
+            let sent =
+                std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner));
+            if self.by_header {
+                let sent = well_formed(&sent).filter(|sent| is_plausible(sent));
+                return sent.map(str::to_owned).into_iter().collect();
+            }
+            candidates(&sent, self.shared.cookie().name().as_str(), is_plausible)
+        })
+    }
+
     async fn load(&self) -> Result<Loaded, Failure> {
         if let Some(why) = self.refused {
             return Err(Error::invalid_config(why).into());
         }
+        if let Err(failure) = &self.cookie {
+            return Err(failure.clone());
+        }
         let store = self.shared.store();
         let (mut late, mut unreadable) = (None, None);
-        for (place, value) in self.candidates.iter().enumerate() {
+        for (place, value) in self.candidates().iter().enumerate() {
             match store.web().load(value).await {
                 Ok(Found::Session(session)) => {
                     return Ok(Loaded { session, candidate: Some(place) });
@@ -214,6 +305,12 @@ impl Inner {
     }
 }
 
+/// Whether the store may take the value for an id; it decides.
+fn looks_like_an_id(value: &str) -> bool {
+    let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    value.len() == ID_CHARS && value.bytes().all(is_of_id)
+}
+
 /// Whether the request is a top-level navigation: not one of an embedded frame, and not a prefetch
 /// (Fetch Metadata, <https://www.w3.org/TR/fetch-metadata/>).
 fn is_navigation(headers: &impl RequestHeaders) -> bool {
@@ -225,7 +322,7 @@ fn is_navigation(headers: &impl RequestHeaders) -> bool {
 impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SessionHandle")
-            .field("cookies", &self.0.candidates.len())
+            .field("cookies", &self.0.candidates().len())
             .field(
                 "session",
                 &self.0.session.get().map(|loaded| loaded.as_ref().map(|it| &it.session)),

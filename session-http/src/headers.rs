@@ -24,6 +24,10 @@ pub trait ResponseHeaders {
     /// Replaces all values of the name by this one.
     fn set(&mut self, name: &'static str, value: &'static str);
 
+    /// Replaces all values of a name that is not known before by a secret one. Where the framework can, it marks the
+    /// value as sensitive.
+    fn set_secret(&mut self, name: &str, value: &str);
+
     /// Removes all values of the name.
     fn remove(&mut self, name: &'static str);
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use reqwest::header::{COOKIE, HeaderMap, SET_COOKIE};
 use session_core::{
-    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, SessionStore,
-    Write, async_trait,
+    Backend, Capabilities, Error, ErrorKind, Key, Loaded, Record, Result, Revision, Session,
+    SessionStore, Write, async_trait,
 };
 use session_memory::MemoryBackend;
 use tokio::sync::Notify;
@@ -221,6 +221,11 @@ impl Reply {
         Some(self.headers.get(name)?.to_str().unwrap())
     }
 
+    /// All values of the header.
+    pub(crate) fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+
     pub(crate) fn set_cookie(&self) -> Option<&str> {
         assert!(self.headers.get_all(SET_COOKIE).iter().count() <= 1);
         self.header("set-cookie")
@@ -241,4 +246,16 @@ pub(crate) async fn eventually(condition: impl Fn() -> bool) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("it did not happen within 2 s");
+}
+
+/// The value as a number. One that is none counts as missing, and is removed.
+pub(crate) fn number_if_it_is_one(session: &Session) -> Result<u64> {
+    match session.get("value") {
+        Ok(number) => Ok(number.unwrap_or_default()),
+        Err(error) if error.kind() == ErrorKind::InvalidValue => {
+            session.remove("value");
+            Ok(0)
+        }
+        Err(error) => Err(error),
+    }
 }

@@ -62,8 +62,8 @@ fn a_runtime_that_rests_holds_up_no_other() {
     load.stop(&own);
     assert_eq!(load_there.saves(), saved_there);
     println!("{alone} saves in a window alone, {beside} beside a runtime that rests");
-    // It has no share while it rests. One half is for noise.
-    assert!(beside > alone / 2, "{alone} saves, and {beside} beside a runtime that rests");
+    // It has no share while it rests. What waited for it would save nothing; the rest is for what else the machine does.
+    assert!(beside > alone / 4, "{alone} saves, and {beside} beside a runtime that rests");
 }
 
 #[test]
@@ -101,8 +101,8 @@ fn a_worker_that_blocks_slows_the_others_by_at_most_its_share() {
     let usual = usual.min(load.median());
     load.stop(&own);
     println!("{usual} saves in a window, {meanwhile} while a worker is blocked");
-    // Its share is a quarter; another quarter is for noise.
-    assert!(meanwhile > usual / 2, "{usual} saves, and {meanwhile} while a worker is blocked");
+    // Its share is a quarter. What waited for it would save nothing; the rest is for what else the machine does.
+    assert!(meanwhile > usual / 4, "{usual} saves, and {meanwhile} while a worker is blocked");
 }
 
 async fn create_short_lives(backend: &MemoryBackend) {

@@ -6,7 +6,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use session_core::{
-    Backend, BatchBackend, Config, DestroyItem, Error, ErrorKind, Revision, SessionStore,
+    Backend, BatchBackend, Config, DestroyItem, Error, ErrorKind, Owner, Revision, SessionStore,
 };
 use session_redis::{NotConfirmed, RedisBackend};
 #[cfg(feature = "cluster")]
@@ -147,6 +147,47 @@ async fn a_logout_is_confirmed_and_so_is_its_repetition() {
     replica.resume().unwrap();
     patient.destroy(&second).await.unwrap();
     assert!(on_replica.load(cookie.as_str()).await.unwrap().is_none());
+}
+
+/// A repetition must not take a session that is not there any more for one whose end is confirmed.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_an_account_is_confirmed_and_so_is_its_repetition() {
+    let Some((master, replica)) = master_and_replica().await else { return };
+    let backend = RedisBackend::connect(master.url()).await.unwrap();
+    let store = |patience| {
+        let confirming = backend.clone().confirm_destroy(1, Duration::from_millis(patience));
+        let config = Config::default().deadline(Duration::from_secs(30));
+        SessionStore::new(confirming).with_config(config).unwrap()
+    };
+    let (patient, hasty) = (store(20_000), store(100));
+    let alice = Owner::new("alice").unwrap();
+    let mut cookies = Vec::new();
+    for _ in 0..3 {
+        let session = patient.create();
+        session.sign_in(alice.clone());
+        let _ = patient.save(&session).await.unwrap();
+        cookies.push(patient.cookie_value(&session).unwrap());
+    }
+    // The replica has all that came before this.
+    let first = patient.create();
+    first.insert("n", 1).unwrap();
+    let _ = patient.save(&first).await.unwrap();
+    patient.destroy(&first).await.unwrap();
+
+    replica.pause().unwrap();
+    let listed = hasty.sessions_of(&alice).await.unwrap();
+    for _ in 0..2 {
+        assert_not_confirmed(&listed[0].end().await.unwrap_err());
+    }
+    for _ in 0..5 {
+        assert_not_confirmed(&hasty.destroy_all(&alice).await.unwrap_err());
+    }
+    replica.resume().unwrap();
+    patient.destroy_all(&alice).await.unwrap();
+    let on_replica = SessionStore::new(RedisBackend::connect(replica.url()).await.unwrap());
+    for cookie in &cookies {
+        assert!(on_replica.load(cookie.as_str()).await.unwrap().is_none());
+    }
 }
 
 /// What the documentation warns of: replication lags, so a failover may bring back what was

@@ -232,9 +232,8 @@ impl<D: Dialect> Engine<D> {
             let again = match failure.class {
                 // What may have been carried out already is not repeated.
                 class if W::WRITES && !class.is_refusal() => false,
-                Class::Aborted => true,
+                Class::Aborted | Class::Broken | Class::NoStatement => true,
                 Class::Stale => repeats == 0,
-                Class::Broken => true,
                 _ => false,
             };
             if !again || spent > PATIENCE {

@@ -51,6 +51,8 @@ pub(crate) enum Class {
     Busy,
     /// The connection's prepared statements are not what we take them for: try again on another one.
     Stale,
+    /// The server takes no more prepared statements, which others and our idle connections hold.
+    NoStatement,
     /// There is a row with that key.
     Duplicate,
     NoTable,
@@ -76,7 +78,8 @@ pub(crate) enum After {
     Close,
     /// It broke, and others may have.
     Broke,
-    /// It leads to a server that does not serve, and others may as well.
+    /// It is of no use any more, and others may be as well: its server does not serve or takes no more
+    /// prepared statements.
     Renew,
 }
 
@@ -97,6 +100,7 @@ impl Class {
                 | Self::Aborted
                 | Self::Busy
                 | Self::Stale
+                | Self::NoStatement
                 | Self::ReadOnly
                 | Self::NotServing
                 | Self::Full
@@ -109,7 +113,7 @@ impl Class {
             Self::Broken => After::Broke,
             _ if local => After::Keep,
             Self::TimedOut | Self::Untrusted => After::Broke,
-            Self::ReadOnly | Self::NotServing => After::Renew,
+            Self::NoStatement | Self::ReadOnly | Self::NotServing => After::Renew,
             // A server closes the connection on which something too large came.
             Self::NoConnection
             | Self::NothingListens
@@ -165,8 +169,13 @@ impl Class {
             }
             Self::Stale => (
                 Unavailable,
-                "the connection's prepared statements are lost, out of date or too many: a pooler \
-                 must support them, and max_prepared_stmt_count must be large enough",
+                "the connection's prepared statements are lost or out of date: a pooler must support \
+                 them",
+            ),
+            Self::NoStatement => (
+                Unavailable,
+                "the server takes no more prepared statements: raise max_prepared_stmt_count, or lower \
+                 max_connections of the stores",
             ),
             Self::Duplicate => (AlreadyExists, "there is a session under this key"),
             Self::NoTable => (

@@ -1,26 +1,34 @@
 //! The body of a response that passed the layer.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
+use session_http::Trailing;
 
 pin_project! {
     /// The handler's body, or none if the response was replaced because its session could not be saved.
-    #[derive(Debug, Clone)]
+    ///
+    /// What is written to the session until the body ends is saved then.
+    #[derive(Debug)]
     pub struct SessionBody<B> {
         #[pin]
         body: Option<B>,
+        trailing: Option<Trailing>,
     }
 }
 
 impl<B> SessionBody<B> {
     pub(crate) fn of_handler(body: B) -> Self {
-        Self { body: Some(body) }
+        Self { body: Some(body), trailing: None }
     }
 
-    /// The handler's body.
+    pub(crate) fn keep(&mut self, trailing: Option<Trailing>) {
+        self.trailing = trailing;
+    }
+
+    /// The handler's body. What is written to the session afterwards is not saved.
     pub fn into_inner(self) -> Option<B> {
         self.body
     }
@@ -28,7 +36,7 @@ impl<B> SessionBody<B> {
 
 impl<B> Default for SessionBody<B> {
     fn default() -> Self {
-        Self { body: None }
+        Self { body: None, trailing: None }
     }
 }
 
@@ -40,10 +48,15 @@ impl<B: Body> Body for SessionBody<B> {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        match self.project().body.as_pin_mut() {
-            Some(body) => body.poll_frame(cx),
-            None => Poll::Ready(None),
+        let this = self.project();
+        let Some(body) = this.body.as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let frame = ready!(body.poll_frame(cx));
+        if !matches!(frame, Some(Ok(_))) {
+            drop(this.trailing.take());
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -22,10 +22,13 @@ pin_project! {
     pub struct ResponseFuture<F, R, E> {
         #[pin]
         handler: F,
-        exchange: Exchange,
+        exchange: Option<Exchange>,
         saving: Option<Saving<R, E>>,
     }
 }
+
+/// A future is not polled again after it is ready.
+const RESPONDED: &str = "the exchange is there until the future is ready";
 
 /// A response whose session is being saved.
 struct Saving<R, E> {
@@ -35,7 +38,7 @@ struct Saving<R, E> {
 
 impl<F, R, E> ResponseFuture<F, R, E> {
     pub(crate) fn new(handler: F, exchange: Exchange) -> Self {
-        Self { handler, exchange, saving: None }
+        Self { handler, exchange: Some(exchange), saving: None }
     }
 }
 
@@ -48,39 +51,50 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         if this.saving.is_none() {
-            this.exchange.runs_here();
+            let exchange = this.exchange.as_mut().expect(RESPONDED);
             let response = ready!(this.handler.poll(cx));
             let failed = response.as_ref().map_or(true, has_failed);
-            match this.exchange.begin_to_save(failed) {
+            match exchange.begin_to_save(failed) {
                 Some(save) => *this.saving = Some(Saving { response, save }),
                 None => {
-                    return Poll::Ready(response.map(|response| {
-                        mark(this.exchange, None, response.map(SessionBody::of_handler))
-                    }));
+                    let exchange = this.exchange.take().expect(RESPONDED);
+                    return Poll::Ready(
+                        response.map(|response| complete(exchange, None, response)),
+                    );
                 }
             }
         }
         let saving = this.saving.as_mut().expect("it was set above or by an earlier poll");
         let saved = ready!(saving.save.as_mut().poll(cx));
         let Saving { response, .. } = this.saving.take().expect("as above");
+        let exchange = this.exchange.take().expect(RESPONDED);
         Poll::Ready(response.map(|response| {
-            let outcome = this.exchange.finish(saved);
-            let response = match &outcome.failure {
-                Some(failure) if !has_failed(&response) => failed(failure.clone().into()),
-                _ => response.map(SessionBody::of_handler),
-            };
-            mark(this.exchange, Some(outcome), response)
+            let outcome = exchange.finish(saved);
+            complete(exchange, Some(outcome), response)
         }))
     }
 }
 
-fn mark<B>(
-    exchange: &Exchange,
+/// The response with the headers of the session, or the one that replaces it.
+fn complete<B>(
+    exchange: Exchange,
     outcome: Option<Outcome>,
-    mut response: Response<B>,
-) -> Response<B> {
-    exchange.mark(outcome, &mut headers::Response(response.headers_mut()));
-    response
+    response: Response<B>,
+) -> Response<SessionBody<B>> {
+    let has_failed = has_failed(&response);
+    let failure = outcome.as_ref().and_then(|outcome| outcome.failure.clone());
+    let mark = |mut response: Response<SessionBody<B>>| {
+        exchange.mark(outcome, &mut headers::Response(response.headers_mut()));
+        response
+    };
+    match failure {
+        Some(failure) if !has_failed => mark(failed(failure.into())),
+        failure => {
+            let mut response = mark(response.map(SessionBody::of_handler));
+            response.body_mut().keep(exchange.into_trailing(has_failed || failure.is_some()));
+            response
+        }
+    }
 }
 
 /// Whether the handler's changes to the session are discarded.
@@ -104,7 +118,7 @@ fn failed<B>(failure: SessionFailure) -> Response<SessionBody<B>> {
 impl<F, R, E> fmt::Debug for ResponseFuture<F, R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ResponseFuture")
-            .field("handle", &self.exchange.handle())
+            .field("handle", &self.exchange.as_ref().map(Exchange::handle))
             .finish_non_exhaustive()
     }
 }

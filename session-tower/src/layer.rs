@@ -9,7 +9,7 @@ use session_http::{Exchange, Handle, Shared};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use crate::{CookieConfig, ResponseFuture, SessionBody, SessionHandle, headers};
+use crate::{CookieConfig, ResponseFuture, SessionBody, SessionHandle, SessionHeader, headers};
 
 /// Gives every request a session. The session is loaded when the handler asks for it, and saved before
 /// the response is sent.
@@ -41,6 +41,19 @@ impl SessionLayer {
     /// than that of the store, and for attributes that are longer than the room that it reserves.
     pub fn with_cookie(self, config: CookieConfig) -> Result<Self> {
         Ok(Self { shared: self.shared.with_cookie(config)? })
+    }
+
+    /// Clients that are no browsers may send the session id in a header instead of the cookie. The cookies of a request
+    /// that has the header are ignored, and its response sets none.
+    #[must_use]
+    pub fn with_header(self, header: SessionHeader) -> Self {
+        Self { shared: self.shared.with_header(header) }
+    }
+
+    /// All clients send the session id in a header. There is no cookie.
+    #[must_use]
+    pub fn with_header_only(self, header: SessionHeader) -> Self {
+        Self { shared: self.shared.with_header_only(header) }
     }
 
     /// Keeps what a POST of another site writes that carries no session cookie, for a sign-in whose answer another

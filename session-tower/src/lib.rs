@@ -12,6 +12,7 @@
 //! |---|---|---|
 //! | `axum` | yes | `Session` and `OptionalSession` are extractors |
 //! | `serde` | no | [`CookieConfig`] implements `Deserialize` |
+//! | `testing` | no | [`testing`]: a client for the tests of an application |
 
 mod body;
 #[cfg(feature = "axum")]
@@ -24,6 +25,9 @@ mod layer;
 mod optional;
 mod same_origin;
 mod session;
+#[cfg(feature = "testing")]
+#[cfg_attr(docsrs, doc(cfg(feature = "testing")))]
+pub mod testing;
 
 pub use body::SessionBody;
 pub use failure::SessionFailure;
@@ -33,4 +37,4 @@ pub use layer::{SessionLayer, SessionService};
 pub use optional::OptionalSession;
 pub use same_origin::{SameOrigin, SameOriginFuture, SameOriginLayer};
 pub use session::Session;
-pub use session_http::{self, CookieConfig, SameSite, session_core};
+pub use session_http::{self, CookieConfig, RequestHead, SameSite, SessionHeader, session_core};

@@ -4,40 +4,19 @@
 #[allow(dead_code, unused_imports, reason = "shared with the other tests")]
 #[path = "web/app.rs"]
 mod app;
+#[path = "../../session-http/web-tests/log.rs"]
+mod log;
+#[path = "../../session-http/web-tests/stream.rs"]
+mod stream;
 #[allow(dead_code, reason = "shared with the other tests")]
 #[path = "../../session-http/web-tests/support.rs"]
 mod support;
 
-use std::io;
-use std::sync::{Arc, Mutex};
-
 use session_core::{ErrorKind, SessionId};
-use tracing_subscriber::fmt::MakeWriter;
 
 use crate::app::start;
+use crate::log::Log;
 use crate::support::Probe;
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 /// Spring CVE-2023-20866.
 #[tokio::test]
@@ -68,7 +47,7 @@ async fn spring_cve_2023_20866_no_cookie_value_in_a_trace_log() {
     probe.recover();
     client.get("/logout").await;
 
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let log = log.text();
     assert!(log.contains("told to fail") && log.contains("the probe's cause"), "the log says why");
     assert!(log.matches('\n').count() > 20, "the log is at trace level");
     // The client's library logs the URL of the request, which holds the value; the server's lines do not.

@@ -30,6 +30,7 @@ pub mod mariadb;
 mod missing;
 mod options;
 pub mod pgbouncer;
+pub mod pgpool;
 mod port;
 pub mod postgres;
 mod process;

@@ -63,7 +63,36 @@ pub fn start_new(options: Options) -> Result<Server, Missing> {
     launch(&options).map_err(|error| Missing::new(format!("no PostgreSQL: {error}"), HOW_TO_GET_IT))
 }
 
+/// Starts a read replica of this server, with a copy of its data. [`Options::set`] takes every setting, for example
+/// `recovery_min_apply_delay`.
+///
+/// # Errors
+/// [`Missing`] if PostgreSQL is not installed, or if the replica does not start.
+pub fn start_replica(of: &Server, options: &Options) -> Result<Server, Missing> {
+    let copy = |program: &Path, data: &Path, account| {
+        let mut command = command(&program.with_file_name("pg_basebackup"), data, account);
+        command.args(["--write-recovery-conf", "--no-sync", "--checkpoint=fast", "-D"]).arg(data);
+        command.args(["-d", of.url()]);
+        run(command, "pg_basebackup")
+    };
+    launch_with(options, copy)
+        .map_err(|error| Missing::new(format!("no replica: {error}"), HOW_TO_GET_IT))
+}
+
 fn launch(options: &Options) -> io::Result<Server> {
+    launch_with(options, |program, data, account| {
+        let mut command = command(&program.with_file_name("initdb"), data, account);
+        command.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"]);
+        command.args(["--no-sync", "-D"]).arg(data);
+        run(command, "initdb")
+    })
+}
+
+/// `make_data` makes the directory of the data.
+fn launch_with(
+    options: &Options,
+    make_data: impl FnOnce(&Path, &Path, Option<Account>) -> io::Result<()>,
+) -> io::Result<Server> {
     // Resolve symbolic links in PATH: the other programs are beside the real file.
     let program = binaries::find("postgres")
         .ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "postgres is not installed"))?
@@ -71,7 +100,7 @@ fn launch(options: &Options) -> io::Result<Server> {
     let account = binaries::account_for("postgres");
     let directory = ServerDirectory::new(account)?;
     let data = directory.path().join("data");
-    initialise(&program.with_file_name("initdb"), &data, account)?;
+    make_data(&program, &data, account)?;
     let port = port::free()?;
     let mut settings = vec![
         ("port".to_owned(), port.to_string()),
@@ -99,21 +128,22 @@ fn launch(options: &Options) -> io::Result<Server> {
     Ok(Server::local(format!("postgres://postgres@127.0.0.1:{port}/postgres"), process))
 }
 
-fn initialise(initdb: &Path, data: &Path, account: Option<Account>) -> io::Result<()> {
-    let mut command = Command::new(initdb);
-    command
-        .args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C"])
-        .args(["--no-sync", "-D"])
-        .arg(data)
-        .current_dir(data.parent().unwrap_or(data));
+/// A program of PostgreSQL that makes this directory.
+fn command(program: &Path, data: &Path, account: Option<Account>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(data.parent().unwrap_or(data));
     if let Some(account) = account {
         command.uid(account.uid).gid(account.gid);
     }
+    command
+}
+
+fn run(mut command: Command, name: &str) -> io::Result<()> {
     let output = command.output()?;
     if output.status.success() {
         return Ok(());
     }
-    Err(io::Error::other(format!("initdb failed: {}", String::from_utf8_lossy(&output.stderr))))
+    Err(io::Error::other(format!("{name} failed: {}", String::from_utf8_lossy(&output.stderr))))
 }
 
 /// Checks that the server is neither starting nor stopping: it then answers a start-up message with

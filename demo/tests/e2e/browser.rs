@@ -97,6 +97,10 @@ impl Browser {
         !self.client.find_all(Locator::Css(css)).await.unwrap().is_empty()
     }
 
+    pub(crate) async fn is_visible(&self, css: &str) -> bool {
+        self.wait_for(css).await.is_displayed().await.unwrap()
+    }
+
     pub(crate) async fn attribute(&self, css: &str, name: &str) -> Option<String> {
         self.wait_for(css).await.attr(name).await.unwrap()
     }

@@ -6,14 +6,14 @@ use tempfile::TempDir;
 use crate::browser::Browser;
 use crate::server::Server;
 
-struct Directory(TempDir);
+pub(crate) struct Directory(TempDir);
 
 impl Directory {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn store(&self) -> String {
+    pub(crate) fn store(&self) -> String {
         format!("file:{}", self.0.path().join("sessions").display())
     }
 }
@@ -33,15 +33,21 @@ pub(crate) async fn two_devices(browser: Browser) {
     assert_eq!(listed.matches("Chrome on Linux").count(), 2, "{listed}");
     assert_eq!(listed.matches("(this one)").count(), 1, "{listed}");
     browser.picture("4-devices").await;
+    // A websocket tells the page of the other device at once.
+    other.go(&page("/account")).await;
+    assert!(!other.is_visible("#ended").await);
     browser.submit("button.end").await;
-    assert_eq!(browser.text(".flash").await, "The session has ended.");
+    assert_eq!(browser.text(".flash:not([hidden])").await, "The session has ended.");
+    other.text_with("#ended", "This session was ended elsewhere").await;
+    assert!(!browser.is_visible("#ended").await, "its own session goes on");
+    other.picture("5-ended-elsewhere").await;
     other.go(&page("/account")).await;
     assert_eq!(other.path().await, "/", "it was ended elsewhere");
 
     sign_in(&other, "ann").await;
     other.go(&page("/account")).await;
     other.submit("#end-others").await;
-    assert_eq!(other.text(".flash").await, "One other session has ended.");
+    assert_eq!(other.text(".flash:not([hidden])").await, "One other session has ended.");
     browser.go(&page("/account")).await;
     assert_eq!(browser.path().await, "/");
 
@@ -55,7 +61,7 @@ pub(crate) async fn two_devices(browser: Browser) {
     other.close().await;
 }
 
-async fn sign_in(browser: &Browser, name: &str) {
+pub(crate) async fn sign_in(browser: &Browser, name: &str) {
     browser.type_into("#name", name).await;
     browser.type_into("#password", "hunter2").await;
     browser.submit("#sign-in").await;
@@ -145,6 +151,10 @@ pub(crate) async fn increments(browser: Browser) {
             browser.click("#increment").await;
             let text = browser.text_with("#increments", "counted").await;
             assert!(text.contains("50 requests") && text.contains("none was lost"), "{text}");
+            let bars = browser.text("#bars").await;
+            let own = bars.find("50 of 50");
+            assert!(own.is_some() && own < bars.find("without compare-and-swap"), "{bars}");
+            assert_eq!(bars.matches("50 of 50").count(), 1, "the other store loses some: {bars}");
         }
         browser.picture("5-increments").await;
         browser.go(&format!("{}/", server.url)).await;

@@ -7,6 +7,7 @@
 
 mod browser;
 mod journeys;
+mod lab;
 mod late;
 mod proxy;
 mod server;
@@ -20,7 +21,7 @@ use browser::Browser;
 
 type Journey = fn(Browser) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-const JOURNEYS: [(&str, Journey); 10] = [
+const JOURNEYS: [(&str, Journey); 14] = [
     ("a_visitor_signs_in_survives_a_restart_and_signs_out", |browser| {
         Box::pin(journeys::sign_in_restart_sign_out(browser))
     }),
@@ -40,6 +41,12 @@ const JOURNEYS: [(&str, Journey); 10] = [
     ("after_a_lost_response_the_second_sign_in_works", |browser| {
         Box::pin(late::lost_answer(browser))
     }),
+    ("a_sign_out_beats_a_slow_request", |browser| Box::pin(lab::race(browser))),
+    ("a_stopped_store_comes_back_with_its_sessions", |browser| {
+        Box::pin(lab::stop_the_store(browser))
+    }),
+    ("two_servers_share_a_store", |browser| Box::pin(lab::two_servers(browser))),
+    ("a_thief_of_the_store_has_no_session", |browser| Box::pin(lab::thief(browser))),
     ("a_late_renewal_leaves_a_sign_in_alone", |browser| Box::pin(late::late_renewal(browser))),
 ];
 

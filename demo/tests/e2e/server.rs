@@ -10,6 +10,7 @@ pub(crate) struct Server {
     process: Child,
     pub(crate) url: String,
     arguments: Vec<String>,
+    second: Option<String>,
 }
 
 impl Server {
@@ -28,9 +29,22 @@ impl Server {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = lines.next_line().await.unwrap().expect("the demo prints its URL");
-        let url = line.split(' ').next().unwrap().trim_end_matches('/').to_owned();
-        Self { process, url, arguments }
+        let mut next = async || {
+            let line = lines.next_line().await.unwrap().expect("the demo prints its URL");
+            line.split(' ').next().unwrap().trim_end_matches('/').to_owned()
+        };
+        let url = next().await;
+        let second = match arguments.iter().any(|argument| argument == "--servers") {
+            true => Some(next().await),
+            false => None,
+        };
+        Self { process, url, arguments, second }
+    }
+
+    /// The URL of the second server.
+    #[allow(dead_code, reason = "not every test program has two")]
+    pub(crate) fn second(&self) -> &str {
+        self.second.as_ref().expect("--servers 2")
     }
 
     /// Kills the process, as `kill -9` does, and starts another one at the same address.

@@ -38,6 +38,8 @@ async fn add(
     session: Session,
     Path(item): Path<String>,
 ) -> std::result::Result<(), SessionFailure> {
+    // A cart that can't be read any more is removed first: `update` would refuse it.
+    Cart::of(&session)?;
     // Parallel requests each add their item: the closure runs again on what the other one stored.
     session.update(Cart::NAME, move |cart: Option<Cart>| {
         let mut cart = cart.unwrap_or_default();

@@ -8,14 +8,19 @@ use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::ErrorRequestTimeout;
 use actix_web::middleware::{Next, from_fn};
-use actix_web::web::{self, Data, Path, ServiceConfig, post};
+use actix_web::web::{self, Bytes, Data, Path, ServiceConfig, post};
 use actix_web::{App, Error, HttpResponse, HttpServer, Route, guard};
-pub(crate) use session_actix::{CookieConfig, SameSite, SessionMiddleware as SessionLayer};
-use session_actix::{OptionalSession, Session, SessionFailure};
+use futures_util::TryStreamExt as _;
+pub(crate) use session_actix::{
+    CookieConfig, SameSite, SessionHeader, SessionMiddleware as SessionLayer,
+};
+use session_actix::{OptionalSession, SessionFailure};
+pub(crate) use session_actix::{Session, SessionHandle};
 use session_core::{Config, Owner, SessionStore};
 use tokio::sync::Notify;
 
-use crate::support::{Client, Probe};
+use crate::stream::{self, Act};
+use crate::support::{Client, Probe, number_if_it_is_one};
 
 /// Whether the framework drops a handler whose client has disconnected.
 pub(crate) const DROPS_HANDLERS: bool = false;
@@ -40,7 +45,18 @@ pub(crate) struct Slow {
 /// An application that is not served yet.
 pub(crate) struct Application {
     layer: Option<SessionLayer>,
-    slow: Slow,
+    routes: Routes,
+}
+
+type Routes = Arc<dyn Fn(&mut ServiceConfig) + Send + Sync>;
+
+impl Application {
+    pub(crate) fn new(
+        layer: Option<SessionLayer>,
+        routes: impl Fn(&mut ServiceConfig) + Send + Sync + 'static,
+    ) -> Self {
+        Self { layer, routes: Arc::new(routes) }
+    }
 }
 
 /// A client of a new application over this store.
@@ -53,11 +69,11 @@ pub(crate) fn app(layer: SessionLayer) -> Application {
 }
 
 pub(crate) fn app_with(layer: SessionLayer, slow: Slow) -> Application {
-    Application { layer: Some(layer), slow }
+    Application::new(Some(layer), move |app| routes(app, slow.clone()))
 }
 
 pub(crate) fn app_without_a_layer() -> Application {
-    Application { layer: None, slow: Slow::default() }
+    Application::new(None, |app| routes(app, Slow::default()))
 }
 
 /// A layer without garbage collection, so that calls can be counted.
@@ -73,12 +89,13 @@ pub(crate) fn quiet_with_idle_timeout(probe: &Probe) -> SessionLayer {
 
 /// Serves the application on a free port until the test's process ends.
 pub(crate) async fn serve(application: Application) -> SocketAddr {
-    let Application { layer, slow } = application;
+    let Application { layer, routes } = application;
     let (tell, told) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let server = HttpServer::new(move || {
-                let routes = routes(slow.clone());
+                let routes = Arc::clone(&routes);
+                let routes = move |app: &mut ServiceConfig| routes(app);
                 match layer.clone() {
                     Some(layer) => App::new().service(web::scope("").wrap(layer).configure(routes)),
                     None => App::new().service(web::scope("").configure(routes)),
@@ -92,49 +109,52 @@ pub(crate) async fn serve(application: Application) -> SocketAddr {
     told.await.unwrap()
 }
 
-fn routes(slow: Slow) -> impl FnOnce(&mut ServiceConfig) {
-    move |app| {
-        app.app_data(Data::new(slow))
-            .route("/plain", get().to(async || "plain"))
-            .route("/ask", get().to(async |_: Session| "asked"))
-            .route("/get/{key}", get().to(read))
-            .route("/set/{key}/{value}", get().to(write))
-            .route("/count", get().to(count))
-            .route("/count-and-save", get().to(count_and_save))
-            .route("/clear-and-set/{value}", get().to(clear_and_set))
-            .route("/login/{name}", get().to(login))
-            .route("/sign-in/{name}", get().to(sign_in))
-            .route("/remember", get().to(remember))
-            .route("/forget", get().to(forget))
-            .route("/logout", get().to(logout))
-            .route("/logout-and-set/{value}", get().to(logout_and_set))
-            .route("/extend", get().to(extend))
-            .route("/state", get().to(state))
-            .route("/fail/login", get().to(fail_login))
-            .route("/fail/logout", get().to(fail_logout))
-            .route("/fail/set/{value}", get().to(fail_write))
-            .route("/panic/logout", get().to(panic_logout))
-            .route("/optional", get().to(optional))
-            .route("/optional/set/{value}", get().to(optional_write))
-            .route("/too-large", get().to(too_large))
-            .route("/slow/{value}", get().to(slow_write))
-            .route("/post/{value}", post().to(write_value))
-            .route("/renew", get().to(slow_renewal))
-            .route("/clear", get().to(clear))
-            .route("/both", get().to(async |_: Session, _: OptionalSession, _: Session| ""))
-            .route("/own-save", get().to(own_save))
-            .route("/length/{length}", get().to(of_length))
-            .service(web::resource("/half").wrap(from_fn(time_limit)).route(get().to(half)))
-            .service(
-                web::resource("/half-a-logout")
-                    .wrap(from_fn(time_limit))
-                    .route(get().to(half_a_logout)),
-            );
-    }
+pub(crate) fn routes(app: &mut ServiceConfig, slow: Slow) {
+    app.app_data(Data::new(slow))
+        .route("/plain", get().to(async || "plain"))
+        .route("/ask", get().to(async |_: Session| "asked"))
+        .route("/get/{key}", get().to(read))
+        .route("/set/{key}/{value}", get().to(write))
+        .route("/count", get().to(count))
+        .route("/count-and-save", get().to(count_and_save))
+        .route("/clear-and-set/{value}", get().to(clear_and_set))
+        .route("/login/{name}", get().to(login))
+        .route("/sign-in/{name}", get().to(sign_in))
+        .route("/remember", get().to(remember))
+        .route("/forget", get().to(forget))
+        .route("/logout", get().to(logout))
+        .route("/logout-and-set/{value}", get().to(logout_and_set))
+        .route("/extend", get().to(extend))
+        .route("/state", get().to(state))
+        .route("/fail/login", get().to(fail_login))
+        .route("/fail/logout", get().to(fail_logout))
+        .route("/fail/set/{value}", get().to(fail_write))
+        .route("/panic/logout", get().to(panic_logout))
+        .route("/optional", get().to(optional))
+        .route("/optional/set/{value}", get().to(optional_write))
+        .route("/too-large", get().to(too_large))
+        .route("/slow/{value}", get().to(slow_write))
+        .route("/post/{value}", post().to(write_value))
+        .route("/renew", get().to(slow_renewal))
+        .route("/clear", get().to(clear))
+        .route("/both", get().to(async |_: Session, _: OptionalSession, _: Session| ""))
+        .route("/own-save", get().to(own_save))
+        .route("/stream/ask-and-set", get().to(stream_from_the_request))
+        .route("/stream/{act}", get().to(stream_from_the_handler))
+        .route("/length/{length}", get().to(of_length))
+        .route("/number", get().to(number))
+        .route("/number-or-remove", get().to(number_or_remove))
+        .route("/number-or-remove/add", get().to(number_or_remove_and_add))
+        .service(web::resource("/half").wrap(from_fn(time_limit)).route(get().to(half)))
+        .service(
+            web::resource("/half-a-logout")
+                .wrap(from_fn(time_limit))
+                .route(get().to(half_a_logout)),
+        );
 }
 
 /// As axum does, the handler of GET runs for HEAD, too.
-fn get() -> Route {
+pub(crate) fn get() -> Route {
     web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
@@ -274,9 +294,40 @@ async fn own_save(session: Session) -> Answer {
     Ok(String::new())
 }
 
+async fn stream_from_the_handler(
+    session: Session,
+    slow: Data<Slow>,
+    act: Path<String>,
+) -> HttpResponse {
+    streaming(stream::From::Handler(session), Act::named(&act), &slow)
+}
+
+async fn stream_from_the_request(handle: SessionHandle, slow: Data<Slow>) -> HttpResponse {
+    streaming(stream::From::Request(handle), Act::Set, &slow)
+}
+
+fn streaming(from: stream::From, act: Act, slow: &Slow) -> HttpResponse {
+    let body =
+        stream::body(from, act, slow.clone()).map_ok(|part| Bytes::from_static(part.as_bytes()));
+    HttpResponse::Ok().streaming(body)
+}
+
 async fn of_length(session: Session, length: Path<usize>) -> Answer {
     session.insert("value", "x".repeat(*length))?;
     Ok(String::new())
+}
+
+async fn number(session: Session) -> Answer {
+    Ok(session.get::<u64>("value")?.unwrap_or_default().to_string())
+}
+
+async fn number_or_remove(session: Session) -> Answer {
+    Ok(number_if_it_is_one(&session)?.to_string())
+}
+
+async fn number_or_remove_and_add(session: Session) -> Answer {
+    number_if_it_is_one(&session)?;
+    Ok(session.update("value", |value: Option<u64>| value.unwrap_or(0) + 1)?.to_string())
 }
 
 async fn half(session: Session) -> &'static str {

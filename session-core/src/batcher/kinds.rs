@@ -16,6 +16,9 @@ pub(super) trait Kind: Send + Sync + 'static {
     type Item: Send + Sync + 'static;
     type Reply: Clone + Send + 'static;
 
+    /// The name of the operation in metrics.
+    const NAME: &'static str;
+
     /// Whether several callers may share one item. Only loads may, because each write has its own
     /// outcome.
     const SHARES: bool = false;
@@ -41,6 +44,8 @@ impl Kind for Loads {
     type Item = Key;
     type Reply = Option<Loaded>;
 
+    const NAME: &'static str = "load";
+
     const SHARES: bool = true;
 
     fn key(key: &Key) -> Key {
@@ -64,6 +69,8 @@ pub(super) enum Creates {}
 impl Kind for Creates {
     type Item = CreateItem;
     type Reply = ();
+
+    const NAME: &'static str = "create";
 
     fn key(item: &CreateItem) -> Key {
         item.key
@@ -91,6 +98,8 @@ impl Kind for Updates {
     type Item = UpdateItem;
     type Reply = ();
 
+    const NAME: &'static str = "update";
+
     fn key(item: &UpdateItem) -> Key {
         item.key
     }
@@ -117,6 +126,8 @@ impl Kind for Touches {
     type Item = TouchItem;
     type Reply = ();
 
+    const NAME: &'static str = "touch";
+
     fn key(item: &TouchItem) -> Key {
         item.key
     }
@@ -138,6 +149,8 @@ pub(super) enum Destroys {}
 impl Kind for Destroys {
     type Item = DestroyItem;
     type Reply = bool;
+
+    const NAME: &'static str = "destroy";
 
     fn key(item: &DestroyItem) -> Key {
         item.key

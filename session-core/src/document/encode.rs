@@ -5,9 +5,14 @@ use bytes::Bytes;
 use super::flash::FlashEntry;
 use super::index::{Codes, DATA, FLASH, LABEL, LIFETIME};
 use super::parsed::{Data, Document, Member, VERSION};
+use super::span::Span;
 
 /// Writes a document from its parts, in this order: head, values, flash.
-pub(crate) struct Encoder {
+pub(crate) struct Encoder<'a> {
+    /// The text whose values are copied.
+    base: &'a [u8],
+    /// Values of the base that are to be copied: neighbours are copied together.
+    run: Option<Span>,
     out: Vec<u8>,
     created: u64,
     lifetime: Option<u64>,
@@ -17,9 +22,10 @@ pub(crate) struct Encoder {
     codes: Codes,
 }
 
-impl Encoder {
+impl<'a> Encoder<'a> {
     /// `expected` values with `expected_bytes` bytes in all are an estimate, for the capacity.
     pub(crate) fn new(
+        base: &'a Document,
         created: u64,
         lifetime: Option<u64>,
         label: Option<Box<str>>,
@@ -41,24 +47,35 @@ impl Encoder {
         }
         out.extend_from_slice(DATA);
         let first = out.len();
-        Self { out, created, lifetime, label, first, codes: Codes::for_entries(expected) }
+        let codes = Codes::for_entries(expected);
+        Self { base: &base.raw, run: None, out, created, lifetime, label, first, codes }
     }
 
-    /// Copies a value of another document, byte for byte if possible.
+    /// Copies a value of the base, byte for byte if possible.
     #[inline]
     pub(crate) fn copy(&mut self, member: &Member<'_>) {
-        let Some(text) = member.text else {
+        let Some((place, code)) = member.place else {
             return self.copy_and_escape(member);
         };
-        self.separate();
-        self.codes.push(member.name.len(), member.json.len(), false);
-        self.out.extend_from_slice(text);
+        self.codes.copy(&code);
+        match &mut self.run {
+            Some(run) if run.is_before(place) => *run = run.up_to(place),
+            _ => {
+                self.end_run();
+                self.run = Some(place);
+            }
+        }
     }
 
     #[cold]
     fn copy_and_escape(&mut self, member: &Member<'_>) {
+        self.replace(member, member.json);
+    }
+
+    /// Writes another JSON value under the name of a value of the base.
+    pub(crate) fn replace(&mut self, member: &Member<'_>, json: &[u8]) {
         let name = std::str::from_utf8(member.name).expect("the document was checked to be UTF-8");
-        self.value(name, member.json);
+        self.value(name, json);
     }
 
     fn separate(&mut self) {
@@ -67,8 +84,16 @@ impl Encoder {
         }
     }
 
+    fn end_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.separate();
+            self.out.extend_from_slice(run.of(self.base));
+        }
+    }
+
     /// Writes one value, which is JSON.
     pub(crate) fn value(&mut self, name: &str, json: &[u8]) {
+        self.end_run();
         self.separate();
         let start = self.out.len();
         if name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\') {
@@ -85,6 +110,7 @@ impl Encoder {
     }
 
     pub(crate) fn finish(mut self, flash: Vec<FlashEntry>) -> Document {
+        self.end_run();
         self.out.push(b'}');
         if !flash.is_empty() {
             self.out.extend_from_slice(FLASH);

@@ -13,6 +13,8 @@ use super::span::Span;
 /// Up to this number of values a linear search is fast enough.
 pub(super) const MAX_ENTRIES: usize = 64;
 const CODE: usize = 5;
+/// The lengths of one name and its value.
+pub(super) type Code = [u8; CODE];
 const MAX_NAME: usize = (1 << 7) - 1;
 const MAX_VALUE: u32 = (1 << 18) - 1;
 
@@ -93,7 +95,7 @@ impl Packed {
         self.codes.range().len() / CODE
     }
 
-    /// Names (without quotes) and values.
+    /// Names (without quotes), values, and their codes.
     pub(super) fn entries<'a>(&self, raw: &'a [u8]) -> Entries<'a> {
         // As if there were a value and a comma before the first name.
         let before = self.first - 1;
@@ -127,20 +129,21 @@ impl Packed {
 #[derive(Clone)]
 pub(super) struct Entries<'a> {
     last: Span,
-    codes: std::slice::Iter<'a, [u8; CODE]>,
+    codes: std::slice::Iter<'a, Code>,
 }
 
 impl Iterator for Entries<'_> {
-    type Item = (Span, Span);
+    type Item = (Span, Span, Code);
 
     #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let (name, value) = decode(self.codes.next()?);
+        let code = self.codes.next()?;
+        let (name, value) = decode(code);
         // Between them are a comma and a quote, or a quote and a colon.
         let name = self.last.next(2, name);
         let value = name.next(2, value);
         self.last = value;
-        Some((name, value))
+        Some((name, value, *code))
     }
 }
 
@@ -157,6 +160,15 @@ impl Codes {
             let code = name << 18 | value;
             let digit = |n: usize| b'0' + u8::try_from(code >> (5 * n) & 31).expect("five bits");
             self.codes.extend_from_slice(&[digit(4), digit(3), digit(2), digit(1), digit(0)]);
+        }
+    }
+
+    /// Copies a code of another index.
+    #[inline]
+    pub(super) fn copy(&mut self, code: &Code) {
+        self.unfit |= self.len() == MAX_ENTRIES;
+        if !self.unfit {
+            self.codes.extend_from_slice(code);
         }
     }
 
@@ -178,7 +190,7 @@ impl Codes {
 }
 
 /// The lengths of the name and of the value.
-fn decode(code: &[u8; CODE]) -> (u32, u32) {
+fn decode(code: &Code) -> (u32, u32) {
     let code = code.iter().fold(0, |code, digit| code << 5 | u32::from(digit & 31 ^ 16));
     (code >> 18, code & MAX_VALUE)
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use super::flash::FlashEntry;
-use super::index::{self, Packed};
+use super::index::{self, Code, Packed};
 use super::scan::{Malformed, Scanner};
 use super::span::Span;
 use crate::{Error, Result};
@@ -135,8 +135,8 @@ impl Document {
         match &self.data {
             Data::Packed(packed) => packed
                 .entries(&self.raw)
-                .find(|(found, _)| found.of(&self.raw) == name.as_bytes())
-                .map(|(_, value)| value),
+                .find(|(found, ..)| found.of(&self.raw) == name.as_bytes())
+                .map(|(_, value, _)| value),
             Data::Listed(entries) => {
                 let at = entries
                     .binary_search_by(|entry| entry.name.text(&self.raw).cmp(name.as_bytes()))
@@ -181,8 +181,8 @@ impl Document {
 pub(crate) struct Member<'a> {
     pub(crate) name: &'a [u8],
     pub(crate) json: &'a [u8],
-    /// Name and value as they are in the document, if they can be copied from there.
-    pub(super) text: Option<&'a [u8]>,
+    /// The place of name and value in the document, and their code, if they can be copied from there.
+    pub(super) place: Option<(Span, Code)>,
 }
 
 pub(crate) struct Members<'a> {
@@ -202,13 +202,13 @@ impl<'a> Iterator for Members<'a> {
     fn next(&mut self) -> Option<Member<'a>> {
         match &mut self.places {
             Places::Packed(entries) => {
-                let (name, value) = entries.next()?;
-                let text = Some(name.quoted().up_to(value).of(self.raw));
-                Some(Member { name: name.of(self.raw), json: value.of(self.raw), text })
+                let (name, value, code) = entries.next()?;
+                let place = Some((name.quoted().up_to(value), code));
+                Some(Member { name: name.of(self.raw), json: value.of(self.raw), place })
             }
             Places::Listed(entries) => {
                 let Entry { name, value } = entries.next()?;
-                Some(Member { name: name.text(self.raw), json: value.of(self.raw), text: None })
+                Some(Member { name: name.text(self.raw), json: value.of(self.raw), place: None })
             }
         }
     }

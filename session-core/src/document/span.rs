@@ -28,6 +28,11 @@ impl Span {
         Self { start: self.end + gap, end: self.end + gap + len }
     }
 
+    /// Whether only a comma separates this one from the other.
+    pub(in crate::document) fn is_before(self, next: Self) -> bool {
+        self.end + 1 == next.start
+    }
+
     /// From here to the end of the other.
     pub(in crate::document) fn up_to(self, last: Self) -> Self {
         Self { start: self.start, end: last.end }

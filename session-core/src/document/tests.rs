@@ -149,6 +149,59 @@ proptest! {
         serde_json::from_slice::<serde_json::Value>(&written.payload()).unwrap();
     }
 
+    /// Neighbours that did not change are copied together, whatever lies between them.
+    #[test]
+    fn changes_apply_to_any_base(
+        map in prop_oneof![
+            btree_map(plain_name(), any_text(), 0..12),
+            btree_map(plain_name(), any_text(), index::MAX_ENTRIES - 2..index::MAX_ENTRIES + 2),
+            btree_map(any_text(), any_text(), 0..12),
+        ],
+        fates in vec(prop_oneof![4 => Just(None), 1 => Just(Some(None)), 1 => any_text().prop_map(|it| Some(Some(it)))], 70),
+        new in btree_map(plain_name(), any_text(), 0..3),
+        with_index: bool,
+        cleared in proptest::bool::weighted(0.1),
+    ) {
+        let json = |text: &String| Bytes::from(serde_json::to_vec(text).unwrap());
+        let mut first = Changes::default();
+        map.iter().for_each(|(name, value)| first.set(name, json(value)));
+        let payload = first.encode(&Document::new(5), || 1).payload();
+        let base = if with_index { Document::decode(payload) } else { Ok(Document::scan(&payload).unwrap()) };
+
+        let (mut changes, mut expected) = (Changes::default(), map.clone());
+        if cleared {
+            changes.clear();
+            expected.clear();
+        }
+        for (name, fate) in map.keys().zip(fates) {
+            match fate {
+                None => {}
+                Some(None) => {
+                    changes.remove(name);
+                    expected.remove(name);
+                }
+                Some(Some(value)) => {
+                    changes.set(name, json(&value));
+                    expected.insert(name.clone(), value);
+                }
+            }
+        }
+        for (name, value) in new {
+            changes.set(&name, json(&value));
+            expected.insert(name, value);
+        }
+        let written = changes.encode(&base.unwrap(), || 1);
+        let whole: serde_json::Value = serde_json::from_slice(&written.payload()).unwrap();
+        prop_assert_eq!(&whole["data"], &serde_json::json!(expected));
+        let read = Document::decode(written.payload()).unwrap();
+        for document in [&written, &read] {
+            prop_assert_eq!(document.len(), expected.len());
+            for (name, value) in &expected {
+                prop_assert_eq!(document.value(name), Some(json(value)));
+            }
+        }
+    }
+
     #[test]
     fn damage_never_panics(cut in 0usize..90, at in 0usize..90, byte: u8) {
         let text = r#"{"v":1,"created":1,"data":{"k\u0041":"v","n":[1,{"a":2}]},"flash":[{"id":1,"key":"k","value":1}]}"#;

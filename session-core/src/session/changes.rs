@@ -1,7 +1,9 @@
 //! The changes of this request. They are kept separate from the loaded state, so that they can be
 //! applied to a record that another request saved meanwhile.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,8 +23,15 @@ pub(crate) type Step = Arc<dyn Fn(Option<&[u8]>) -> Result<Bytes> + Send + Sync>
 #[derive(Default)]
 pub(crate) struct Changes {
     last: u64,
+    /// Allocated by the first change: most requests only read.
+    pending: Option<Box<Pending>>,
+}
+
+/// The changes that are not saved yet.
+#[derive(Default)]
+pub(crate) struct Pending {
     /// Boxed, because the map allocates space for eleven entries at once.
-    values: BTreeMap<Box<str>, Box<Change>>,
+    values: BTreeMap<Name, Box<Change>>,
     cleared: Option<u64>,
     pub(crate) flash: FlashChanges,
     pub(crate) owner: Option<(u64, Option<Owner>)>,
@@ -36,6 +45,43 @@ pub(crate) struct Changes {
     /// Closures of the application that are not needed any more. Dropping one may run any code, so
     /// they are dropped outside the session's lock.
     unneeded: Vec<Step>,
+}
+
+static NONE: Pending = Pending {
+    values: BTreeMap::new(),
+    cleared: None,
+    flash: FlashChanges { added: Vec::new(), removed: BTreeMap::new() },
+    owner: None,
+    lifetime: None,
+    label: None,
+    extend: None,
+    regenerate: None,
+    sign_in: None,
+    unneeded: Vec::new(),
+};
+
+impl Deref for Changes {
+    type Target = Pending;
+
+    fn deref(&self) -> &Pending {
+        self.pending.as_deref().unwrap_or(&NONE)
+    }
+}
+
+impl DerefMut for Changes {
+    fn deref_mut(&mut self) -> &mut Pending {
+        self.pending.get_or_insert_default()
+    }
+}
+
+/// The name of a value. It can be found by its bytes, because strings are ordered like their bytes.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Name(Box<str>);
+
+impl Borrow<[u8]> for Name {
+    fn borrow(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
 }
 
 /// The changes to the flash, each with its number.
@@ -61,6 +107,14 @@ struct Update {
     watch: Option<Arc<Watch>>,
 }
 
+impl Pending {
+    fn forget_values(&mut self) {
+        for change in std::mem::take(&mut self.values).into_values() {
+            self.unneeded.extend(change.updates.into_iter().map(|update| update.step));
+        }
+    }
+}
+
 impl Changes {
     /// The number of a new change.
     pub(crate) fn next(&mut self) -> u64 {
@@ -75,9 +129,11 @@ impl Changes {
 
     /// Removes all changes; the numbers continue.
     pub(crate) fn reset(&mut self) {
-        self.forget_values();
-        let unneeded = std::mem::take(&mut self.unneeded);
-        *self = Self { last: self.last, unneeded, ..Self::default() };
+        if let Some(pending) = self.pending.as_deref_mut() {
+            pending.forget_values();
+            let unneeded = std::mem::take(&mut pending.unneeded);
+            *pending = Pending { unneeded, ..Pending::default() };
+        }
     }
 
     /// Whether there are closures to drop outside the session's lock.
@@ -87,7 +143,10 @@ impl Changes {
 
     /// The closures to drop outside the session's lock.
     pub(crate) fn take_unneeded(&mut self) -> Vec<Step> {
-        std::mem::take(&mut self.unneeded)
+        self.pending
+            .as_mut()
+            .map(|pending| std::mem::take(&mut pending.unneeded))
+            .unwrap_or_default()
     }
 
     /// Whether the record has to be written.
@@ -128,7 +187,7 @@ impl Changes {
     fn put(&mut self, name: &str, value: Option<Bytes>) {
         let own = Some((self.next(), value.clone()));
         let change = Box::new(Change { own, updates: Vec::new(), value });
-        if let Some(replaced) = self.values.insert(name.into(), change) {
+        if let Some(replaced) = self.values.insert(Name(name.into()), change) {
             self.unneeded.extend(replaced.updates.into_iter().map(|update| update.step));
         }
     }
@@ -136,13 +195,6 @@ impl Changes {
     pub(crate) fn clear(&mut self) {
         self.forget_values();
         self.cleared = Some(self.next());
-    }
-
-    fn forget_values(&mut self) {
-        for change in self.values.values_mut().filter(|change| !change.updates.is_empty()) {
-            self.unneeded.extend(change.updates.drain(..).map(|update| update.step));
-        }
-        self.values.clear();
     }
 
     /// Adds an update, whose result on the current value is `value`.
@@ -157,7 +209,7 @@ impl Changes {
         let own = self.cleared.map(|cleared| (cleared, None));
         let change = self
             .values
-            .entry(name.into())
+            .entry(Name(name.into()))
             .or_insert_with(|| Box::new(Change { own, ..Change::default() }));
         change.updates.push(Update { number, step, watch });
         change.value = Some(value);
@@ -165,7 +217,7 @@ impl Changes {
 
     /// The value as this request sees it.
     pub(crate) fn value(&self, base: &Document, name: &str) -> Option<Bytes> {
-        match self.values.get(name) {
+        match self.values.get(name.as_bytes()) {
             Some(change) => change.value.clone(),
             None if self.cleared.is_some() => None,
             None => base.value(name),
@@ -176,9 +228,9 @@ impl Changes {
     pub(crate) fn names(&self, base: &Document) -> Vec<String> {
         let stored = base.members().map(|member| String::from_utf8_lossy(member.name).into_owned());
         let stored = stored
-            .filter(|name| self.cleared.is_none() && !self.values.contains_key(name.as_str()));
+            .filter(|name| self.cleared.is_none() && !self.values.contains_key(name.as_bytes()));
         let changed = self.values.iter().filter(|(_, change)| change.value.is_some());
-        let mut names: Vec<_> = stored.chain(changed.map(|(name, _)| name.to_string())).collect();
+        let mut names: Vec<_> = stored.chain(changed.map(|(name, _)| name.0.to_string())).collect();
         names.sort_unstable();
         names
     }
@@ -187,7 +239,7 @@ impl Changes {
         let keeps_base = self.cleared.is_none();
         let mut len = if keeps_base { base.len() } else { 0 };
         for (name, change) in &self.values {
-            match (keeps_base && base.contains(name), change.value.is_some()) {
+            match (keeps_base && base.contains(&name.0), change.value.is_some()) {
                 (false, true) => len += 1,
                 (true, false) => len -= 1,
                 _ => {}
@@ -210,27 +262,23 @@ impl Changes {
         let added: usize = self
             .values
             .iter()
-            .filter_map(|(name, change)| Some(name.len() + change.value.as_ref()?.len() + 9))
+            .filter_map(|(name, change)| Some(name.0.len() + change.value.as_ref()?.len() + 9))
             .sum();
         let expected = base.len() + self.values.len();
         let expected_bytes = base.payload().len() + added;
-        let mut encoder = Encoder::new(created, lifetime, label, expected, expected_bytes);
-        let kept = self.cleared.is_none().then_some(base);
-        for member in kept.into_iter().flat_map(Document::members) {
-            let name =
-                std::str::from_utf8(member.name).expect("the document was checked to be UTF-8");
-            match self.values.get(name) {
-                None => encoder.copy(&member),
-                Some(change) => {
-                    if let Some(json) = &change.value {
-                        encoder.value(name, json);
-                    }
+        let mut encoder = Encoder::new(base, created, lifetime, label, expected, expected_bytes);
+        if self.cleared.is_none() {
+            for member in base.members() {
+                match self.values.get(member.name).map(|change| &change.value) {
+                    None => encoder.copy(&member),
+                    Some(Some(json)) => encoder.replace(&member, json),
+                    Some(None) => {}
                 }
             }
         }
-        for (name, change) in &self.values {
+        for (Name(name), change) in &self.values {
             if let Some(json) = &change.value
-                && kept.is_none_or(|base| !base.contains(name))
+                && (self.cleared.is_some() || !base.contains(name))
             {
                 encoder.value(name, json);
             }
@@ -254,22 +302,23 @@ impl Changes {
             return;
         }
         let is_later = |number: u64| number > written;
-        let unneeded = &mut self.unneeded;
-        self.values.retain(|_, change| {
+        let Some(pending) = self.pending.as_deref_mut() else { return };
+        let unneeded = &mut pending.unneeded;
+        pending.values.retain(|_, change| {
             change.own.take_if(|(number, _)| !is_later(*number));
             let old = change.updates.extract_if(.., |update| !is_later(update.number));
             unneeded.extend(old.map(|update| update.step));
             change.own.is_some() || !change.updates.is_empty()
         });
-        self.flash.added.retain(|(number, _)| is_later(*number));
-        self.flash.removed.retain(|_, number| is_later(*number));
-        self.cleared.take_if(|number| !is_later(*number));
-        self.extend.take_if(|number| !is_later(*number));
-        self.regenerate.take_if(|number| !is_later(*number));
-        self.sign_in.take_if(|number| !is_later(*number));
-        self.owner.take_if(|(number, _)| !is_later(*number));
-        self.lifetime.take_if(|(number, _)| !is_later(*number));
-        self.label.take_if(|(number, _)| !is_later(*number));
+        pending.flash.added.retain(|(number, _)| is_later(*number));
+        pending.flash.removed.retain(|_, number| is_later(*number));
+        pending.cleared.take_if(|number| !is_later(*number));
+        pending.extend.take_if(|number| !is_later(*number));
+        pending.regenerate.take_if(|number| !is_later(*number));
+        pending.sign_in.take_if(|number| !is_later(*number));
+        pending.owner.take_if(|(number, _)| !is_later(*number));
+        pending.lifetime.take_if(|(number, _)| !is_later(*number));
+        pending.label.take_if(|(number, _)| !is_later(*number));
     }
 
     /// The updates whose result depends on the stored value, by the name of the value.
@@ -279,7 +328,7 @@ impl Changes {
             .filter(|(_, change)| change.own.is_none())
             .map(|(name, change)| {
                 let steps = change.updates.iter().map(|update| Arc::clone(&update.step));
-                (name.to_string(), steps.collect())
+                (name.0.to_string(), steps.collect())
             })
             .collect()
     }
@@ -292,7 +341,8 @@ impl Changes {
 
     /// Sets the result of the updates of one value on a new base.
     pub(crate) fn set_result(&mut self, name: &str, result: Option<Bytes>) {
-        if let Some(change) = self.values.get_mut(name) {
+        let values = self.pending.as_mut().map(|pending| &mut pending.values);
+        if let Some(change) = values.and_then(|values| values.get_mut(name.as_bytes())) {
             change.value = result;
         }
     }

@@ -113,19 +113,24 @@ impl State {
             return Some(self.full_life(config));
         }
         let asked = self.changes.extend.is_some();
-        // The session's own lifetime is renewed by `extend` only.
-        let can_renew = match self.base.lifetime {
-            Some(_) => asked,
-            None => config.idle_timeout.is_some() && !self.is_over(config),
+        // No life that a renewal gives is longer. The session's own lifetime is renewed by `extend` only.
+        let longest = match self.base.lifetime {
+            Some(own) => Duration::from_millis(own),
+            None => config.idle_timeout?,
         };
-        if !can_renew {
+        if self.base.lifetime.is_some() && !asked {
             return None;
         }
         let left = self.stored.as_ref()?.expires_in(Instant::now());
-        let life = self.full_life(config);
-        let gain = life.saturating_sub(left);
-        let threshold = if asked { 0.0 } else { life.as_secs_f64() * config.renew_after };
-        (gain.as_secs_f64() > threshold).then_some(life)
+        let is_due = |life: Duration| {
+            let threshold = if asked { 0.0 } else { life.as_secs_f64() * config.renew_after };
+            life.saturating_sub(left).as_secs_f64() > threshold
+        };
+        // Most saves end here, without a look at the wall clock.
+        if !is_due(longest) || (self.base.lifetime.is_none() && self.is_over(config)) {
+            return None;
+        }
+        Some(self.full_life(config)).filter(|life| is_due(*life))
     }
 
     /// The ttl of a session that begins or is renewed now.

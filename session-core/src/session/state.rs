@@ -18,7 +18,7 @@ pub(crate) struct State {
     pub(crate) doubt: Option<Doubt>,
     /// A save of this handle whose future was dropped while it waited in a queue. A leader may
     /// still be writing its changes.
-    pub(crate) queued: Option<Ticket>,
+    pub(crate) queued: Option<Box<Ticket>>,
     /// Sessions that the next save has to destroy, in this order.
     pub(crate) ended: Vec<Ended>,
     /// The flash entries that were delivered to this request and that it has neither kept nor
@@ -32,7 +32,7 @@ pub(crate) struct State {
     /// explicit sign-in is stored.
     pub(crate) late: bool,
     /// The new key that another request gave to the session, for a sign-out.
-    elsewhere: Option<Key>,
+    elsewhere: Option<Box<Key>>,
     /// The number of the latest change that was given up: it was discarded or late, or its write
     /// remains in doubt.
     pub(crate) given_up: u64,
@@ -42,7 +42,7 @@ pub(crate) struct State {
     /// A life that begins does not begin before this time, whatever the clock says.
     pub(super) not_before: u64,
     /// The unreadable record that this session replaces.
-    unreadable: Option<Key>,
+    unreadable: Option<Box<Key>>,
 }
 
 pub(crate) struct Stored {
@@ -84,8 +84,8 @@ pub(crate) struct Ended {
 pub(crate) struct Client {
     /// The key of the session in the client's cookie.
     pub(crate) cookie: Option<Key>,
-    /// The current key of that session, after rotations by this or other requests.
-    session: Option<Key>,
+    /// The current key of that session, if this or another request has given it another one.
+    moved: Option<Box<Key>>,
     pub(crate) stale: Staleness,
     /// The session was destroyed.
     pub(crate) ended: bool,
@@ -98,6 +98,13 @@ pub(crate) enum Staleness {
     Nothing,
     Expiry,
     Value,
+}
+
+impl Client {
+    /// The current key of the session in the client's cookie.
+    fn session(&self) -> Option<&Key> {
+        self.moved.as_deref().or(self.cookie.as_ref())
+    }
 }
 
 impl Stored {
@@ -127,7 +134,7 @@ impl State {
     /// session is destroyed.
     pub(crate) fn instead_of(unreadable: Key) -> Self {
         let mut state = Self::over(Some(unreadable), None, Document::new(unix_millis()));
-        state.unreadable = Some(unreadable);
+        state.unreadable = Some(Box::new(unreadable));
         state
     }
 
@@ -143,7 +150,7 @@ impl State {
             ended: Vec::new(),
             accessed: false,
             life: 0,
-            client: Client { cookie, session: cookie, ..Client::default() },
+            client: Client { cookie, ..Client::default() },
             late: false,
             elsewhere: None,
             given_up: 0,
@@ -232,7 +239,7 @@ impl State {
     pub(crate) fn destroy(&mut self) {
         let longest = self.own_lifetime();
         self.ended.extend(self.unreadable.take().map(|key| Ended {
-            key,
+            key: *key,
             revision: None,
             unread: true,
             expires_in: longest,
@@ -248,7 +255,7 @@ impl State {
             }),
             // A sign-out with the old id ends the session under its new id.
             None => self.ended.extend(self.elsewhere.take().map(|key| Ended {
-                key,
+                key: *key,
                 revision: None,
                 unread: false,
                 expires_in: longest,
@@ -285,7 +292,7 @@ impl State {
     /// A destruction was carried out.
     pub(crate) fn destroyed(&mut self, key: Key) {
         self.ended.retain(|ended| ended.key != key);
-        self.client.ended |= self.client.session == Some(key);
+        self.client.ended |= self.client.session() == Some(&key);
     }
 
     /// Gives up all changes up to this number.
@@ -308,8 +315,6 @@ impl State {
             return false; // destroyed meanwhile; the key is among the ended ones already
         }
         write.watched.set_written();
-        let Record { revision, owner, .. } = write.record.clone();
-        let expires = write.expires_at().or(self.stored.as_ref().map(|stored| stored.expires));
         let stale = match (&write.target, &sealed, write.life) {
             (Target::Update { .. }, None, None) => Staleness::Nothing,
             // The session's own lifetime may make the cookie persistent.
@@ -319,26 +324,29 @@ impl State {
             _ => Staleness::Value,
         };
         if let Target::Rotate(rotation) = &write.target
-            && self.client.session == Some(rotation.old)
+            && self.client.session() == Some(&rotation.old)
         {
-            self.client.session = Some(rotation.new.key);
+            self.client.moved = Some(Box::new(rotation.new.key));
         }
-        let before = self.stored.take();
-        let owner_before = before.as_ref().and_then(|stored| stored.owner.clone());
-        let identity = match (write.new_identity(), before) {
-            (Some(new), _) => Some(new.clone()),
-            (None, stored) => stored.map(|stored| stored.identity),
-        };
+        let Record { revision, owner, .. } = &write.record;
+        let owner_before = self.stored.as_ref().and_then(|stored| stored.owner.as_ref());
         self.uncounted |= owner.is_some()
-            && (owner != owner_before || write.document.created != self.base.created);
-        self.stored = identity.map(|identity| Stored {
-            identity,
-            revision,
-            owner,
-            expires: expires.unwrap_or_else(Instant::now),
-            gone: false,
-            sealed,
-        });
+            && (owner.as_ref() != owner_before || write.document.created != self.base.created);
+        let expires = write.expires_at().or(self.stored.as_ref().map(|stored| stored.expires));
+        let expires = expires.unwrap_or_else(Instant::now);
+        let (revision, owner) = (*revision, owner.clone());
+        match (write.new_identity(), &mut self.stored) {
+            (Some(new), _) => {
+                let identity = new.clone();
+                let gone = false;
+                self.stored = Some(Stored { identity, revision, owner, expires, gone, sealed });
+            }
+            (None, Some(stored)) => {
+                (stored.revision, stored.owner, stored.expires) = (revision, owner, expires);
+                (stored.gone, stored.sealed) = (false, sealed);
+            }
+            (None, None) => {}
+        }
         self.base = write.document.clone();
         self.changes.forget_up_to(write.version.change);
         self.doubt = None;
@@ -373,8 +381,8 @@ impl State {
     /// this request are stored only if it signs in, and then in a separate session, without the
     /// values of the old one.
     pub(crate) fn set_late(&mut self, new: Key) {
-        self.client.session = Some(new);
-        self.elsewhere = Some(new);
+        self.client.moved = Some(Box::new(new));
+        self.elsewhere = Some(Box::new(new));
         self.stored = None;
         self.base = Document::new(unix_millis());
         self.delivered.clear();

@@ -1,7 +1,10 @@
 //! Finds and ends the sessions of an account.
 
 use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use futures_util::{StreamExt as _, stream};
 
 use super::calls::Calls;
 use super::context::Context;
@@ -11,6 +14,8 @@ use crate::{Error, ErrorKind, Key, Loaded, Owner, Result};
 
 /// How many keys are read from the index at once.
 const PAGE: usize = 500;
+/// How many sessions are loaded or ended at the same time. A store that takes batches sends them together.
+const PARALLEL: usize = 32;
 /// How often the index is read again while other requests begin sessions.
 const MAX_PASSES: u32 = 100;
 /// How often a session is loaded again after another request saved it.
@@ -51,25 +56,44 @@ pub(super) async fn members(
     let (mut members, mut seen, mut after) = (Vec::new(), HashSet::new(), None);
     loop {
         let keys = page(server, &server.calls(context), owner, after.as_ref()).await?;
-        for key in &keys {
-            let mut next = Some(*key);
-            while let Some(key) = next.take().filter(|key| seen.insert(*key)) {
-                let Some(found) = server.calls(context).load(&key).await? else { break };
-                match Content::decode(found.record.payload) {
-                    Ok(Content::Tombstone(tombstone)) => next = Some(tombstone.key),
-                    _ if found.record.owner.as_ref() != Some(owner) => {}
-                    Ok(Content::Session(document)) => {
-                        members.push(Member { key, document, expires_in: found.expires_in });
-                    }
-                    Err(error) => tracing::warn!(%error, "a session of an account can't be read"),
-                }
-            }
+        let (count, last) = (keys.len(), keys.last().copied());
+        let found = keys.into_iter().map(|key| member(server, context, owner, key));
+        let mut found = stream::iter(found).buffered(PARALLEL);
+        while let Some(member) = found.next().await {
+            members.extend(member?.filter(|member| seen.insert(member.key)));
         }
-        after = keys.last().copied();
-        if keys.len() < PAGE {
+        after = last;
+        if count < PAGE {
             return Ok(members);
         }
     }
+}
+
+/// The session under this key, or under the new key to which its tombstone leads.
+async fn member(
+    server: &Server,
+    context: &Context,
+    owner: &Owner,
+    mut key: Key,
+) -> Result<Option<Member>> {
+    let mut visited = HashSet::new();
+    while visited.insert(key) {
+        let Some(Loaded { record, expires_in }) = server.calls(context).load(&key).await? else {
+            break;
+        };
+        match Content::decode(record.payload) {
+            Ok(Content::Tombstone(tombstone)) => key = tombstone.key,
+            _ if record.owner.as_ref() != Some(owner) => break,
+            Ok(Content::Session(document)) => {
+                return Ok(Some(Member { key, document, expires_in }));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a session of an account can't be read");
+                break;
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The end of an account's sessions.
@@ -79,72 +103,81 @@ pub(super) async fn members(
 /// owner and leads to the new key. So a session that is not found under one key is found under the other
 /// one, or by the next pass, because its key is new.
 pub(super) struct Sweep<'a> {
-    server: &'a Server,
-    context: &'a Context,
-    owner: &'a Owner,
-    keep: Option<Key>,
-    seen: HashSet<Key>,
+    pub(super) server: &'a Server,
+    pub(super) context: &'a Context,
+    pub(super) owner: &'a Owner,
+    pub(super) keep: Option<Key>,
+}
+
+/// What became of one key, and of those to which its tombstones lead.
+#[derive(Default)]
+pub(super) struct Swept {
+    /// Whether a session has ended.
+    pub(super) ended: bool,
     /// What was destroyed, and tombstones, which never change.
-    settled: HashSet<Key>,
-    ended: u64,
+    settled: Vec<Key>,
+    /// Another pass is needed.
     again: bool,
 }
 
-impl<'a> Sweep<'a> {
-    pub(super) fn new(
-        server: &'a Server,
-        context: &'a Context,
-        owner: &'a Owner,
-        keep: Option<Key>,
-    ) -> Self {
-        let (seen, settled) = (HashSet::new(), HashSet::new());
-        Self { server, context, owner, keep, seen, settled, ended: 0, again: false }
-    }
-
-    /// How many sessions have ended.
-    pub(super) fn ended(&self) -> u64 {
-        self.ended
-    }
-
-    fn calls(&self) -> Calls<'a> {
-        self.server.calls(self.context)
-    }
-
-    /// Ends all sessions but the one to keep, until a pass sees no new key.
-    pub(super) async fn run(mut self) -> Result<u64> {
+impl Sweep<'_> {
+    /// Ends all sessions but the one to keep, until a pass sees no new key. Returns how many have ended.
+    pub(super) async fn run(self) -> Result<u64> {
+        let (mut seen, mut settled, mut ended) = (HashSet::new(), HashSet::new(), 0);
         for _ in 0..MAX_PASSES {
-            self.again = false;
-            let mut after = None;
+            let (mut again, mut after) = (false, None);
             loop {
-                let keys = page(self.server, &self.calls(), self.owner, after.as_ref()).await?;
-                for key in &keys {
-                    self.again |= self.seen.insert(*key);
-                    self.end(*key, None).await?;
+                let calls = self.server.calls(self.context);
+                let keys = page(self.server, &calls, self.owner, after.as_ref()).await?;
+                again |= keys.iter().fold(false, |new, key| seen.insert(*key) | new);
+                let (count, last) = (keys.len(), keys.last().copied());
+                let open = keys.into_iter().filter(|key| !settled.contains(key)).collect();
+                for swept in self.end_each(open).await? {
+                    ended += u64::from(swept.ended);
+                    again |= swept.again;
+                    settled.extend(swept.settled);
                 }
-                after = keys.last().copied();
-                if keys.len() < PAGE {
+                after = last;
+                if count < PAGE {
                     break;
                 }
             }
-            if !self.again {
-                return Ok(self.ended);
+            if !again {
+                return Ok(ended);
             }
         }
         Err(Error::unavailable("the account began sessions again and again meanwhile"))
     }
 
+    /// After a failure it begins no other, but completes those that it has begun.
+    async fn end_each(&self, keys: Vec<Key>) -> Result<Vec<Swept>> {
+        let has_failed = &AtomicBool::new(false);
+        let keys = keys.into_iter().take_while(|_| !has_failed.load(Ordering::Relaxed));
+        let ends = keys.map(|key| async move {
+            let swept = self.end(key, None).await;
+            has_failed.fetch_or(swept.is_err(), Ordering::Relaxed);
+            swept
+        });
+        let ends: Vec<_> = stream::iter(ends).buffer_unordered(PARALLEL).collect().await;
+        ends.into_iter().collect()
+    }
+
     /// Ends the session under this key, or under the new key to which its tombstone leads. With
     /// `signed_in` it does not end a session of another sign-in than that one.
-    pub(super) async fn end(&mut self, mut key: Key, signed_in: Option<u64>) -> Result<()> {
-        let calls = self.calls();
-        let mut conflicts = 0;
-        while Some(key) != self.keep && !self.settled.contains(&key) {
+    pub(super) async fn end(&self, mut key: Key, signed_in: Option<u64>) -> Result<Swept> {
+        let calls = self.server.calls(self.context);
+        let (mut swept, mut conflicts) = (Swept::default(), 0);
+        while Some(key) != self.keep && !swept.settled.contains(&key) {
             let Some(Loaded { record, .. }) = calls.load(&key).await? else {
+                // For a store that confirms destructions: an earlier one may not have been confirmed, and
+                // a failover could bring the session back.
+                swept.ended = calls.destroy(&key, None).await?;
+                swept.settled.push(key);
                 break;
             };
             match Content::decode(record.payload) {
                 Ok(Content::Tombstone(tombstone)) => {
-                    self.settled.insert(key);
+                    swept.settled.push(key);
                     key = tombstone.key;
                     continue;
                 }
@@ -162,15 +195,15 @@ impl<'a> Sweep<'a> {
             // is a tombstone, the next pass finds the session under its new key.
             let only = (conflicts < MAX_CONFLICTS).then_some(record.revision);
             if calls.destroy(&key, only).await? {
-                self.settled.insert(key);
-                self.ended += 1;
-                self.again |= only.is_none();
+                swept.settled.push(key);
+                swept.ended = true;
+                swept.again = only.is_none();
                 calls.forget(self.owner, &key).await;
                 break;
             }
             conflicts += 1;
         }
-        Ok(())
+        Ok(swept)
     }
 }
 

@@ -1,17 +1,19 @@
 //! The state that all operations of a store share.
 
 use super::queue::Queues;
+use crate::measure::Metrics;
 use crate::session::Identity;
 use crate::{Config, Error, ErrorKind, Key, Result, SessionId};
 
 pub(super) struct Context {
     pub(super) config: Config,
     pub(super) queues: Queues,
+    pub(super) metrics: Metrics,
 }
 
 impl Context {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, queues: Queues::new() }
+        Self { config, queues: Queues::new(), metrics: Metrics::default() }
     }
 
     pub(super) fn key(&self, id: &SessionId) -> Key {

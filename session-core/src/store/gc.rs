@@ -31,10 +31,10 @@ impl SessionStore {
         let Some(_guard) = Collection::begin(self.collecting()) else {
             return Ok(0);
         };
-        let operation = Operation::gc(self.backend_name());
+        let operation = Operation::gc(self.context(), self.backend_name());
         let removed = operation.run(pin!(self.collect(backend))).await;
         let removed = removed.map_err(|error| self.explain_in(&operation, error, "gc"))?;
-        operation.collected();
+        operation.collected(removed);
         Ok(removed)
     }
 

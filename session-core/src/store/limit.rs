@@ -42,7 +42,7 @@ pub(super) async fn enforce(server: &Server, context: &Context, session: &Sessio
         OwnerLimit::EndOldest(_) => &found[..excess],
         OwnerLimit::Refuse(_) => &found[found.len() - excess..],
     };
-    let mut sweep = Sweep::new(server, context, &owner, None);
+    let sweep = Sweep { server, context, owner: &owner, keep: None };
     for member in beyond {
         sweep.end(member.key, Some(member.document.created)).await.map_err(written)?;
     }

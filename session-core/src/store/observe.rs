@@ -1,5 +1,5 @@
-//! What `tracing` shows of a store: one span for each operation, and one event for each step in the
-//! life of a session. Nothing is computed or allocated while no subscriber wants it.
+//! What `tracing` and `metrics` show of a store: one span and one measurement for each operation, and one
+//! event for each step in the life of a session. Nothing is computed or allocated while nobody wants it.
 //!
 //! A span has the fields `store`, `key` (a fingerprint) and `outcome`. A span that closes without an
 //! outcome belongs to a future that was dropped.
@@ -14,30 +14,32 @@ use tracing::{Instrument as _, Level, Span};
 use super::context::Context;
 use super::outcome::{Found, Saved};
 use crate::clock::Instant;
+use crate::measure::Measurement;
 use crate::session::Session;
 use crate::{Error, ErrorKind, Key, Result, SessionId};
 
 const EVENTS: &str = "session_core::events";
 
 /// One operation, from its first step to its outcome.
-pub(super) struct Operation {
+pub(super) struct Operation<'a> {
     store: &'static str,
     span: Span,
+    measurement: Measurement<'a>,
 }
 
 /// The span has a literal name, because its metadata is static.
 macro_rules! begin {
     ($name:ident, $span:literal) => {
-        pub(super) fn $name(store: &'static str) -> Self {
+        pub(super) fn $name(context: &'a Context, store: &'static str) -> Self {
             let span = tracing::debug_span!(
                 target: "session_core", $span, store, key = Empty, outcome = Empty
             );
-            Self { store, span }
+            Self { store, span, measurement: context.metrics.begin(store, stringify!($name)) }
         }
     };
 }
 
-impl Operation {
+impl<'a> Operation<'a> {
     begin!(load, "session.load");
     begin!(save, "session.save");
     begin!(destroy, "session.destroy");
@@ -50,12 +52,12 @@ impl Operation {
         &self,
         work: Pin<&mut impl Future<Output = Result<T>>>,
     ) -> Result<T> {
-        if self.span.is_disabled() {
-            return work.await;
-        }
-        let result = work.instrument(self.span.clone()).await;
+        let result = match self.span.is_disabled() {
+            true => work.await,
+            false => work.instrument(self.span.clone()).await,
+        };
         if let Err(error) = &result {
-            self.outcome(failure(error));
+            self.ends(failure(error));
         }
         result
     }
@@ -74,10 +76,8 @@ impl Operation {
     }
 
     pub(super) fn found(&self, found: &Found) {
-        if self.span.is_disabled() {
-            return;
-        }
-        self.outcome(match found {
+        self.ends(match found {
+            Found::Session(_) if self.span.is_disabled() => "found",
             Found::Session(session) => {
                 self.key(session.state(|state| {
                     let stored = state.live()?;
@@ -91,16 +91,19 @@ impl Operation {
     }
 
     pub(super) fn alive(&self, alive: bool) {
-        self.outcome(if alive { "alive" } else { "ended" });
+        self.ends(if alive { "alive" } else { "ended" });
     }
 
-    pub(super) fn collected(&self) {
-        self.outcome("collected");
+    pub(super) fn collected(&self, records: u64) {
+        self.measurement.collected(records);
+        self.ends("collected");
     }
 
     /// Remembers the session before a save or a destruction, if somebody listens.
     pub(super) fn before(&self, session: &Session) -> Option<Before> {
-        let listens = !self.span.is_disabled() || tracing::enabled!(target: EVENTS, Level::DEBUG);
+        let listens = !self.span.is_disabled()
+            || self.measurement.is_heard()
+            || tracing::enabled!(target: EVENTS, Level::DEBUG);
         let before = listens.then(|| Before::of(session))?;
         self.key(before.key.or(before.ended));
         Some(before)
@@ -111,21 +114,21 @@ impl Operation {
         if before.key.or(before.ended).is_none() {
             self.key(after.key);
         }
-        let steps = Steps::between(before, &after);
+        let steps = Steps::between(before, &after, saved);
         self.report(&steps, before.key.or(before.ended), after.key);
-        self.outcome(steps.outcome(saved));
+        self.ends(steps.outcome(saved));
     }
 
     pub(super) fn destroyed(&self, before: &Before) {
         if before.ended.is_some() {
             self.report(&Steps { ended: true, ..Steps::default() }, before.ended, None);
         }
-        self.outcome("ended");
+        self.ends("ended");
     }
 
     /// One event for each step in the life of the session.
     fn report(&self, steps: &Steps, old: Option<Key>, new: Option<Key>) {
-        let Self { store, span } = self;
+        let Self { store, span, .. } = self;
         let _entered = span.enter();
         if steps.ended
             && let Some(key) = old.map(Fingerprint)
@@ -151,13 +154,14 @@ impl Operation {
         }
     }
 
-    fn key(&self, key: Option<Key>) {
+    pub(super) fn key(&self, key: Option<Key>) {
         if let Some(key) = key.filter(|_| !self.span.is_disabled()) {
             self.span.record("key", display(Fingerprint(key)));
         }
     }
 
-    fn outcome(&self, outcome: &'static str) {
+    pub(super) fn ends(&self, outcome: &'static str) {
+        self.measurement.ends(outcome);
         self.span.record("outcome", outcome);
     }
 }
@@ -196,13 +200,14 @@ struct Steps {
 }
 
 impl Steps {
-    fn between(before: &Before, after: &Before) -> Self {
+    fn between(before: &Before, after: &Before, saved: Saved) -> Self {
         let same = before.key.is_some() && before.key == after.key;
         Self {
             created: before.key.is_none() && after.key.is_some(),
             rotated: before.key.is_some() && after.key.is_some() && !same,
             signed_in: before.signs_in && !after.signs_in && after.key.is_some(),
-            renewed: same && before.expires < after.expires,
+            // A deadline that was read from the store again differs a little.
+            renewed: same && saved == Saved::Issued && before.expires < after.expires,
             ended: before.ended.is_some() && after.ended.is_none(),
         }
     }

@@ -73,9 +73,8 @@ impl OwnedSession {
     /// As [`SessionStore::destroy_all`].
     pub async fn end(&self) -> Result<bool> {
         let ended = async {
-            let mut sweep = self.store.sweep(&self.owner, None)?;
-            sweep.end(self.key, None).await?;
-            Ok(sweep.ended() > 0)
+            let sweep = self.store.sweep(&self.owner, None)?;
+            Ok(sweep.end(self.key, None).await?.ended)
         };
         ended.await.map_err(|error| self.store.explain(error, "end"))
     }
@@ -130,7 +129,8 @@ impl SessionStore {
     /// account first.
     ///
     /// On a server it costs in proportion to the sessions of the account: two calls of the store for each, and a
-    /// read of the index for each 500. If the future is dropped, the sessions that were ended so far stay ended.
+    /// read of the index for each 500. A store whose index is separate (Redis) also lists sessions that have
+    /// ended, until their lives would have ended; they cost the same. If the future is dropped, the sessions that were ended so far stay ended.
     ///
     /// # Sessions in cookies
     /// A cookie store with a revocation store marks the account with the time: one write, and one load and
@@ -208,7 +208,7 @@ impl SessionStore {
     }
 
     fn sweep<'a>(&'a self, owner: &'a Owner, keep: Option<Key>) -> Result<Sweep<'a>> {
-        Ok(Sweep::new(self.server()?, &self.0.context, owner, keep))
+        Ok(Sweep { server: self.server()?, context: &self.0.context, owner, keep })
     }
 }
 

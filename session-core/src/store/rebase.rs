@@ -52,7 +52,10 @@ impl Save<'_> {
             return Ok(Progress::Done { moved: None });
         }
         match Content::decode(found.record.payload.clone())? {
-            Content::Session(base) => install(self.session, version, &base, At::Record(found))?,
+            Content::Session(base) => {
+                install(self.session, version, &base, At::Record(found))?;
+                self.context.metrics.merged();
+            }
             Content::Tombstone(tombstone) => {
                 if let Some(write) = wrote(tombstone.replaced) {
                     self.finish_carried_along(write, tombstone.key);

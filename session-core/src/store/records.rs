@@ -1,12 +1,15 @@
 //! Access to records, for adapters to the sessions of another library.
 
 use std::fmt;
+use std::pin::pin;
 use std::time::Duration;
 
 use super::attempt::{
     CreateOutcome, MAX_RESENDS, SwapOutcome, compare_and_swap, create, in_doubt, is_refusal,
 };
 use super::calls::Calls;
+use super::context::Context;
+use super::observe::Operation;
 use super::server::Server;
 use super::{Medium, SessionStore};
 use crate::{Error, ErrorKind, Key, Loaded, Record, Result};
@@ -73,7 +76,10 @@ impl Records {
     /// # Errors
     /// `Corrupt`, `Unavailable`, `InvalidConfig`, `Other`.
     pub async fn load(&self, key: &Key) -> Result<Option<Loaded>> {
-        self.explained("load", self.calls().load(key).await)
+        let operation = self.operation(Operation::load, Some(key));
+        let found = self.run(&operation, "load", self.calls().load(key)).await?;
+        operation.ends(if found.is_some() { "found" } else { "unknown" });
+        Ok(found)
     }
 
     /// Creates a record under the first of `keys` that is free, and returns that key. There are at
@@ -95,7 +101,11 @@ impl Records {
         record: &Record,
         ttl: Duration,
     ) -> Result<Key> {
-        self.explained("create", self.try_create(keys, record, ttl).await)
+        let operation = self.operation(Operation::save, None);
+        let key = self.run(&operation, "create", self.try_create(keys, record, ttl)).await?;
+        operation.key(Some(key));
+        operation.ends("created");
+        Ok(key)
     }
 
     /// Replaces the live record under the key, with any revision, and gives it a new life that
@@ -110,7 +120,10 @@ impl Records {
     /// - `Corrupt`: what is stored is not a record. It is kept;
     /// - `TooLarge`, `InvalidValue` for a ttl of zero, `Unavailable`, `InvalidConfig`, `Other`.
     pub async fn replace(&self, key: &Key, record: &Record, ttl: Duration) -> Result<()> {
-        self.explained("replace", self.try_replace(key, record, ttl).await)
+        let operation = self.operation(Operation::save, Some(key));
+        self.run(&operation, "replace", self.try_replace(key, record, ttl)).await?;
+        operation.ends("updated");
+        Ok(())
     }
 
     /// Destroys the record under the key, if there is one. One call.
@@ -118,7 +131,10 @@ impl Records {
     /// # Errors
     /// `Unavailable`, `InvalidConfig`, `Other`: whether the record is still there is not known.
     pub async fn destroy(&self, key: &Key) -> Result<()> {
-        self.explained("destroy", self.try_destroy(key).await)
+        let operation = self.operation(Operation::destroy, Some(key));
+        self.run(&operation, "destroy", self.try_destroy(key)).await?;
+        operation.ends("ended");
+        Ok(())
     }
 
     async fn try_create(
@@ -210,11 +226,27 @@ impl Records {
     }
 
     fn calls(&self) -> Calls<'_> {
-        self.server.calls(&self.store.0.context)
+        self.server.calls(self.store.context())
     }
 
-    fn explained<T>(&self, operation: &'static str, result: Result<T>) -> Result<T> {
-        result.map_err(|error| self.store.explain(error, operation))
+    fn operation<'a>(
+        &'a self,
+        begin: impl FnOnce(&'a Context, &'static str) -> Operation<'a>,
+        key: Option<&Key>,
+    ) -> Operation<'a> {
+        let operation = begin(self.store.context(), self.store.backend_name());
+        operation.key(key.copied());
+        operation
+    }
+
+    async fn run<T>(
+        &self,
+        operation: &Operation<'_>,
+        name: &'static str,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        let result = operation.run(pin!(work)).await;
+        result.map_err(|error| self.store.explain_in(operation, error, name))
     }
 }
 

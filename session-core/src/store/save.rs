@@ -14,7 +14,7 @@ use super::context::Context;
 use super::outcome::{Done, Saved};
 use crate::clock::{Instant, later};
 use crate::document::Content;
-use crate::session::{Ended, Plan, Session, Version};
+use crate::session::{Ended, Plan, Session, Ticket, Version};
 use crate::{Error, ErrorKind, Key, Result, Revision};
 
 /// How often a save tries again after a conflict.
@@ -60,12 +60,11 @@ impl<'a> Save<'a> {
 
     pub(super) async fn run(mut self) -> Result<Saved> {
         loop {
-            let queued = self.session.state(|state| state.queued);
+            let (queued, mut ended, mut in_doubt) = self.pending();
             if let Some(ticket) = queued {
                 self.leave_queue(ticket).await?;
+                (_, ended, in_doubt) = self.pending();
             }
-            let (ended, in_doubt) =
-                self.session.state(|state| (!state.ended.is_empty(), state.doubt.is_some()));
             if ended {
                 let result = self.end_sessions().await;
                 result.map_err(|error| self.done.and_then_failed(error))?;
@@ -80,6 +79,14 @@ impl<'a> Save<'a> {
             written.map_err(|error| self.done.and_then_failed(error))?;
             return Ok(self.done.saved(exists));
         }
+    }
+
+    /// What earlier saves have left: a place in a queue, sessions to destroy, a write in doubt.
+    fn pending(&self) -> (Option<Ticket>, bool, bool) {
+        self.session.state(|state| {
+            let queued = state.queued.as_deref().copied();
+            (queued, !state.ended.is_empty(), state.doubt.is_some())
+        })
     }
 
     /// Removes the sessions that this handle has ended, the oldest first.

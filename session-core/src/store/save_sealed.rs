@@ -19,6 +19,9 @@ use crate::{
 
 /// How often a revocation is tried again because an existing mark expired or changed.
 const MAX_MARKS: u32 = 100;
+/// How often a save is planned again because others rotated the session or ended the sessions of its
+/// account. One time is usual.
+const MAX_PLANS: u32 = 100;
 
 /// One save or destruction.
 pub(super) struct SaveSealed<'a> {
@@ -56,7 +59,7 @@ impl<'a> SaveSealed<'a> {
     }
 
     async fn write_changes(&mut self) -> Result<()> {
-        loop {
+        for _ in 0..MAX_PLANS {
             let context = self.context;
             let resumed = self.rotation_in_doubt().await?;
             let is_resumed = resumed.is_some();
@@ -104,6 +107,7 @@ impl<'a> SaveSealed<'a> {
                 NotSealed::Failed(error) | NotSealed::InDoubt(error) => return Err(error),
             }
         }
+        Err(Error::unavailable("the sessions of the account were ended again and again"))
     }
 
     /// A rotation in doubt from an earlier save: its mark may be in the revocation store. It has to

@@ -66,9 +66,10 @@ impl Medium for Server {
         if context.config.owner_limit.is_none() {
             return save.run().await;
         }
-        limit::check(self, context, session).await?;
+        // In boxes, because few stores have a limit and every save would carry the room for it.
+        Box::pin(limit::check(self, context, session)).await?;
         let saved = save.run().await?;
-        limit::enforce(self, context, session).await?;
+        Box::pin(limit::enforce(self, context, session)).await?;
         Ok(saved)
     }
 

@@ -72,7 +72,7 @@ impl Save<'_> {
         ticket: Ticket,
         max_wait: Duration,
     ) -> Result<Option<Answer>> {
-        self.session.state(|state| state.queued = Some(ticket));
+        self.session.state(|state| state.queued = Some(Box::new(ticket)));
         let mut received = self
             .calls
             .deadline

@@ -187,6 +187,13 @@ impl Faulty {
         self.records.lock().unwrap().insert(key, (record, expiry));
     }
 
+    /// Replaces the payload of every record.
+    pub(crate) fn overwrite(&self, payload: &'static [u8]) {
+        for (record, _) in self.records.lock().unwrap().values_mut() {
+            record.payload = payload.into();
+        }
+    }
+
     /// One call, with its hooks before and after it.
     async fn call<T>(
         &self,

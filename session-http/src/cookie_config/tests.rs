@@ -71,7 +71,7 @@ fn what_browsers_reject_is_refused() {
 fn a_cookie_store_dictates_the_name() {
     let sealed = name("__Host-sealed");
     let cookie = CookieConfig::new().check(Some(&sealed), None).unwrap();
-    assert_eq!(cookie.name(), "__Host-sealed");
+    assert_eq!(cookie.name().as_str(), "__Host-sealed");
     assert!(CookieConfig::new().name("__Host-sealed").check(Some(&sealed), None).is_ok());
     assert!(CookieConfig::new().name("other").check(Some(&sealed), None).is_err());
     assert!(CookieConfig::new().path("/app").check(Some(&sealed), None).is_err());

@@ -227,8 +227,10 @@ impl Dialect for MySql {
             1021 | 1114 => Class::Full,
             // The server's limits, and those of the user.
             1040 | 1203 | 1226 => Class::NoConnection,
-            // max_prepared_stmt_count, an unknown statement, a statement to be prepared again.
-            1461 | 1243 | 1615 => Class::Stale,
+            // max_prepared_stmt_count.
+            1461 => Class::NoStatement,
+            // An unknown statement, a statement to be prepared again.
+            1243 | 1615 => Class::Stale,
             1153 | 1301 => Class::TooLarge,
             // The server is shutting down, or this connection was killed.
             1053 | 1079 | 1927 | 4031 => Class::Broken,
@@ -336,6 +338,7 @@ impl Dialect for MySql {
             "touch" => &self.touch,
             "destroy" => &self.destroy,
             "gc" => return Some(self.gc.clone()),
+            "owned" => return Some(self.owned.clone()),
             _ => return None,
         };
         Some(ladder.step(rows).0)

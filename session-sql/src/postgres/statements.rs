@@ -110,11 +110,12 @@ impl Postgres {
                  WHERE s.id_hash = i.id_hash RETURNING s.id_hash, s.expires_at > {NOW}",
                 held = held("UPDATE"),
             )),
-            // Materialized: otherwise the planner may walk through the keys of all owners in order.
+            // Materialized: otherwise the planner may walk through the keys of all owners in order, or
+            // through the deadlines of all records (seen before the first ANALYZE).
             owned: sql(format!(
-                "{PRIMARY} WITH owned AS MATERIALIZED (SELECT id_hash FROM {t} \
-                 WHERE owner = $1 AND expires_at > {START}) \
-                 SELECT id_hash FROM owned WHERE id_hash > $2 ORDER BY id_hash LIMIT $3"
+                "{PRIMARY} WITH owned AS MATERIALIZED (SELECT id_hash, expires_at FROM {t} \
+                 WHERE owner = $1) SELECT id_hash FROM owned \
+                 WHERE id_hash > $2 AND expires_at > {START} ORDER BY id_hash LIMIT $3"
             )),
             // The rows are found by the index on the deadline and locked, but for those that are locked
             // already. They are removed by key: a ctid names a row of one partition only. The deadline is

@@ -8,6 +8,7 @@ mod expiry;
 mod lost;
 mod mariadb;
 mod outages;
+mod pgpool;
 mod plans;
 mod poolers;
 mod postgres;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use session_core::{Config, SessionStore};
 use session_sql::MySqlBackend;
-use sqlx::{MySqlPool, Row as _};
+use sqlx::{AssertSqlSafe, MySqlPool, Row as _};
 use test_servers::Options;
 
 async fn prepared(admin: &MySqlPool) -> u64 {
@@ -74,6 +74,12 @@ async fn more_processes_than_the_server_has_statements_for() {
             "each process goes on with the statements that there are"
         );
     }
+    // One process has to close several of its connections before it may prepare a statement.
+    let held = prepared(&admin).await;
+    assert!(held > 150, "{held} statements are prepared");
+    let fewer = format!("SET GLOBAL max_prepared_stmt_count = {}", held - 30);
+    sqlx::raw_sql(AssertSqlSafe(fewer)).execute(&admin).await.unwrap();
+    stores[0].gc().await.unwrap();
     for store in &stores {
         let session = store.create();
         session.insert("later", true).unwrap();

@@ -6,17 +6,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::StatusCode;
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use session_core::{Config, Owner, SessionStore};
-pub(crate) use session_tower::{CookieConfig, SameSite, SessionLayer};
-use session_tower::{OptionalSession, Session, SessionFailure};
+pub(crate) use session_tower::{CookieConfig, SameSite, SessionHeader, SessionLayer};
+use session_tower::{OptionalSession, SessionFailure};
+pub(crate) use session_tower::{Session, SessionHandle};
 use tokio::sync::Notify;
 
-use crate::support::{Client, Probe};
+use crate::stream::{self, Act};
+use crate::support::{Client, Probe, number_if_it_is_one};
 
 /// Whether the framework drops a handler whose client has disconnected.
 pub(crate) const DROPS_HANDLERS: bool = true;
@@ -106,7 +109,12 @@ fn routes_with(slow: Slow) -> Router {
         .route("/clear", get(|session: Session| async move { session.clear() }))
         .route("/both", get(|_: Session, _: OptionalSession, _: Session| async {}))
         .route("/own-save", get(own_save))
+        .route("/stream/ask-and-set", get(stream_from_the_request))
+        .route("/stream/{act}", get(stream_from_the_handler))
         .route("/length/{length}", get(of_length))
+        .route("/number", get(number))
+        .route("/number-or-remove", get(number_or_remove))
+        .route("/number-or-remove/add", get(number_or_remove_and_add))
         .with_state(slow)
 }
 
@@ -234,8 +242,33 @@ async fn own_save(session: Session) -> Result<(), SessionFailure> {
     Ok(session.save().await?)
 }
 
+async fn stream_from_the_handler(
+    session: Session,
+    State(slow): State<Slow>,
+    Path(act): Path<String>,
+) -> Body {
+    Body::from_stream(stream::body(stream::From::Handler(session), Act::named(&act), slow))
+}
+
+async fn stream_from_the_request(handle: SessionHandle, State(slow): State<Slow>) -> Body {
+    Body::from_stream(stream::body(stream::From::Request(handle), Act::Set, slow))
+}
+
 async fn of_length(session: Session, Path(length): Path<usize>) -> Result<(), SessionFailure> {
     Ok(session.insert("value", "x".repeat(length))?)
+}
+
+async fn number(session: Session) -> Answer {
+    Ok(session.get::<u64>("value")?.unwrap_or_default().to_string())
+}
+
+async fn number_or_remove(session: Session) -> Answer {
+    Ok(number_if_it_is_one(&session)?.to_string())
+}
+
+async fn number_or_remove_and_add(session: Session) -> Answer {
+    number_if_it_is_one(&session)?;
+    Ok(session.update("value", |value: Option<u64>| value.unwrap_or(0) + 1)?.to_string())
 }
 
 async fn time_limit(request: Request, next: Next) -> Response {

@@ -26,6 +26,34 @@ async fn sequential_operations_are_sent_alone() {
     }
 }
 
+#[cfg(feature = "metrics")]
+#[tokio::test]
+async fn the_sizes_of_batches_are_measured() {
+    use metrics_util::debugging::{DebugValue, DebuggingRecorder};
+
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = metrics::set_default_local_recorder(&recorder);
+    let memory = Memory::new(LIMITS);
+    let batcher = batcher(&memory);
+    memory.held.send_replace("load");
+    let loads = begin_loads(&batcher, 0..20).await;
+    memory.held.send_replace("");
+    outcomes(loads).await;
+    let mut sizes: Vec<usize> = memory.sizes("load");
+    sizes.retain(|size| *size > 0);
+    assert!(sizes.len() > 1, "{sizes:?}");
+    let snapshot = snapshotter.snapshot().into_vec();
+    let [(key, _, _, DebugValue::Histogram(measured))] = &snapshot[..] else {
+        panic!("{snapshot:?}")
+    };
+    assert_eq!(key.key().name(), "session_batch_items");
+    assert!(key.key().labels().any(|label| label.value() == "load"), "{key:?}");
+    let measured: Vec<String> = measured.iter().map(ToString::to_string).collect();
+    let sizes: Vec<String> = sizes.iter().map(ToString::to_string).collect();
+    assert_eq!(measured, sizes);
+}
+
 #[tokio::test]
 async fn many_operations_of_each_kind_are_sent_in_batches() {
     let memory = Memory::new(LIMITS);

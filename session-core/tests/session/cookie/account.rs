@@ -126,3 +126,15 @@ async fn what_needs_a_list_is_unsupported() {
     let limited = store.with_config(Config::default().owner_limit(OwnerLimit::Refuse(1)));
     assert_eq!(limited.err().map(kind), Some(ErrorKind::InvalidConfig));
 }
+
+/// No sign-in is later than this mark, so a save would be planned again without an end.
+#[tokio::test]
+async fn a_sign_in_that_the_mark_always_ends_fails() {
+    let (revoked, _, store) = with_cookies(config());
+    store.destroy_all(&alice()).await.unwrap();
+    revoked.overwrite(br#"{"v":1,"ended":18446744073709551615}"#);
+    let session = store.create();
+    session.sign_in(alice());
+    let error = store.save(&session).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+}

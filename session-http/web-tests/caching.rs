@@ -1,20 +1,12 @@
 //! Headers for caches.
 
-use axum::Router;
-use axum::http::header::{CACHE_CONTROL, VARY};
-use axum::routing::get;
-use session_tower::Session;
-
-use crate::app::{quiet, serve, start};
+use crate::app::{serve, start};
+use crate::caching_app::{Access, accessing, cached_page};
 use crate::support::{Client, Probe};
 
 /// Flask CVE-2023-30861 and CVE-2026-27205: every access to the session counts, not only reading a value.
 #[tokio::test]
 async fn flask_cve_2023_30861_every_accessor_sets_vary() {
-    type Access = fn(&Session);
-    fn route(access: Access) -> axum::routing::MethodRouter {
-        get(move |session: Session| async move { access(&session) })
-    }
     let probe = Probe::default();
     let accessors: [(&str, Access); 14] = [
         ("/get", |session| drop(session.get::<String>("a").unwrap())),
@@ -32,11 +24,7 @@ async fn flask_cve_2023_30861_every_accessor_sets_vary() {
         ("/insert", |session| session.insert("a", "b").unwrap()),
         ("/nothing", |_| {}),
     ];
-    let mut router = Router::new().route("/no-session", get(|| async {}));
-    for (path, access) in accessors {
-        router = router.route(path, route(access));
-    }
-    let client = Client::new(serve(router.layer(quiet(probe.store()))).await);
+    let client = Client::new(serve(accessing(probe.store(), &accessors)).await);
     for (path, _) in accessors {
         assert_eq!(client.get_with(path, None).await.header("vary"), Some("Cookie"), "{path}");
     }
@@ -46,18 +34,7 @@ async fn flask_cve_2023_30861_every_accessor_sets_vary() {
 /// auth0 CVE-2025-48947, Rails CVE-2024-26144.
 #[tokio::test]
 async fn auth0_cve_2025_48947_a_response_with_the_cookie_is_not_stored_by_shared_caches() {
-    async fn page(session: Session) -> impl axum::response::IntoResponse {
-        let visit = session.update("visits", |visits: Option<u64>| visits.unwrap_or(0) + 1);
-        let headers = [
-            (CACHE_CONTROL.as_str(), "public, s-maxage=600"),
-            ("cdn-cache-control", "max-age=600"),
-            ("surrogate-control", "max-age=600"),
-            (VARY.as_str(), "accept-encoding"),
-        ];
-        (headers, visit.unwrap().to_string())
-    }
-    let router = Router::new().route("/", get(page)).layer(quiet(Probe::default().store()));
-    let mut client = Client::new(serve(router).await);
+    let mut client = Client::new(serve(cached_page(Probe::default().store())).await);
     let first = client.get("/").await;
     assert!(first.set_cookie().is_some());
     assert_eq!(first.header("cache-control"), Some("no-store"));
