@@ -52,6 +52,10 @@ pub(crate) enum Class {
     /// The connection's prepared statements are not what we take them for: try again on another one.
     Stale,
     /// The server takes no more prepared statements, which others and our idle connections hold.
+    #[cfg_attr(
+        not(feature = "mysql"),
+        allow(dead_code, reason = "other servers have no such limit")
+    )]
     NoStatement,
     /// There is a row with that key.
     Duplicate,
