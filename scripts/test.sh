@@ -103,6 +103,9 @@ RUSTDOCFLAGS='-D warnings' cargo doc --workspace --all-features --no-deps --quie
 step 'the public interface is the one that is written down in api/'
 cargo run --quiet -p public-interface
 
+step 'an example shows each public item'
+scripts/check-examples.py
+
 step 'packages as they would be published'
 scripts/publish-check.sh --no-verify
 

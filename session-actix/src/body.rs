@@ -10,6 +10,17 @@ use session_http::Trailing;
 
 pin_project! {
     /// The handler's body. What is written to the session until it ends is saved then.
+    ///
+    /// ```
+    /// use actix_web::body::{EitherBody, MessageBody};
+    /// use actix_web::dev::ServiceResponse;
+    /// use session_actix::SessionBody;
+    ///
+    /// /// What a middleware around the session's gets.
+    /// fn size<B: MessageBody + 'static>(response: &ServiceResponse<EitherBody<SessionBody<B>>>) -> String {
+    ///     format!("{:?}", response.response().body().size())
+    /// }
+    /// ```
     #[derive(Debug)]
     pub struct SessionBody<B> {
         #[pin]

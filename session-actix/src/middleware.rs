@@ -94,6 +94,20 @@ where
 }
 
 /// The service that [`SessionMiddleware`] creates.
+///
+/// ```
+/// use actix_web::dev::{ServiceRequest, ServiceResponse, Transform};
+/// use actix_web::{Error, body::BoxBody, dev::Service};
+/// use session_actix::{SessionMiddleware, SessionService};
+///
+/// /// A middleware that wraps the session's has to name the type of its service.
+/// async fn wrap<S>(sessions: &SessionMiddleware, handlers: S) -> Result<SessionService<S>, ()>
+/// where
+///     S: Service<ServiceRequest, Response = ServiceResponse<BoxBody>, Error = Error> + 'static,
+/// {
+///     sessions.new_transform(handlers).await
+/// }
+/// ```
 pub struct SessionService<S> {
     inner: Rc<S>,
     shared: Shared,

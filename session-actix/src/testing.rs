@@ -39,7 +39,7 @@ pub fn session(store: &SessionStore) -> Session {
 /// ```
 /// use actix_web::{App, test, web};
 /// use session_actix::session_core::{Owner, SessionStore};
-/// use session_actix::testing::{SessionChange, TestClient};
+/// use session_actix::testing::{SessionChange, TestClient, TestResponse};
 /// use session_actix::{Session, SessionFailure, SessionMiddleware};
 /// use session_memory::MemoryBackend;
 ///
@@ -54,7 +54,7 @@ pub fn session(store: &SessionStore) -> Session {
 /// let app = App::new().wrap(sessions).route("/sign-in", web::post().to(sign_in));
 /// let app = test::init_service(app).await;
 /// let mut client = TestClient::new(&app);
-/// let reply = client.post("/sign-in", "").await;
+/// let reply: TestResponse = client.post("/sign-in", "").await;
 /// assert_eq!(reply.session, SessionChange::Set { persistent: true });
 /// # }
 /// ```

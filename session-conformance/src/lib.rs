@@ -7,6 +7,30 @@
 //! skipped case with the reason. With `CONFORMANCE_STRICT=1` a missing store is a failure.
 //!
 //! [`check`] runs one case and returns its [`Outcome`]; [`cases`] returns the names of all cases.
+//!
+//! ```
+//! use session_conformance::{Fixture, Harness, Outcome, cases, check, promise};
+//! use session_core::{Capabilities, Result, async_trait};
+//! # use session_memory::MemoryBackend as YourStore;
+//!
+//! struct Yours;
+//!
+//! #[async_trait]
+//! impl Harness for Yours {
+//!     fn name(&self) -> &str { "yours" }
+//!     fn capabilities(&self) -> Capabilities { Capabilities::default() }
+//!     async fn open(&self) -> Result<Fixture> { Ok(Fixture::new(YourStore::default())) }
+//! }
+//!
+//! # #[tokio::main(flavor = "multi_thread")]
+//! # async fn main() {
+//! for name in cases().filter(|name| name.starts_with("save::")) {
+//!     if let Outcome::Failed(why) = check(&Yours, name).await {
+//!         panic!("{name}: {}: {why}", promise(name).unwrap_or_default());
+//!     }
+//! }
+//! # }
+//! ```
 
 // The README is the manual of this crate; its example is compiled as a test.
 #[cfg(doctest)]

@@ -24,6 +24,49 @@ use crate::{Key, Loaded, Record, Result, Revision, Update};
 ///   have passed.
 /// - If the method panics, the callers of these items get an error. Other operations are not
 ///   affected.
+///
+/// ```
+/// use session_core::{
+///     Backend, BatchBackend, BatchLimits, CreateItem, DestroyItem, Key, Loaded, Result, TouchItem,
+///     UpdateItem, Write, async_trait,
+/// };
+///
+/// /// A client of a database that has one request for many keys.
+/// #[derive(Debug)]
+/// struct Database;
+///
+/// #[async_trait]
+/// impl BatchBackend for Database {
+///     fn limits(&self) -> BatchLimits {
+///         BatchLimits { items: 100, ..BatchLimits::default() }
+///     }
+///     async fn load_many(&self, keys: &[Key]) -> Vec<Result<Option<Loaded>>> {
+///         self.get(keys).await
+///     }
+///     async fn create_many(&self, items: &[CreateItem]) -> Vec<Result<()>> {
+///         let creates = items.iter().map(|item| (&item.key, &item.record, Write::Create { ttl: item.ttl }));
+///         self.put(creates).await
+///     }
+///     async fn update_many(&self, items: &[UpdateItem]) -> Vec<Result<()>> {
+///         let updates = items.iter().map(|item| (&item.key, &item.record, Write::Update(item.update)));
+///         self.put(updates).await
+///     }
+///     async fn touch_many(&self, items: &[TouchItem]) -> Vec<Result<()>> {
+///         self.expire(items.iter().map(|item| (&item.key, item.expected, item.ttl))).await
+///     }
+///     async fn destroy_many(&self, items: &[DestroyItem]) -> Vec<Result<bool>> {
+///         self.delete(items.iter().map(|item| (&item.key, item.only))).await
+///     }
+/// }
+/// # use session_core::{Record, Revision};
+/// # use std::time::Duration;
+/// # impl Database {
+/// #     async fn get(&self, _: &[Key]) -> Vec<Result<Option<Loaded>>> { vec![] }
+/// #     async fn put<'a>(&self, _: impl Iterator<Item = (&'a Key, &'a Record, Write)>) -> Vec<Result<()>> { vec![] }
+/// #     async fn expire<'a>(&self, _: impl Iterator<Item = (&'a Key, Revision, Duration)>) -> Vec<Result<()>> { vec![] }
+/// #     async fn delete<'a>(&self, _: impl Iterator<Item = (&'a Key, Option<Revision>)>) -> Vec<Result<bool>> { vec![] }
+/// # }
+/// ```
 #[async_trait]
 pub trait BatchBackend: Send + Sync {
     /// How large batches may be and how many may be in flight.

@@ -13,6 +13,20 @@ pub struct Capabilities {
 
 /// The guarantees of a [`SessionStore`](crate::SessionStore), computed from its medium and its
 /// backend.
+///
+/// ```
+/// use session_core::{Guarantees, SessionStore};
+///
+/// /// Refuses a store that an application with accounts must not use.
+/// fn check(store: &SessionStore) -> Result<(), &'static str> {
+///     let Guarantees { revocable, durable, .. } = store.guarantees();
+///     match (revocable, durable) {
+///         (false, _) => Err("a sign-out must be final: give the cookie store a revocation store"),
+///         (_, false) => Err("a restart must not sign everyone out"),
+///         _ => Ok(()),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Guarantees {

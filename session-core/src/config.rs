@@ -8,9 +8,28 @@ use std::time::Duration;
 use crate::{Error, MAX_TTL, Result};
 
 /// Fills a buffer with cryptographically secure random bytes.
+///
+/// ```
+/// use std::io::{self, Read as _};
+/// use session_core::{Config, RandomSource};
+///
+/// /// The generator of this machine.
+/// const HARDWARE: RandomSource = |buffer: &mut [u8]| -> io::Result<()> {
+///     std::fs::File::open("/dev/hwrng")?.read_exact(buffer)
+/// };
+/// let config = Config::default().random_source(HARDWARE);
+/// # let _ = config;
+/// ```
 pub type RandomSource = fn(&mut [u8]) -> io::Result<()>;
 
 /// When a flash entry is removed.
+///
+/// ```
+/// use session_core::{Config, FlashMode};
+///
+/// let config = Config::default().flash(FlashMode::NextRequest);
+/// # let _ = config;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum FlashMode {

@@ -16,6 +16,40 @@ use crate::{Backend, Error, Record, Result, SessionId};
 /// 2. The value is authenticated in constant time before anything in it is used.
 /// 3. The expiry is inside the sealed value. `open` enforces it by this machine's wall clock.
 /// 4. A value that was sealed for another cookie name, purpose or key is `None`.
+///
+/// The crate `session-cookie` implements it. A wrapper forwards all methods:
+///
+/// ```
+/// use std::sync::atomic::{AtomicU64, Ordering};
+/// use std::time::Duration;
+/// use session_core::{
+///     Backend, CookieBackend, CookieName, Expiry, Opened, Record, Result, Sealed, SessionId,
+/// };
+///
+/// /// Counts the values that were refused.
+/// #[derive(Debug)]
+/// struct Counted<C> {
+///     inner: C,
+///     refused: AtomicU64,
+/// }
+///
+/// impl<C: CookieBackend> CookieBackend for Counted<C> {
+///     fn open(&self, value: &str) -> Result<Option<Opened>> {
+///         let opened = self.inner.open(value)?;
+///         self.refused.fetch_add(u64::from(opened.is_none()), Ordering::Relaxed);
+///         Ok(opened)
+///     }
+///     fn seal(&self, id: &SessionId, record: &Record, expiry: Expiry) -> Result<Sealed> {
+///         self.inner.seal(id, record, expiry)
+///     }
+///     fn name(&self) -> &'static str { self.inner.name() }
+///     fn cookie_name(&self) -> &CookieName { self.inner.cookie_name() }
+///     fn revocation(&self) -> Option<&dyn Backend> { self.inner.revocation() }
+///     fn purpose(&self) -> &str { self.inner.purpose() }
+///     fn attribute_reserve(&self) -> usize { self.inner.attribute_reserve() }
+///     fn leeway(&self) -> Duration { self.inner.leeway() }
+/// }
+/// ```
 pub trait CookieBackend: fmt::Debug + Send + Sync + 'static {
     /// A short name for errors and logs, for example `"cookie"`.
     fn name(&self) -> &'static str;

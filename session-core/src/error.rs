@@ -11,6 +11,25 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// It never contains a session id, a cookie value, a key or a value of the session. The source that
 /// a backend attaches must not contain one either.
+///
+/// A backend makes errors, and says where it is certain that nothing was written:
+///
+/// ```
+/// use session_core::{Error, ErrorKind};
+///
+/// fn explain(error: std::io::Error) -> Error {
+///     match error.kind() {
+///         std::io::ErrorKind::ConnectionRefused => Error::refused("the database accepts no connections"),
+///         _ => Error::unavailable("the connection to the database broke"),
+///     }
+///     .with_source(error)
+/// }
+/// # use std::io;
+/// let refused = explain(io::ErrorKind::ConnectionRefused.into());
+/// assert!(refused.nothing_was_written());
+/// let broke = explain(io::ErrorKind::BrokenPipe.into());
+/// assert_eq!((broke.kind(), broke.nothing_was_written()), (ErrorKind::Unavailable, false));
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {

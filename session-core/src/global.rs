@@ -1,6 +1,24 @@
 //! One store for the whole process, for applications that do not want to pass a handle around.
 //!
 //! The `start_session(…)` of each backend crate builds a store and makes it the process's store.
+//!
+//! ```
+//! use session_core::{Backend, Config, SessionStore, global};
+//!
+//! /// Before the first request.
+//! fn start(backend: impl Backend) -> session_core::Result<()> {
+//!     global::cache_store(SessionStore::new(backend).with_config(Config::default())?);
+//!     Ok(())
+//! }
+//!
+//! /// In any request.
+//! async fn sign_out(cookie: &str) -> session_core::Result<()> {
+//!     if let Some(session) = global::load(cookie).await? {
+//!         global::destroy(&session).await?;
+//!     }
+//!     Ok(())
+//! }
+//! ```
 
 use std::sync::{PoisonError, RwLock};
 

@@ -16,6 +16,17 @@ const CHARS: usize = 43;
 /// characters of unpadded base64url (RFC 4648, section 5). It has no `Display` and a redacted
 /// `Debug`, so that it does not reach a log by accident. It has no `PartialEq`: compare [`Key`]s
 /// instead, because the time of that comparison reveals nothing about the id.
+///
+/// ```
+/// use session_core::SessionId;
+///
+/// let id = SessionId::from_bytes([7; 32]); // from a cryptographic random source
+/// let cookie = id.expose();
+/// let read = SessionId::parse(&cookie).expect("it is the text of an id");
+/// assert_eq!(read.key(), id.key());
+/// assert_ne!(read.key_for("admin"), id.key());
+/// assert_eq!(format!("{id:?}"), "SessionId(..)");
+/// ```
 #[derive(Clone)]
 pub struct SessionId([u8; BYTES]);
 

@@ -10,6 +10,14 @@ use sha2::{Digest, Sha256};
 /// Stores see keys only. So nothing in a store, its log or its dump can be used as a cookie, and a
 /// client can't choose the bytes of a key. All 32 bytes are significant: two keys that differ in
 /// any byte are two sessions.
+///
+/// ```
+/// use session_core::Key;
+///
+/// let key = Key::from_bytes([0xAB; 32]);
+/// assert_eq!(key.to_hex(), "ab".repeat(32));
+/// assert_eq!(Key::from_hex(&key.to_hex()), Some(key));
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key([u8; 32]);
 

@@ -25,6 +25,26 @@ use crate::{Key, Owner, Result};
 /// - Owners are compared byte by byte.
 /// - The cost is proportional to the number of the owner's records, not to that of all records.
 /// - A record without an owner causes no work.
+///
+/// ```
+/// use std::collections::BTreeSet;
+/// use session_core::{Key, Owner, OwnerIndex, Result, async_trait};
+///
+/// /// A store whose records contain the owner, so its index needs no entries of its own.
+/// struct Database;
+///
+/// #[async_trait]
+/// impl OwnerIndex for Database {
+///     async fn keys_of(&self, owner: &Owner, after: Option<&Key>, limit: usize) -> Result<Vec<Key>> {
+///         // SELECT id FROM sessions WHERE owner = ? AND id > ? ORDER BY id LIMIT ?
+///         let found: BTreeSet<Key> = self.select(owner, after).await?;
+///         Ok(found.into_iter().take(limit).collect())
+///     }
+/// }
+/// # impl Database {
+/// #     async fn select(&self, _: &Owner, _: Option<&Key>) -> Result<BTreeSet<Key>> { Ok(BTreeSet::new()) }
+/// # }
+/// ```
 #[async_trait]
 pub trait OwnerIndex: Send + Sync {
     /// The next keys of this owner, in ascending order: up to `limit` keys that are greater than

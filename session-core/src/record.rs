@@ -49,6 +49,15 @@ pub struct Loaded {
 ///
 /// It is not a counter. A writer whose acknowledgement was lost loads the record: if it has the
 /// writer's own revision, the write was carried out.
+///
+/// ```
+/// use session_core::Revision;
+///
+/// let revision = Revision::random()?;
+/// // A database without unsigned numbers stores the same 64 bits.
+/// assert_eq!(Revision::from_i64(revision.to_i64()), revision);
+/// # Ok::<(), session_core::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Revision(u64);
 
@@ -160,6 +169,18 @@ pub enum Write {
 }
 
 /// A compare-and-swap.
+///
+/// ```
+/// use session_core::{Backend, Error, Key, Record, Result, Revision, Update, Write};
+///
+/// /// Replaces a payload, and leaves the expiry as it is.
+/// async fn replace(backend: &dyn Backend, key: &Key, payload: Vec<u8>) -> Result<()> {
+///     let loaded = backend.load(key).await?.ok_or_else(Error::gone)?.record;
+///     let update = Update { expected: loaded.revision, ttl: None };
+///     let record = Record { payload: payload.into(), revision: Revision::random()?, owner: loaded.owner };
+///     backend.save(key, &record, Write::Update(update)).await
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Update {
     /// The revision that the writer loaded.
@@ -173,6 +194,16 @@ pub struct Update {
 ///
 /// # Errors
 /// `InvalidValue` for zero: such a record would be expired from the start.
+///
+/// ```
+/// use std::time::Duration;
+/// use session_core::{MAX_TTL, ttl_millis};
+///
+/// assert_eq!(ttl_millis(Duration::from_micros(1500))?, 2);
+/// assert_eq!(ttl_millis(Duration::MAX)?, ttl_millis(MAX_TTL)?);
+/// assert!(ttl_millis(Duration::ZERO).is_err());
+/// # Ok::<(), session_core::Error>(())
+/// ```
 pub fn ttl_millis(ttl: Duration) -> Result<u64> {
     if ttl.is_zero() {
         return Err(Error::invalid_value("the ttl of a session must be at least one millisecond"));

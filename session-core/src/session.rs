@@ -38,6 +38,23 @@ use crate::clock::unix_millis;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// The session of a visitor who signs in:
+///
+/// ```
+/// use std::time::Duration;
+/// use session_core::{Owner, Result, Session};
+///
+/// fn sign_in(session: &Session, account: &str, remember: bool) -> Result<()> {
+///     session.sign_in(Owner::new(account)?); // a new id, the account, and a full life
+///     session.set_label(Some("Firefox on Linux"))?;
+///     if remember {
+///         session.set_lifetime(Duration::from_secs(30 * 86_400))?;
+///     }
+///     let cart: Option<Vec<u32>> = session.take("guest-cart")?;
+///     session.insert("cart", cart.unwrap_or_default())
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Session(Arc<Shared>);
 

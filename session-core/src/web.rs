@@ -3,6 +3,39 @@
 //! [`SessionStore::web`] returns a [`Web`]. An adapter loads the session of a request with
 //! [`Web::load`], saves it when the response is ready, and then gets from [`Web::cookie_change`]
 //! what to send to the client.
+//!
+//! ```
+//! use session_core::web::{CookieChange, Found, Web};
+//! use session_core::{Result, Session, SessionStore};
+//!
+//! /// One request: `handler` gets the session, and the result is for the client's cookie.
+//! async fn request(
+//!     store: &SessionStore,
+//!     cookie: Option<&str>,
+//!     is_navigation: bool,
+//!     handler: impl AsyncFn(Session),
+//! ) -> Result<CookieChange> {
+//!     let web: Web<'_> = store.web();
+//!     let found = match cookie {
+//!         Some(value) => web.load(value).await?,
+//!         None => Found::Nothing,
+//!     };
+//!     let session = match found {
+//!         Found::Session(session) => session,
+//!         Found::Rotated(session) => {
+//!             if is_navigation {
+//!                 web.begin_anew(&session);
+//!             }
+//!             session
+//!         }
+//!         Found::Nothing => store.create(),
+//!     };
+//!     handler(session.clone()).await;
+//!     store.save(&session).await?;
+//!     // `Set` and `Renew` carry the value; the cookie lives for `session.expires_in()`.
+//!     Ok(web.cookie_change(&session))
+//! }
+//! ```
 
 pub use crate::store::{CookieChange, Found};
 use crate::{CookieName, Result, Session, SessionStore};

@@ -35,6 +35,17 @@ const DEFAULT_NAME: &str = "__Host-id";
 ///
 /// With the feature `serde` it can be read from a configuration file. A missing setting has its default.
 /// An unknown setting and a value that browsers would reject are errors.
+///
+/// ```
+/// use session_http::{CookieConfig, SameSite};
+///
+/// // Sent to all subdomains, never with requests of other sites, and removed when the browser closes.
+/// let config = CookieConfig::new()
+///     .name("__Secure-id")
+///     .domain("example.com")
+///     .same_site(SameSite::Strict)
+///     .expire_on_close(true);
+/// ```
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(try_from = "file::File"))]

@@ -9,6 +9,15 @@ use session_core::{Error, ErrorKind};
 /// A session that could not be loaded, used or saved. Adapters wrap it in a type of their own that is a
 /// response. The error is logged once, when it is converted; a 409 is expected in normal operation and logged
 /// at debug level only. A clone is cheap.
+///
+/// ```
+/// use session_http::Failure;
+/// use session_http::session_core::Error;
+///
+/// let failure = Failure::from(Error::unavailable("no answer within 5 s"));
+/// assert_eq!((failure.status(), failure.retry_after()), (503, Some(1)));
+/// assert!(!failure.text().contains("no answer"));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Failure(Arc<Error>);
 

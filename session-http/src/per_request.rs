@@ -4,6 +4,15 @@ use std::fmt;
 use std::sync::Arc;
 
 /// The headers of the request for which a cookie is set.
+///
+/// ```
+/// use session_http::RequestHead;
+///
+/// /// For [`CookieConfig::secure_for`](crate::CookieConfig::secure_for).
+/// fn is_encrypted(request: &RequestHead<'_>) -> bool {
+///     request.header("x-forwarded-proto") == Some("https")
+/// }
+/// ```
 pub struct RequestHead<'a>(&'a dyn Fn(&str) -> Option<&'a [u8]>);
 
 impl<'a> RequestHead<'a> {

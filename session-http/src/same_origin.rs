@@ -9,6 +9,22 @@ use crate::headers::RequestHeaders;
 /// GET, HEAD and OPTIONS are always allowed, because they must not change anything. Browsers say where a request comes
 /// from in `Sec-Fetch-Site` or `Origin`; a client that sends neither is not a browser, and does not add a visitor's
 /// cookies by itself. `method` is in upper case.
+///
+/// ```
+/// use session_http::{RequestHeaders, is_same_origin};
+///
+/// struct Headers(Vec<(&'static str, &'static str)>);
+///
+/// impl RequestHeaders for Headers {
+///     fn each<'a>(&'a self, name: &str, mut see: impl FnMut(&'a [u8])) {
+///         self.0.iter().filter(|(n, _)| *n == name).for_each(|(_, value)| see(value.as_bytes()));
+///     }
+/// }
+///
+/// let form_of_another_site = Headers(vec![("sec-fetch-site", "cross-site")]);
+/// assert!(!is_same_origin("POST", &form_of_another_site));
+/// assert!(is_same_origin("GET", &form_of_another_site));
+/// ```
 pub fn is_same_origin(method: &str, headers: &impl RequestHeaders) -> bool {
     if is_safe(method) {
         return true;

@@ -31,6 +31,15 @@ pub enum SessionChange {
 }
 
 /// The cookies of one client, for the requests of a test. It sends each cookie to every URL.
+///
+/// ```
+/// use session_http::testing::{Jar, SessionChange};
+///
+/// let mut jar = Jar::default();
+/// let change = jar.keep(["__Host-id=abc; Max-Age=7200; Secure", "theme=dark"], "__Host-id");
+/// assert_eq!(change, SessionChange::Set { persistent: true });
+/// assert_eq!(jar.header().as_deref(), Some("__Host-id=abc; theme=dark"));
+/// ```
 #[derive(Clone, Default)]
 pub struct Jar(BTreeMap<String, String>);
 

@@ -98,6 +98,24 @@ impl Confirming {
 
 /// Fewer replicas than demanded confirmed a destruction in time; the master carried it out. The
 /// source of the error that `destroy` returns then.
+///
+/// ```
+/// use std::error::Error as _;
+/// use session_redis::NotConfirmed;
+/// use session_redis::session_core::{Result, Session, SessionStore};
+///
+/// /// Whether a failover could bring the session back until it expires.
+/// async fn sign_out(store: &SessionStore, session: &Session) -> Result<bool> {
+///     let Err(error) = store.destroy(session).await else { return Ok(false) };
+///     match error.source().and_then(|source| source.downcast_ref::<NotConfirmed>()) {
+///         Some(NotConfirmed { confirmed, wanted }) => {
+///             println!("{confirmed} of {wanted} replicas confirmed a sign-out");
+///             Ok(true)
+///         }
+///         None => Err(error),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotConfirmed {
     /// The replicas that confirmed it.

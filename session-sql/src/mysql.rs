@@ -34,6 +34,19 @@ const MAX_CONNECTIONS: usize = 10;
 /// The server's time zone does not matter. Use `binlog_format = MIXED` or `ROW`, which are the defaults:
 /// with `STATEMENT` the server refuses batches, because they read what is committed, and replicas
 /// compute deadlines of their own.
+///
+/// ```no_run
+/// use session_sql::session_core::{Result, SessionStore};
+/// use session_sql::MySqlBackend;
+/// use session_sql::sqlx;
+///
+/// /// The sessions share the application's pool and have a table of their own.
+/// async fn store(pool: sqlx::MySqlPool) -> Result<SessionStore> {
+///     let backend = MySqlBackend::from_pool(pool).with_table("web_sessions")?;
+///     backend.migrate().await?;
+///     Ok(SessionStore::new(backend))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct MySqlBackend(Engine<MySql>);
 

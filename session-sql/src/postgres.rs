@@ -27,6 +27,19 @@ const MAX_CONNECTIONS: usize = 10;
 /// Cheap to clone; clones share connections. A future that is dropped while its statement is in flight
 /// costs the connection; the server carries the statement out. To read the table in psql:
 /// `SELECT convert_from(payload, 'UTF8') FROM sessions`.
+///
+/// ```no_run
+/// use session_sql::session_core::{Result, SessionStore};
+/// use session_sql::PostgresBackend;
+/// use session_sql::sqlx;
+///
+/// /// The sessions share the application's pool and have a table of their own.
+/// async fn store(pool: sqlx::PgPool) -> Result<SessionStore> {
+///     let backend = PostgresBackend::from_pool(pool).with_table("web_sessions")?;
+///     backend.migrate().await?;
+///     Ok(SessionStore::new(backend))
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PostgresBackend(Engine<Postgres>);
 

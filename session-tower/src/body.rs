@@ -11,6 +11,16 @@ pin_project! {
     /// The handler's body, or none if the response was replaced because its session could not be saved.
     ///
     /// What is written to the session until the body ends is saved then.
+    ///
+    /// ```
+    /// use http::Response;
+    /// use session_tower::SessionBody;
+    ///
+    /// /// For a test that looks at the handler's own body.
+    /// fn unwrap<B: Default>(response: Response<SessionBody<B>>) -> Response<B> {
+    ///     response.map(|body| body.into_inner().unwrap_or_default())
+    /// }
+    /// ```
     #[derive(Debug)]
     pub struct SessionBody<B> {
         #[pin]

@@ -92,6 +92,20 @@ impl fmt::Debug for SessionLayer {
 }
 
 /// The service that [`SessionLayer`] creates.
+///
+/// ```
+/// use session_tower::{SessionLayer, SessionService};
+/// use tower_layer::Layer;
+///
+/// /// A server that has to name the type of its service.
+/// struct Server<S> {
+///     service: SessionService<S>,
+/// }
+///
+/// fn server<S>(handlers: S, sessions: &SessionLayer) -> Server<S> {
+///     Server { service: sessions.layer(handlers) }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct SessionService<S> {
     inner: S,

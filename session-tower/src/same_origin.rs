@@ -32,6 +32,15 @@ impl<S> Layer<S> for SameOriginLayer {
 }
 
 /// The service that [`SameOriginLayer`] creates.
+///
+/// ```
+/// use session_tower::{SameOrigin, SameOriginLayer};
+/// use tower_layer::Layer;
+///
+/// fn guarded<S>(handlers: S) -> SameOrigin<S> {
+///     SameOriginLayer.layer(handlers)
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct SameOrigin<S>(S);
 

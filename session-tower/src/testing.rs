@@ -49,7 +49,7 @@ pub fn session(store: &SessionStore) -> Session {
 /// use axum::{Router, routing::{get, post}};
 /// use session_memory::MemoryBackend;
 /// use session_tower::session_core::{Owner, SessionStore};
-/// use session_tower::testing::{SessionChange, TestClient};
+/// use session_tower::testing::{SessionChange, TestClient, TestResponse};
 /// use session_tower::{Session, SessionFailure, SessionLayer};
 ///
 /// async fn sign_in(session: Session) -> Result<(), SessionFailure> {
@@ -64,7 +64,7 @@ pub fn session(store: &SessionStore) -> Session {
 ///     .layer(SessionLayer::new(SessionStore::new(MemoryBackend::new())));
 ///
 /// let mut client = TestClient::new(router);
-/// let reply = client.post("/sign-in", "").await;
+/// let reply: TestResponse = client.post("/sign-in", "").await;
 /// assert_eq!(reply.session, SessionChange::Set { persistent: true });
 /// let thief = client.clone();
 /// assert_eq!(client.get("/signed-in").await.text(), "true");

@@ -22,6 +22,25 @@ impl Session {
 /// that adds it. The first request that takes it removes it. Two concurrent requests may both get
 /// an entry, and no entry is lost unread. A request that does not use the session changes nothing
 /// in the flash.
+///
+/// ```
+/// use session_core::{Flash, Level, Message, Session};
+///
+/// /// The request that changes something.
+/// fn saved(session: &Session) -> session_core::Result<()> {
+///     let flash: Flash<'_> = session.flash();
+///     flash.message(Level::Info, "Your address was saved.");
+///     flash.insert("highlight", "address")
+/// }
+///
+/// /// The next page.
+/// fn page(session: &Session) -> session_core::Result<String> {
+///     let line = |message: &Message| format!("{}: {}\n", message.level, message.text);
+///     let messages: String = session.flash().take_messages().iter().map(line).collect();
+///     let highlight: Option<String> = session.flash().take("highlight")?;
+///     Ok(messages + highlight.as_deref().unwrap_or_default())
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Flash<'a>(&'a Session);
 

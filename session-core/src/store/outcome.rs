@@ -3,6 +3,19 @@
 use crate::{CookieValue, Error, ErrorKind, Session};
 
 /// The result of [`SessionStore::save`](crate::SessionStore::save).
+///
+/// ```
+/// use session_core::{Result, Saved, Session, SessionStore};
+///
+/// /// What goes into the client's cookie after a save: nothing new, a value, or its removal.
+/// async fn save(store: &SessionStore, session: &Session) -> Result<Option<String>> {
+///     Ok(match store.save(session).await? {
+///         Saved::Issued => store.cookie_value(session).map(|value| format!("id={}", value.as_str())),
+///         Saved::Removed => Some("id=; Max-Age=0".to_owned()),
+///         _ => None,
+///     })
+/// }
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Saved {

@@ -12,6 +12,26 @@ use crate::{Error, Key, Owner, Result, Session};
 /// A live session of an account, as [`SessionStore::sessions_of`] found it. It contains no session id.
 ///
 /// It shows the state at the time of the call. Clones are cheap.
+///
+/// ```
+/// use session_core::{OwnedSession, Owner, Result, Session, SessionStore};
+///
+/// /// The page "your devices" has a form for each session, with its reference.
+/// fn line(one: &OwnedSession, current: &Session) -> String {
+///     let label = one.label().unwrap_or("unknown device");
+///     let here = if one.is(current) { " (this device)" } else { "" };
+///     format!("{}: {label}{here}, last seen {:?}", one.reference(), one.last_seen())
+/// }
+///
+/// /// The form ends the session with the reference, if it is one of the account.
+/// async fn end(store: &SessionStore, owner: &Owner, reference: &str) -> Result<bool> {
+///     let sessions = store.sessions_of(owner).await?;
+///     match sessions.iter().find(|one| one.reference() == reference) {
+///         Some(one) => one.end().await,
+///         None => Ok(false),
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct OwnedSession {
     store: SessionStore,

@@ -28,6 +28,21 @@ const MAX_CONFLICTS: u32 = 3;
 ///
 /// Clones share the handle. Every future may be dropped at any await; the store then contains the
 /// old record or the new one.
+///
+/// ```
+/// use std::time::Duration;
+/// use session_core::{ErrorKind, Record, Records, Result, Revision};
+///
+/// /// Saves a session of another library under the library's own id. A session that has ended stays
+/// /// ended: the result is `false`.
+/// async fn save(records: &Records, id: &[u8], payload: Vec<u8>, ttl: Duration) -> Result<bool> {
+///     let record = Record { payload: payload.into(), revision: Revision::random()?, owner: None };
+///     match records.replace(&records.key(id), &record, ttl).await {
+///         Err(error) if error.kind() == ErrorKind::Gone => Ok(false),
+///         result => result.map(|()| true),
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Records {
     store: SessionStore,
