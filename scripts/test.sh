@@ -147,3 +147,11 @@ if command -v cargo-mutants >/dev/null; then
 else
     echo 'cargo-mutants is missing: the mutants in the changed lines are not tested'
 fi
+
+# The advisories are on GitHub, so the workflow of the public host checks them.
+if command -v cargo-deny >/dev/null; then
+    step 'licences and sources of the dependencies'
+    cargo deny --all-features check bans licenses sources
+else
+    echo 'cargo-deny is missing: licences and sources of the dependencies are not checked'
+fi

@@ -1,5 +1,7 @@
 //! What is fed.
 
+mod redis_record;
+
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -36,12 +38,13 @@ impl fmt::Debug for Target {
 
 /// All targets.
 #[must_use]
-pub fn all() -> [Target; 6] {
+pub fn all() -> [Target; 7] {
     [
         Target { name: "cookie-header", run: |input| Box::pin(cookie_header(input)) },
         Target { name: "sealed", run: |input| Box::pin(sealed(input)) },
         Target { name: "document", run: |input| Box::pin(document(input)) },
         Target { name: "file-record", run: |input| Box::pin(file_record(input)) },
+        Target { name: "redis-record", run: |input| Box::pin(redis_record::run(input)) },
         Target { name: "sql-record", run: |input| Box::pin(sql_record(input)) },
         Target { name: "url", run: |input| Box::pin(url(input)) },
     ]

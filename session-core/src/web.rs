@@ -103,6 +103,13 @@ impl Web<'_> {
         session.state(|state| state.base.lifetime.is_some())
     }
 
+    /// Whether a save of the session would find nothing to do, so that it can be left out: the request only
+    /// read it, and no renewal is due.
+    #[must_use]
+    pub fn has_nothing_to_save(self, session: &Session) -> bool {
+        session.state(|state| state.has_nothing_to_save(self.0.config()))
+    }
+
     /// Whether saving the changes of the session would give the client another cookie value: the session
     /// is new, is to get a new id, or is in the cookie itself.
     #[must_use]

@@ -1,53 +1,96 @@
 //! The session's cookie as the client sends it.
 
+use std::ops::Range;
+
+use crate::cookie::ID_CHARS;
+
 /// How many different values of the cookie are tried, in the order in which the client sent them.
 /// A request has several values if a cookie was also set for another path or domain, or by an attacker.
 /// The limit prevents that one request causes many store calls.
 const MAX_CANDIDATES: usize = 4;
 
-/// The values under which the client may have a session.
-///
-/// The name is compared byte by byte, without trimming, unquoting or percent-decoding. A more lenient
-/// comparison would accept another cookie as a `__Host-` cookie (CVE-2020-7070, CVE-2022-31629,
-/// CVE-2023-23934). Values that are not `is_plausible`, or that have a character which the server never
-/// sends, are left out and do not count towards the limit.
-///
-/// `cookies` are the values of all `Cookie` headers, with a semicolon between two of them.
-pub(crate) fn candidates(
-    cookies: &[u8],
-    name: &str,
-    is_plausible: impl Fn(&str) -> bool,
-) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for pair in cookies.split(|byte| *byte == b';') {
-        let pair = pair.strip_prefix(b" ").unwrap_or(pair);
-        let Some(value) = value_of(pair, name.as_bytes()) else {
-            continue;
-        };
-        if is_plausible(value) && found.iter().all(|known| known != value) {
-            found.push(value.to_owned());
-            if found.len() == MAX_CANDIDATES {
-                break;
-            }
+/// What a value of the cookie may be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// A session id: 43 characters of base64url. The store decides whether it is one.
+    Id,
+    /// The value of a cookie store: any characters of an unquoted value (RFC 6265bis, 4.1.1).
+    Sealed,
+}
+
+impl Shape {
+    /// Whether it can be a value that the server has sent.
+    fn fits(self, value: &[u8]) -> bool {
+        match self {
+            Self::Id => value.len() == ID_CHARS && value.iter().all(|byte| is_of_id(*byte)),
+            Self::Sealed => !value.is_empty() && value.iter().all(|byte| is_of_value(*byte)),
         }
     }
-    found
 }
 
-/// The value of the pair, if the pair has this name and the value has only the characters of an unquoted
-/// value (RFC 6265bis, 4.1.1).
-fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a str> {
-    well_formed(pair.strip_prefix(name)?.strip_prefix(b"=")?)
+fn is_of_id(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
 }
 
-/// The value, if it has only the characters that the server sends.
-pub(crate) fn well_formed(value: &[u8]) -> Option<&str> {
-    let allowed =
-        |byte: &u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\');
-    if value.is_empty() || !value.iter().all(allowed) {
-        return None;
+fn is_of_value(byte: u8) -> bool {
+    byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
+}
+
+/// The values under which the client may have a session, as places in what the client sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Candidates {
+    places: [Range<usize>; MAX_CANDIDATES],
+    count: usize,
+}
+
+impl Candidates {
+    /// The name is compared byte by byte, without trimming, unquoting or percent-decoding. A more lenient
+    /// comparison would accept another cookie as a `__Host-` cookie (CVE-2020-7070, CVE-2022-31629,
+    /// CVE-2023-23934). Values that don't fit are left out and do not count towards the limit.
+    ///
+    /// `cookies` are the values of all `Cookie` headers, with a semicolon between two of them.
+    pub(crate) fn of_cookies(cookies: &[u8], name: &str, shape: Shape) -> Self {
+        let mut found = Self::default();
+        let mut next = 0;
+        while next < cookies.len() && found.count < MAX_CANDIDATES {
+            let rest = &cookies[next..];
+            let end = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
+            let pair = rest[..end].strip_prefix(b" ").unwrap_or(&rest[..end]);
+            if let Some(value) = value_of(pair, name.as_bytes())
+                && shape.fits(value)
+                && found.values(cookies).all(|known| known.as_bytes() != value)
+            {
+                found.add(next + end - value.len()..next + end);
+            }
+            next += end + 1;
+        }
+        found
     }
-    str::from_utf8(value).ok()
+
+    /// The whole of a header.
+    pub(crate) fn of_header(sent: &[u8], shape: Shape) -> Self {
+        let mut found = Self::default();
+        if shape.fits(sent) {
+            found.add(0..sent.len());
+        }
+        found
+    }
+
+    /// The values, of which there are at most four, in the order in which the client sent them.
+    pub(crate) fn values<'a>(&self, sent: &'a [u8]) -> impl ExactSizeIterator<Item = &'a str> {
+        self.places[..self.count]
+            .iter()
+            .map(|place| str::from_utf8(&sent[place.clone()]).expect("a value that fits is ASCII"))
+    }
+
+    fn add(&mut self, place: Range<usize>) {
+        self.places[self.count] = place;
+        self.count += 1;
+    }
+}
+
+fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    pair.strip_prefix(name)?.strip_prefix(b"=")
 }
 
 #[cfg(test)]
@@ -57,7 +100,13 @@ mod tests {
     use super::*;
 
     fn found(lines: &[&str]) -> Vec<String> {
-        candidates(lines.join(";").as_bytes(), "__Host-id", |value| value.len() < 10)
+        shaped(lines, Shape::Sealed)
+    }
+
+    fn shaped(lines: &[&str], shape: Shape) -> Vec<String> {
+        let sent = lines.join(";");
+        let candidates = Candidates::of_cookies(sent.as_bytes(), "__Host-id", shape);
+        candidates.values(sent.as_bytes()).map(str::to_owned).collect()
     }
 
     #[test]
@@ -104,13 +153,27 @@ mod tests {
             assert!(found(&[&format!("__Host-id={value}")]).is_empty(), "{value:?}");
         }
         let raw = &b"__Host-id=\xff\xfe"[..];
-        assert!(candidates(raw, "__Host-id", |_| true).is_empty());
+        assert_eq!(Candidates::of_cookies(raw, "__Host-id", Shape::Sealed).count, 0);
+    }
+
+    #[test]
+    fn ids_have_43_characters_of_base64url() {
+        let id = "Abc-_09".repeat(6) + "z";
+        assert_eq!(shaped(&[&format!("__Host-id={id}")], Shape::Id), [&*id]);
+        for other in
+            [&id[1..], &format!("{id}a"), &format!("{}=", &id[1..]), &format!("{}.", &id[1..])]
+        {
+            assert!(shaped(&[&format!("__Host-id={other}")], Shape::Id).is_empty(), "{other}");
+            assert_eq!(Candidates::of_header(other.as_bytes(), Shape::Id).count, 0);
+        }
+        let header = Candidates::of_header(id.as_bytes(), Shape::Id);
+        assert_eq!(header.values(id.as_bytes()).collect::<Vec<_>>(), [&*id]);
     }
 
     #[test]
     fn several_cookies_of_one_name_are_tried_in_order_up_to_a_bound() {
-        let implausible = "__Host-id=much-too-long; ".repeat(100);
-        let line = format!("{implausible}__Host-id=a; __Host-id=b; __Host-id=a; __Host-id=c");
+        let malformed = "__Host-id=\"quoted\"; ".repeat(100);
+        let line = format!("{malformed}__Host-id=a; __Host-id=b; __Host-id=a; __Host-id=c");
         assert_eq!(found(&[&line]), ["a", "b", "c"]);
         let many: String = (0..100).map(|n| format!("__Host-id={n}; ")).collect();
         assert_eq!(found(&[&many]), ["0", "1", "2", "3"]);
@@ -119,7 +182,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read_without_panic(line in prop::collection::vec(any::<u8>(), 0..200)) {
-            for found in candidates(&line, "a", |_| true) {
+            for found in Candidates::of_cookies(&line, "a", Shape::Sealed).values(&line) {
                 let pair = format!("a={found}");
                 prop_assert!(line.windows(pair.len()).any(|part| part == pair.as_bytes()));
             }

@@ -1,7 +1,7 @@
 //! The session of a request, from the start of the handler to the end of the response's head.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
@@ -100,7 +100,12 @@ impl Exchange {
         if failed {
             session.discard_changes();
         }
-        self.only_read = !session.changed() && !shared.store().web().ended(&session);
+        let web = shared.store().web();
+        self.only_read = !session.changed() && !web.ended(&session);
+        if self.only_read && web.has_nothing_to_save(&session) {
+            // The future of a real save is large, and most requests end here.
+            return Some(Box::pin(ready(Ok(()))));
+        }
         let save = self.handle.clone().save(session);
         // The handler's changes are saved even if the client disconnects meanwhile. The renewal of a session that was
         // only read may be cancelled.

@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use session_core::{Error, Result, SessionStore};
 
 use crate::failure::log;
+
+/// How long after a collection the next one may start. Otherwise a thousand requests a second would keep a store
+/// collecting all the time.
+const REST: Duration = Duration::from_secs(1);
 
 /// Starts `gc` at random requests, in the background, one at a time.
 #[derive(Debug, Clone)]
@@ -24,8 +29,12 @@ impl Gc {
         Ok(Self { probability, running: Arc::default() })
     }
 
+    fn is_chosen(&self) -> bool {
+        fastrand::f64() < self.probability
+    }
+
     pub(crate) fn maybe_start(&self, store: &SessionStore) {
-        if fastrand::f64() >= self.probability || store.guarantees().expires_natively {
+        if !self.is_chosen() || store.guarantees().expires_natively {
             return;
         }
         if self.running.swap(true, Ordering::AcqRel) {
@@ -46,6 +55,7 @@ impl Gc {
                 }
                 Err(_) => {}
             }
+            tokio::time::sleep(REST).await;
         });
     }
 }
@@ -75,5 +85,13 @@ mod tests {
             assert!(Gc::new(bad).is_err(), "{bad}");
         }
         assert!(Gc::new(0.0).is_ok() && Gc::new(1.0).is_ok());
+    }
+
+    #[test]
+    fn about_2_percent_of_the_requests_are_chosen() {
+        let gc = Gc::default();
+        let chosen = (0..20_000).filter(|_| gc.is_chosen()).count();
+        // 400 ± 20; a run outside of ± 5 standard deviations is one in a million.
+        assert!((300..=500).contains(&chosen), "{chosen}");
     }
 }

@@ -2,15 +2,15 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use session_core::web::Found;
 use session_core::{Error, ErrorKind};
 use tokio::runtime::Handle as Runtime;
 use tokio::sync::OnceCell;
 
-use crate::candidates::{candidates, well_formed};
-use crate::cookie::{Cookie, ID_CHARS};
+use crate::candidates::{Candidates, Shape};
+use crate::cookie::Cookie;
 use crate::failure::log;
 use crate::headers::RequestHeaders;
 use crate::same_origin::is_safe;
@@ -46,9 +46,9 @@ struct Inner {
     /// The cookie of this request, if it depends on the request.
     cookie: Result<Option<Cookie>, Failure>,
     /// The values of the request's `Cookie` headers, or that of the header for session ids. Most requests don't ask
-    /// for their session, so it is parsed, and taken out, when one does.
-    sent: Mutex<Vec<u8>>,
-    candidates: OnceLock<Vec<String>>,
+    /// for their session, so it is parsed when one does.
+    sent: Vec<u8>,
+    candidates: OnceLock<Candidates>,
     is_navigation: bool,
     asked: AtomicBool,
     /// Where the handler runs; the request may be dropped elsewhere.
@@ -111,7 +111,7 @@ impl Handle {
             by_header,
             cookie,
             is_navigation: !by_header && !sent.is_empty() && is_navigation(headers),
-            sent: Mutex::new(sent),
+            sent,
             candidates: OnceLock::new(),
             asked: AtomicBool::new(false),
             runtime: OnceLock::new(),
@@ -179,7 +179,7 @@ impl Handle {
 
     /// Whether the changes of the handler are stored.
     pub(crate) fn keeps_changes(&self) -> bool {
-        let is_kept_out = || self.0.is_cross_site && self.0.candidates().is_empty();
+        let is_kept_out = || self.0.is_cross_site && self.0.candidates().len() == 0;
         !self.0.is_speculative && !is_kept_out()
     }
 
@@ -229,7 +229,7 @@ impl Handle {
     pub(crate) async fn destroy_others(&self) -> Result<(), Error> {
         let store = self.0.shared.store();
         let own = self.0.loaded().and_then(|loaded| loaded.candidate);
-        for (place, value) in self.0.candidates().iter().enumerate() {
+        for (place, value) in self.0.candidates().enumerate() {
             if Some(place) == own {
                 continue;
             }
@@ -253,19 +253,19 @@ impl Inner {
     }
 
     /// The values under which the client may have a session.
-    fn candidates(&self) -> &[String] {
-        self.candidates.get_or_init(|| {
-            // Other stores than cookie stores know ids only, so any other value can be left out.
-            let ids_only = self.shared.store().web().cookie_name().is_none();
-            let is_plausible = |value: &str| !ids_only || looks_like_an_id(value);
-            let sent =
-                std::mem::take(&mut *self.sent.lock().unwrap_or_else(PoisonError::into_inner));
+    fn candidates(&self) -> impl ExactSizeIterator<Item = &str> {
+        let found = self.candidates.get_or_init(|| {
+            // Other stores than cookie stores know ids only.
+            let shape = match self.shared.store().web().cookie_name() {
+                None => Shape::Id,
+                Some(_) => Shape::Sealed,
+            };
             if self.by_header {
-                let sent = well_formed(&sent).filter(|sent| is_plausible(sent));
-                return sent.map(str::to_owned).into_iter().collect();
+                return Candidates::of_header(&self.sent, shape);
             }
-            candidates(&sent, self.shared.cookie().name().as_str(), is_plausible)
-        })
+            Candidates::of_cookies(&self.sent, self.shared.cookie().name().as_str(), shape)
+        });
+        found.values(&self.sent)
     }
 
     async fn load(&self) -> Result<Loaded, Failure> {
@@ -277,7 +277,7 @@ impl Inner {
         }
         let store = self.shared.store();
         let (mut late, mut unreadable) = (None, None);
-        for (place, value) in self.candidates().iter().enumerate() {
+        for (place, value) in self.candidates().enumerate() {
             match store.web().load(value).await {
                 Ok(Found::Session(session)) => {
                     return Ok(Loaded { session, candidate: Some(place) });
@@ -303,12 +303,6 @@ impl Inner {
         }
         Ok(Loaded { session: unreadable.unwrap_or_else(|| store.create()), candidate: None })
     }
-}
-
-/// Whether the store may take the value for an id; it decides.
-fn looks_like_an_id(value: &str) -> bool {
-    let is_of_id = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-    value.len() == ID_CHARS && value.bytes().all(is_of_id)
 }
 
 /// Whether the request is a top-level navigation: not one of an embedded frame, and not a prefetch

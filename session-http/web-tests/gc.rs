@@ -7,15 +7,16 @@ use session_core::{Config, ErrorKind};
 use crate::app::{SessionLayer, app, quiet, serve};
 use crate::support::{Client, Probe, eventually};
 
+/// A second, and a little more.
+const REST: Duration = Duration::from_millis(1200);
+
 #[tokio::test]
-async fn about_2_percent_of_the_requests_that_use_the_session_start_a_collection() {
+async fn requests_that_use_the_session_start_a_collection_now_and_then() {
     let probe = Probe::default();
     let mut client = Client::new(serve(app(SessionLayer::new(probe.store()))).await);
-    for _ in 0..2000 {
-        client.get("/ask").await;
+    while probe.gcs() == 0 {
+        client.get("/ask").await; // one of 50
     }
-    // 40 ± 6.3; a run outside of ± 4.5 standard deviations is one in 100,000.
-    assert!((12..=68).contains(&probe.gcs()), "{}", probe.gcs());
 }
 
 #[tokio::test]
@@ -38,6 +39,7 @@ async fn it_removes_what_expired_survives_errors_and_can_be_off() {
     tokio::time::sleep(Duration::from_millis(50)).await; // until it has failed
     assert_eq!(probe.sessions(), 1);
     probe.recover();
+    tokio::time::sleep(REST).await;
     on.get("/ask").await;
     eventually(|| probe.sessions() == 0).await;
 }
@@ -57,6 +59,10 @@ async fn only_one_collection_runs_at_a_time() {
     assert_eq!(probe.gcs(), 1, "requests don't wait for it, and none starts a second one");
     gate.open.notify_one();
     tokio::time::sleep(Duration::from_millis(50)).await; // until it is done
+    client.get("/ask").await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(probe.gcs(), 1, "the next one starts at least a second later");
+    tokio::time::sleep(REST).await;
     client.get("/ask").await;
     eventually(|| probe.gcs() == 2).await;
 }

@@ -1,6 +1,6 @@
 //! The headers of the crate `http`.
 
-use http::header::COOKIE;
+use http::header::{COOKIE, VARY};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use session_http::{RequestHeaders, ResponseHeaders};
 
@@ -27,10 +27,19 @@ pub(crate) struct Response<'a>(pub(crate) &'a mut HeaderMap);
 
 impl ResponseHeaders for Response<'_> {
     fn each(&self, name: &str, see: impl FnMut(&[u8])) {
-        self.0.get_all(name).iter().map(HeaderValue::as_bytes).for_each(see);
+        let values = match name {
+            "vary" => self.0.get_all(VARY),
+            name => self.0.get_all(name),
+        };
+        values.iter().map(HeaderValue::as_bytes).for_each(see);
     }
 
     fn append(&mut self, name: &'static str, value: &str) {
+        // Each response with a session has this one.
+        if (name, value) == ("vary", "Cookie") {
+            self.0.append(VARY, HeaderValue::from_static("Cookie"));
+            return;
+        }
         let mut value = HeaderValue::from_str(value).expect("session-http checks what it sets");
         // Neither a `Debug` of the headers nor HTTP/2 compression reveals it.
         value.set_sensitive(name == "set-cookie");

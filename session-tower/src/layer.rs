@@ -67,7 +67,8 @@ impl SessionLayer {
 
     /// Sets the probability with which a request that asks for its session starts the removal of expired
     /// sessions in the background, from 0 to 1. The default is 0.02. With 0, run
-    /// [`SessionStore::spawn_gc`] instead. Only one removal runs at a time. A store that removes expired
+    /// [`SessionStore::spawn_gc`] instead. Only one removal runs at a time, and the next one starts at least a
+    /// second later. A store that removes expired
     /// records by itself never gets one.
     ///
     /// # Errors

@@ -90,6 +90,19 @@ impl State {
         Ok(Plan::Write(write))
     }
 
+    /// Whether a save would find nothing to do, as after most requests that only read.
+    pub(crate) fn has_nothing_to_save(&self, config: &Config) -> bool {
+        let is_settled = self.queued.is_none() && self.doubt.is_none() && self.ended.is_empty();
+        // Flash entries that were delivered may have to be removed.
+        if !is_settled || self.changes.any() || !self.delivered.is_empty() {
+            return false;
+        }
+        self.stored.as_ref().is_none_or(|stored| {
+            let reseal = stored.sealed.as_ref().is_some_and(|sealed| sealed.reseal);
+            stored.gone || (!reseal && self.renewal(config).is_none())
+        })
+    }
+
     /// An empty new session is not stored, because crawlers would fill the store.
     fn worth_storing(&self) -> bool {
         self.changes.len(&self.base) > 0
