@@ -56,17 +56,20 @@ pub(crate) fn write_until_killed(
 ) -> Result<usize, Failed> {
     let mut child = process.stdout(Stdio::piped()).spawn()?;
     let output = BufReader::new(child.stdout.take().ok_or("there is a pipe")?);
-    let (started, first) = mpsc::channel();
+    let (acknowledged, acknowledgements) = mpsc::channel();
     let reader = thread::spawn(move || {
         let mut lines = Vec::new();
         for line in output.lines() {
             lines.push(line?);
-            let _ = started.send(());
+            let _ = acknowledged.send(());
         }
         std::io::Result::Ok(lines)
     });
-    first.recv_timeout(Duration::from_secs(30))?;
-    sleep(Duration::from_micros(fastrand::u64(0..40_000)));
+    // Counted, not timed, so that a slow machine tests as much.
+    for _ in 0..fastrand::u32(1..30) {
+        acknowledgements.recv_timeout(Duration::from_secs(30))?;
+    }
+    sleep(Duration::from_micros(fastrand::u64(0..2_000)));
     child.kill()?;
     child.wait()?;
     let lines = reader.join().map_err(|_| "the reader panicked")??;
