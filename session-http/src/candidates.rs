@@ -22,15 +22,24 @@ impl Shape {
     /// Whether it can be a value that the server has sent.
     fn fits(self, value: &[u8]) -> bool {
         match self {
-            Self::Id => value.len() == ID_CHARS && value.iter().all(|byte| is_of_id(*byte)),
+            Self::Id => {
+                value.len() == ID_CHARS && value.iter().all(|byte| OF_ID[usize::from(*byte)])
+            }
             Self::Sealed => !value.is_empty() && value.iter().all(|byte| is_of_value(*byte)),
         }
     }
 }
 
-fn is_of_id(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_'
-}
+/// Whether a byte may be in a session id. Each request with a session looks at each byte of its id.
+const OF_ID: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0_u8;
+    while byte < 128 {
+        table[byte as usize] = byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+        byte += 1;
+    }
+    table
+};
 
 fn is_of_value(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b',' | b';' | b'\\')
@@ -54,7 +63,7 @@ impl Candidates {
         let mut next = 0;
         while next < cookies.len() && found.count < MAX_CANDIDATES {
             let rest = &cookies[next..];
-            let end = rest.iter().position(|byte| *byte == b';').unwrap_or(rest.len());
+            let end = memchr::memchr(b';', rest).unwrap_or(rest.len());
             let pair = rest[..end].strip_prefix(b" ").unwrap_or(&rest[..end]);
             if let Some(value) = value_of(pair, name.as_bytes())
                 && shape.fits(value)

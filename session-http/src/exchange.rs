@@ -106,10 +106,11 @@ impl Exchange {
             // The future of a real save is large, and most requests end here.
             return Some(Box::pin(ready(Ok(()))));
         }
-        let save = self.handle.clone().save(session);
+        // In a box at once: a save is a large future.
+        let save: Save = Box::pin(self.handle.clone().save(session));
         // The handler's changes are saved even if the client disconnects meanwhile. The renewal of a session that was
         // only read may be cancelled.
-        Some(if self.only_read { Box::pin(save) } else { Box::pin(in_a_task(save)) })
+        Some(if self.only_read { save } else { Box::pin(in_a_task(save)) })
     }
 
     /// The save has ended.
@@ -239,11 +240,13 @@ impl Drop for Exchange {
 
 /// Carries the save out also if the returned future is dropped. A save that ends when it is polled first, as with a
 /// store in memory, needs no task for that.
-async fn in_a_task(save: impl Future<Output = Result<()>> + Send + 'static) -> Result<()> {
+async fn in_a_task(save: Save) -> Result<()> {
     const NOT_ENDED: &str = "saving the session did not end";
-    let mut save = Box::pin(save.in_current_span());
-    let begin =
-        poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| save.as_mut().poll(cx)))));
+    let mut save = save.in_current_span();
+    let begin = poll_fn(|cx| {
+        let polled = || Pin::new(&mut save).poll(cx);
+        Poll::Ready(catch_unwind(AssertUnwindSafe(polled)))
+    });
     match begin.await {
         Ok(Poll::Ready(saved)) => saved,
         Ok(Poll::Pending) => tokio::spawn(save).await.unwrap_or_else(|error| {
@@ -274,7 +277,7 @@ mod tests {
                 Ok(())
             }
         };
-        timeout(Duration::from_millis(1), in_a_task(save)).await.unwrap_err();
+        timeout(Duration::from_millis(1), in_a_task(Box::pin(save))).await.unwrap_err();
         assert!(!ended.load(Ordering::Relaxed));
         sleep(Duration::from_millis(100)).await;
         assert!(ended.load(Ordering::Relaxed));
@@ -282,12 +285,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_save_that_panics_is_an_error_whenever_it_does() {
-        let at_once = in_a_task(async { panic!("at once") }).await;
+        let at_once = in_a_task(Box::pin(async { panic!("at once") })).await;
         assert_eq!(at_once.unwrap_err().kind(), ErrorKind::Other);
-        let later = in_a_task(async {
+        let later = in_a_task(Box::pin(async {
             sleep(Duration::from_millis(1)).await;
             panic!("later")
-        });
+        }));
         assert_eq!(later.await.unwrap_err().kind(), ErrorKind::Other);
     }
 }
