@@ -1,4 +1,4 @@
-// Shows at once that this session was ended elsewhere, for example on another device.
+// Shows at once that this session has ended, for example on another device.
 "use strict";
 
 const ENDED = 4001;

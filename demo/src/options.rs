@@ -40,6 +40,10 @@ pub(crate) struct Options {
     /// `http://127.0.0.1`, such as Safari.
     #[arg(long)]
     insecure_cookie: bool,
+
+    /// Let cookies end when the browser is closed, except those of visitors who asked to stay signed in.
+    #[arg(long)]
+    expire_on_close: bool,
 }
 
 impl Options {
@@ -59,6 +63,9 @@ impl Options {
     }
 
     pub(crate) fn cookie(&self) -> CookieConfig {
-        CookieConfig::new().name(self.cookie_name()).secure(!self.insecure_cookie)
+        CookieConfig::new()
+            .name(self.cookie_name())
+            .secure(!self.insecure_cookie)
+            .expire_on_close(self.expire_on_close)
     }
 }

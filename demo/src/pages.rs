@@ -179,7 +179,7 @@ pub(crate) fn account(page: &Page, devices: &Devices, panel: &Panel) -> Markup {
     let main = html! {
         h1 { "Account" }
         p #ended.flash data-level="warning" role="alert" hidden {
-            "This session was ended elsewhere, for example on another device. "
+            "This session has ended: on another device, or because it expired. "
             a href="/" { "Sign in again" }
         }
         script src="/watch.js" defer {}

@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Form, Query, State};
 use axum::http::header::{
-    CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware;
@@ -42,7 +42,8 @@ pub(crate) fn router(app: App, cookie: CookieConfig) -> Result<Router> {
         .route("/", get(home))
         .route("/visits", get(visits))
         .route("/lab", get(lab::page))
-        .merge(members);
+        .merge(members)
+        .route_layer(middleware::map_response(not_kept));
     let router = Router::new()
         .merge(pages)
         .route("/theme", post(set_theme))
@@ -151,6 +152,13 @@ async fn own_error_page(response: Response) -> Response {
     kept.headers.remove(CONTENT_LENGTH);
     kept.headers.extend(page.headers);
     Response::from_parts(kept, body)
+}
+
+/// Pages about a visitor are not kept by the browser: after a sign-out, its back button asks for them again (OWASP
+/// ASVS 5, 14.3.2).
+async fn not_kept(mut response: Response) -> Response {
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// Allows only the application's own files, and forbids embedding.

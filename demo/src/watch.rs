@@ -1,4 +1,4 @@
-//! A websocket that tells the page when its session has ended elsewhere.
+//! A websocket that tells the page when its session has ended.
 
 use std::time::Duration;
 

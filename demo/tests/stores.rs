@@ -1,4 +1,4 @@
-//! The application on every store that `--store` can name: sign in, restart, sign out.
+//! The application on every store that `--store` can name: sign in, restart, sign out, also while a request runs.
 //!
 //! A store whose server is missing is shown as ignored, with the reason in its name; in strict mode
 //! (`CI` or `CONFORMANCE_STRICT=1`) it fails.
@@ -8,6 +8,8 @@
 mod server;
 #[path = "e2e/strict.rs"]
 mod strict;
+
+use std::time::Duration;
 
 use libtest_mimic::{Arguments, Trial};
 use reqwest::header::{COOKIE, SET_COOKIE};
@@ -94,6 +96,18 @@ async fn sign_in_restart_sign_out(store: String, durable: bool) {
     visitor.cookie = cookie;
     let page = visitor.get("/").await;
     assert!(page.contains("You have no session yet"), "a restart does not bring it back");
+
+    visitor.cookie = None;
+    visitor.post("/sign-in", "name=Ann&password=hunter2").await;
+    let cookie = visitor.cookie.clone();
+    let slow = tokio::spawn(visitor.request(Method::POST, "/account/slow", "").send());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    visitor.post("/sign-out", "").await;
+    let late = slow.await.unwrap().unwrap();
+    assert_eq!(late.status(), 409, "its own save says that the session has ended");
+    assert!(!late.headers().contains_key(SET_COOKIE));
+    visitor.cookie = cookie;
+    assert!(visitor.get("/").await.contains("You have no session yet"), "the sign-out holds");
     drop(server);
 }
 

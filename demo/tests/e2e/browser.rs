@@ -42,6 +42,15 @@ pub(crate) struct Browser {
 
 impl Browser {
     pub(crate) async fn start(name: &'static str, javascript: bool) -> Self {
+        Self::start_with(name, javascript, None).await
+    }
+
+    /// With a profile that outlives the browser.
+    pub(crate) async fn start_with(
+        name: &'static str,
+        javascript: bool,
+        profile: Option<&Path>,
+    ) -> Self {
         let mut driver = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -58,11 +67,18 @@ impl Browser {
         };
         // Later output must not block it.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let mut arguments: Vec<String> = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-dev-shm-usage",
+            "--disable-gpu",
+            "--window-size=1100,1000",
+        ]
+        .map(str::to_owned)
+        .into();
+        arguments.extend(profile.map(|path| format!("--user-data-dir={}", path.display())));
         let options = json!({
-            "args": [
-                "--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu",
-                "--window-size=1100,1000",
-            ],
+            "args": arguments,
             "prefs": {
                 "profile.managed_default_content_settings.javascript": if javascript { 1 } else { 2 },
             },
@@ -85,6 +101,11 @@ impl Browser {
 
     pub(crate) async fn go(&self, url: &str) {
         self.client.goto(url).await.unwrap();
+    }
+
+    /// The browser's own button.
+    pub(crate) async fn back(&self) {
+        self.client.back().await.unwrap();
     }
 
     /// The visible text of an element, once it is there.

@@ -38,7 +38,7 @@ pub(crate) async fn two_devices(browser: Browser) {
     assert!(!other.is_visible("#ended").await);
     browser.submit("button.end").await;
     assert_eq!(browser.text(".flash:not([hidden])").await, "The session has ended.");
-    other.text_with("#ended", "This session was ended elsewhere").await;
+    other.text_with("#ended", "This session has ended").await;
     assert!(!browser.is_visible("#ended").await, "its own session goes on");
     other.picture("5-ended-elsewhere").await;
     other.go(&page("/account")).await;

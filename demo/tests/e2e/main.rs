@@ -9,6 +9,7 @@ mod browser;
 mod journeys;
 mod lab;
 mod late;
+mod leaving;
 mod proxy;
 mod server;
 mod strict;
@@ -21,7 +22,7 @@ use browser::Browser;
 
 type Journey = fn(Browser) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 
-const JOURNEYS: [(&str, Journey); 14] = [
+const JOURNEYS: [(&str, Journey); 17] = [
     ("a_visitor_signs_in_survives_a_restart_and_signs_out", |browser| {
         Box::pin(journeys::sign_in_restart_sign_out(browser))
     }),
@@ -45,6 +46,11 @@ const JOURNEYS: [(&str, Journey); 14] = [
     ("a_stopped_store_comes_back_with_its_sessions", |browser| {
         Box::pin(lab::stop_the_store(browser))
     }),
+    ("after_a_sign_out_the_back_button_shows_nothing", |browser| {
+        Box::pin(leaving::back_button(browser))
+    }),
+    ("a_session_expires_while_its_page_is_open", |browser| Box::pin(leaving::expiry(browser))),
+    ("a_visitor_stays_signed_in_if_asked_to", |browser| Box::pin(leaving::stay_signed_in(browser))),
     ("two_servers_share_a_store", |browser| Box::pin(lab::two_servers(browser))),
     ("a_thief_of_the_store_has_no_session", |browser| Box::pin(lab::thief(browser))),
     ("a_late_renewal_leaves_a_sign_in_alone", |browser| Box::pin(late::late_renewal(browser))),

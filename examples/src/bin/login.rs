@@ -1,6 +1,7 @@
 //! Sign-in and sign-out, and a page for members only.
 
 use axum::extract::Request;
+use axum::http::header::CACHE_CONTROL;
 use axum::middleware::{Next, from_fn};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
@@ -54,9 +55,10 @@ async fn sign_out(session: Session) -> Redirect {
     Redirect::to("/")
 }
 
-async fn account(session: Session) -> String {
+/// The browser must not keep it: its back button would show it after a sign-out.
+async fn account(session: Session) -> impl IntoResponse {
     let name = session.owner().map(|owner| owner.as_str().to_owned());
-    format!("The account of {}.", name.unwrap_or_default())
+    ([(CACHE_CONTROL, "no-store")], format!("The account of {}.", name.unwrap_or_default()))
 }
 
 /// For routes that need a signed-in visitor.
