@@ -7,7 +7,7 @@ use crate::server::Server;
 /// Whoever signs out while a request runs stays signed out.
 pub(crate) async fn race(browser: Browser) {
     let directory = Directory::new();
-    for store in [directory.store(), "cookie:".to_owned()] {
+    for store in ["cookie:".to_owned(), directory.store()] {
         let server = Server::start(&["--store", &store]).await;
         browser.go(&format!("{}/lab", server.url)).await;
         assert!(!browser.has("#race").await, "it needs somebody who is signed in");
