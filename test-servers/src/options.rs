@@ -3,7 +3,8 @@
 /// Settings of an instance. The default is for tests: the server is as fast as possible, and a kill
 /// of its process loses no acknowledged write (a power failure may).
 ///
-/// Redis is an exception: it has no persistence unless `appendonly` is set.
+/// Redis is an exception: it has no persistence unless `appendonly` is set to `yes`; then each write is on the disk before
+/// it is acknowledged.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     pub(crate) durable: bool,

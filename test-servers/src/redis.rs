@@ -96,6 +96,9 @@ fn launch(port: u16, options: &Options) -> io::Result<Process> {
     if options.durable {
         arguments.extend(["--appendonly".to_owned(), "yes".to_owned()]);
     }
+    // With the default `everysec`, Redis acknowledges a write before it has handed it to the operating system, if the
+    // disk is busy. A kill then loses it.
+    arguments.extend(["--appendfsync".to_owned(), "always".to_owned()]);
     for (name, value) in &options.settings {
         arguments.push(format!("--{name}"));
         // A value with several words becomes several arguments, as in the configuration file.

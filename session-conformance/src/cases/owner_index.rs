@@ -81,7 +81,7 @@ pub(super) async fn finds(
     let missing = keys.iter().filter(|key| !found.contains(key)).count();
     ensure!(
         missing == 0,
-        "an index must find all {} records {after}, but not {missing}",
+        "an index must find all {} records {after}, but misses {missing}",
         keys.len()
     );
     ensure!(
@@ -278,7 +278,7 @@ async fn index_gives_pages_while_records_end(cx: &Context) -> CaseResult {
     let missing = keys[3..].iter().filter(|key| !found.contains(key)).count();
     ensure!(
         missing == 0,
-        "an index must find the 9 records that remain between two pages, but not {missing}"
+        "an index must find the 9 records that remain between two pages, but misses {missing}"
     );
     Ok(())
 }
