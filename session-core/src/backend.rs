@@ -79,7 +79,7 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 /// 19. `gc` removes at most `limit` expired records, with a limit of 0 none, and returns how many. It
 ///     never removes a live record, not even a record that was renewed or replaced a moment ago. It may run on many
 ///     nodes at once. It costs in proportion to what expired, not to all records. —
-///     `gc::removes_expired`, `gc::keeps_live`, `gc::respects_limit`,
+///     `gc::removes_expired`, `gc::keeps_live`, `gc::keeps_what_expires_soon`, `gc::respects_limit`,
 ///     `gc::never_removes_renewed`, `gc::costs_what_expired`
 ///
 /// # What to return
@@ -128,8 +128,8 @@ use crate::{BatchBackend, Capabilities, Key, Loaded, OwnerIndex, Record, Result,
 ///
 /// # Example
 ///
-/// The README of the crate `session-conformance` contains a complete store. The shortest store of
-/// this project is `session-memory`.
+/// `examples/third-party-store` of the crate `session-conformance`, in the repository, is a complete store in
+/// a package of its own, with its tests.
 #[async_trait]
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// A short name for errors and logs, for example `"redis"`.

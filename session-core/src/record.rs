@@ -161,7 +161,7 @@ pub enum Write {
     /// Creates a record if there is no live record under the key. An expired record counts as
     /// absent.
     Create {
-        /// The new record's life, in milliseconds; never zero.
+        /// The new record's life; zero is refused, see [`ttl_millis`].
         ttl: Duration,
     },
     /// Replaces the live record if it has the expected revision.

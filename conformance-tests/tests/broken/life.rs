@@ -130,6 +130,13 @@ impl Broken {
                 entries.clear();
                 Ok(removed)
             }
+            Defect::GcIsHasty => {
+                let soon = Instant::now() + Duration::from_secs(1);
+                let mut entries = self.store.entries();
+                let before = entries.len();
+                entries.retain(|_, entry| soon < entry.expires);
+                Ok((before - entries.len()) as u64)
+            }
             Defect::GcBelievesFirstDeadline => {
                 let now = Instant::now();
                 let mut entries = self.store.entries();

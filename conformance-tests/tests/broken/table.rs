@@ -95,6 +95,7 @@ broken! {
     GcIsSilent: "gc::removes_expired";
     GcHides: "gc::frees_the_storage";
     GcIsGreedy: "gc::keeps_live";
+    GcIsHasty: "gc::keeps_what_expires_soon";
     GcIgnoresLimit: "gc::respects_limit";
     GcAsksForEachRecord: "gc::costs_what_expired";
     GcBelievesFirstDeadline: "gc::never_removes_renewed", "gc::never_removes_replaced";

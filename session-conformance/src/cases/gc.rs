@@ -16,6 +16,7 @@ cases! { "gc":
     "clause 19" => removes_expired,
     "clause 19" => frees_the_storage,
     "clause 19" => keeps_live,
+    "clause 19" => keeps_what_expires_soon,
     "clause 19" => respects_limit,
     "clause 19" => never_removes_renewed,
     "clause 19" => never_removes_replaced,
@@ -92,6 +93,26 @@ async fn keeps_live(cx: &Context) -> CaseResult {
         holds(&*store, key, record, "after gc, though it is live").await?;
     }
     Ok(())
+}
+
+async fn keeps_what_expires_soon(cx: &Context) -> CaseResult {
+    let store = cx.backend().await?;
+    for ttl in SHORT {
+        let (key, record) = (key(), record("x"));
+        let began = Instant::now();
+        store.save(&key, &record, create(ttl)).await?;
+        store.gc(PLENTY).await?;
+        let found = store.load(&key).await?;
+        if began.elapsed() + BRIEF >= ttl {
+            continue;
+        }
+        ensure!(
+            found.is_some(),
+            "gc must keep a record until its expiry, but removed one that had a life of {ttl:?}"
+        );
+        return Ok(());
+    }
+    Err(crate::case::too_slow())
 }
 
 async fn respects_limit(cx: &Context) -> CaseResult {
