@@ -160,7 +160,8 @@ async fn websocket() {
 async fn background_job() {
     let mut app = Running::start(env!("CARGO_BIN_EXE_background_job"), &[]).await;
     app.post("/report").await;
-    assert_eq!(app.get("/").await, "in progress");
+    // On a slow machine the task may have ended already.
+    assert!(["in progress", "ready"].contains(&&*app.get("/").await));
     for _ in 0..100 {
         if app.get("/").await == "ready" {
             return;
