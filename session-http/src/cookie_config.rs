@@ -4,8 +4,7 @@
 mod file;
 
 use std::borrow::Cow;
-use std::sync::Arc;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use session_core::{CookieName, Error, Result, SessionStore};
 
@@ -39,12 +38,11 @@ const DEFAULT_NAME: &str = "__Host-id";
 /// ```
 /// use session_http::{CookieConfig, SameSite};
 ///
-/// // Sent to all subdomains, never with requests of other sites, and removed when the browser closes.
+/// // Sent to all subdomains, never with requests of other sites.
 /// let config = CookieConfig::new()
 ///     .name("__Secure-id")
 ///     .domain("example.com")
-///     .same_site(SameSite::Strict)
-///     .expire_on_close(true);
+///     .same_site(SameSite::Strict);
 /// ```
 #[derive(Debug, Clone)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
